@@ -1,0 +1,190 @@
+"""Every key of an experiment, its default and what it means.
+
+The defaults are those of the papers (Kimina-Prover Preview, arXiv 2504.11354;
+Kimi k1.5, arXiv 2501.12599) where they speak. An experiment is a file beside
+this one that starts from `common.get_config()` and changes what differs.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config(arg: str = "") -> ConfigDict:
+  """The default experiment; a key that is not here is an error."""
+  if arg:
+    raise ValueError(f"configs/common.py takes no argument, got {arg!r}")
+  config = ConfigDict()
+  config.seed = 0
+  # Run or model directory whose weights start this run; "" draws them.
+  config.init_from = ""
+  # "embedded", a SentencePiece .model file, or a directory with a Hugging
+  # Face tokenizer.
+  config.tokenizer = "embedded"
+  config.model = _model()
+  config.mesh = _mesh()
+  config.problems = _problems()
+  config.curriculum = _curriculum()
+  config.rollouts = _rollouts()
+  config.checker = _checker()
+  config.reward = _reward()
+  config.loss = _loss()
+  config.optimizer = _optimizer()
+  config.train = _train()
+  config.sft = _sft()
+  config.eval = _eval()
+  config.checkpoint = _checkpoint()
+  return config.lock()
+
+
+def _model() -> ConfigDict:
+  model = ConfigDict()
+  # debug, qwen2.5-0.5b, -1.5b, -3b, -7b, -14b, -32b or -72b.
+  model.name = "debug"
+  model.param_dtype = "float32"  # master weights
+  model.compute_dtype = "bfloat16"  # activations and matmuls
+  model.remat = "full"  # "none" or "full": what backward computes again
+  return model
+
+
+def _mesh() -> ConfigDict:
+  mesh = ConfigDict()
+  # Devices along each axis; at most one -1 takes what is left.
+  mesh.data = 1
+  mesh.fsdp = -1
+  mesh.context = 1
+  mesh.tensor = 1
+  return mesh
+
+
+def _problems() -> ConfigDict:
+  problems = ConfigDict()
+  # "arithmetic" (generated) or a JSONL file of statements.
+  problems.train = "arithmetic"
+  problems.eval = "arithmetic"
+  problems.eval_split = "test"  # which split of problems.eval is held out
+  # Training statements that share an n-gram of this many words with an
+  # evaluation statement are left out; 0 keeps all.
+  problems.decontaminate_ngram = 13
+  # Generated problems: how many of each split.
+  problems.num_train = 2048
+  problems.num_eval = 128
+  return problems
+
+
+def _curriculum() -> ConfigDict:
+  curriculum = ConfigDict()
+  # Draw problems with probability ∝ 1 − solve rate; else uniformly.
+  curriculum.prioritized = True
+  # Retire a problem solved k/k on this many visits in a row; 0 never.
+  curriculum.prune_after = 3
+  return curriculum
+
+
+def _rollouts() -> ConfigDict:
+  rollouts = ConfigDict()
+  rollouts.num_problems = 1000  # N, problems per iteration
+  rollouts.num_per_problem = 8  # k, rollouts per problem
+  rollouts.max_prompt_len = 2048  # tokens
+  rollouts.max_response_len = 30720  # tokens; also L of the loss
+  rollouts.temperature = 1.0
+  rollouts.top_p = 1.0  # below 1 biases ρ
+  rollouts.num_slots = 64  # sequences decoded at once
+  rollouts.steps_per_dispatch = 16  # tokens per slot between two host looks
+  return rollouts
+
+
+def _checker() -> ConfigDict:
+  checker = ConfigDict()
+  # "minilean" (embedded) or "repl" (a Lean REPL, started by `command`).
+  checker.backend = "minilean"
+  # For "repl": command line of the REPL, e.g. "/opt/repl/build/bin/repl".
+  checker.command = ""
+  checker.lean_path = ""  # LEAN_PATH for the REPL
+  checker.num_workers = 2
+  checker.exec_timeout_s = 60.0  # one proof
+  checker.load_timeout_s = 300.0  # starting a worker, importing the header
+  checker.max_uses = 500  # proofs before a worker is replaced
+  checker.memory_gib = 8.0  # address space of one worker
+  # "auto" takes bwrap if it works, else rlimits; "none" must be asked for.
+  checker.isolation = "auto"
+  return checker
+
+
+def _reward() -> ConfigDict:
+  reward = ConfigDict()
+  reward.min_coverage = 0.6  # share of final lines seen in tactics blocks
+  reward.format_failure = "zero"  # or "exclude" from the group
+  reward.truncated = "zero"  # or "exclude"
+  reward.length_penalty = False  # k1.5's length reward
+  # "mean" (all k, self included), "softmax" (τ log mean exp(r/τ)),
+  # "leave_one_out" (RLOO) or "standardized" (GRPO).
+  reward.baseline = "mean"
+  return reward
+
+
+def _loss() -> ConfigDict:
+  loss = ConfigDict()
+  # kimi, reinforce, grpo, dr_grpo, dapo, gspo or cispo.
+  loss.name = "kimi"
+  loss.tau = 0.4  # weight of (τ/2)ρ² and temperature of "softmax"
+  loss.drop_negative = 0.5  # ω, probability to drop a sample with A < 0
+  loss.clip_low = 0.2  # ratio clipping of the ratio-based losses
+  loss.clip_high = 0.28
+  loss.sft_kl = 0.0  # weight of KL to the policy that started the run
+  loss.max_sampler_ratio = 0.0  # truncated importance sampling; 0 is off
+  return loss
+
+
+def _optimizer() -> ConfigDict:
+  optimizer = ConfigDict()
+  optimizer.learning_rate = 2e-6
+  optimizer.b1 = 0.9
+  optimizer.b2 = 0.95
+  optimizer.eps = 1e-8
+  optimizer.weight_decay = 0.0
+  optimizer.clip_norm = 1.0  # global norm of the gradient; 0 is off
+  optimizer.reset = True  # fresh state at the start of each iteration
+  return optimizer
+
+
+def _train() -> ConfigDict:
+  train = ConfigDict()
+  train.num_iterations = 100
+  train.num_minibatches = 8  # optimizer steps per iteration
+  train.sequence_len = 32768  # T, tokens per packed row
+  train.rows_per_batch = 8  # B of the log-prob pass, and what B is padded to
+  return train
+
+
+def _sft() -> ConfigDict:
+  sft = ConfigDict()
+  # (source, weight) pairs: "arithmetic", a JSONL file of {"problem",
+  # "response"} records, or a rollouts.jsonl of a run (its proved rollouts).
+  sft.sources = (("arithmetic", 1.0),)
+  sft.num_examples = 20_000  # demonstrations per epoch
+  sft.num_epochs = 3
+  sft.rows_per_batch = 32  # B
+  sft.sequence_len = 4096  # T
+  sft.learning_rate = 2e-5  # peak of the cosine
+  sft.warmup_fraction = 0.03
+  sft.weight_decay = 0.0
+  # Generated demonstrations: probability that the proof is the right one;
+  # otherwise a plausible wrong one. The cold start teaches the pattern.
+  sft.skill = 0.25
+  return sft
+
+
+def _eval() -> ConfigDict:
+  evaluation = ConfigDict()
+  evaluation.every = 10  # iterations between evaluations; 0 never
+  evaluation.num_samples = 8  # rollouts per problem
+  evaluation.ks = (1, 8)  # pass@k to report
+  evaluation.temperature = 1.0
+  evaluation.top_p = 1.0
+  return evaluation
+
+
+def _checkpoint() -> ConfigDict:
+  checkpoint = ConfigDict()
+  checkpoint.every = 1  # iterations (RL) or steps (SFT) between saves
+  checkpoint.max_to_keep = 3
+  return checkpoint

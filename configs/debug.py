@@ -1,0 +1,33 @@
+"""The embedded default: a tiny prover on generated arithmetic.
+
+  ./launch/demo.sh
+
+Machine: 2 CPU cores, no accelerator, no Lean, no download.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import common
+
+
+def get_config(arg: str = "") -> ConfigDict:
+  """Tiny model, embedded tokenizer, problems and checker."""
+  config = common.get_config(arg)
+  config.model.compute_dtype = "float32"
+  config.model.remat = "none"
+  config.rollouts.num_problems = 16
+  config.rollouts.num_per_problem = 8
+  config.rollouts.max_prompt_len = 128
+  config.rollouts.max_response_len = 256
+  config.rollouts.num_slots = 64
+  config.optimizer.learning_rate = 2e-4
+  config.train.num_iterations = 60
+  config.train.num_minibatches = 4
+  config.train.sequence_len = 512
+  config.train.rows_per_batch = 8
+  config.sft.sequence_len = 512
+  config.sft.rows_per_batch = 16
+  config.sft.num_examples = 4096
+  config.sft.num_epochs = 2
+  config.sft.learning_rate = 2e-3
+  return config

@@ -1,0 +1,1 @@
+"""Reinforcement learning of Lean 4 provers on JAX."""

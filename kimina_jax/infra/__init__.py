@@ -1,0 +1,1 @@
+"""Meshes, checkpoints, metrics, records, processes."""

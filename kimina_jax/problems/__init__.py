@@ -1,0 +1,1 @@
+"""What to prove: data sets, generated problems, the curriculum."""

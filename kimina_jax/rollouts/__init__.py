@@ -1,0 +1,1 @@
+"""Sampling whole proofs from the policy."""
