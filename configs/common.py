@@ -3,6 +3,9 @@
 The defaults are those of the papers (Kimina-Prover Preview, arXiv 2504.11354;
 Kimi k1.5, arXiv 2501.12599) where they speak. An experiment is a file beside
 this one that starts from `common.get_config()` and changes what differs.
+
+A section is the keyword arguments of the one function that reads it, so its
+keys cannot drift from the code: `make_mesh(**config.mesh)`.
 """
 
 from ml_collections import ConfigDict
@@ -26,6 +29,7 @@ def get_config(arg: str = "") -> ConfigDict:
   config.rollouts = _rollouts()
   config.checker = _checker()
   config.reward = _reward()
+  config.advantage = _advantage()
   config.loss = _loss()
   config.optimizer = _optimizer()
   config.train = _train()
@@ -81,8 +85,6 @@ def _curriculum() -> ConfigDict:
 
 def _rollouts() -> ConfigDict:
   rollouts = ConfigDict()
-  rollouts.num_problems = 1000  # N, problems per iteration
-  rollouts.num_per_problem = 8  # k, rollouts per problem
   rollouts.max_prompt_len = 2048  # tokens
   rollouts.max_response_len = 30720  # tokens; also L of the loss
   rollouts.temperature = 1.0
@@ -114,11 +116,17 @@ def _reward() -> ConfigDict:
   reward.min_coverage = 0.6  # share of final lines seen in tactics blocks
   reward.format_failure = "zero"  # or "exclude" from the group
   reward.truncated = "zero"  # or "exclude"
-  reward.length_penalty = False  # k1.5's length reward
+  return reward
+
+
+def _advantage() -> ConfigDict:
+  advantage = ConfigDict()
   # "mean" (all k, self included), "softmax" (τ log mean exp(r/τ)),
   # "leave_one_out" (RLOO) or "standardized" (GRPO).
-  reward.baseline = "mean"
-  return reward
+  advantage.baseline = "mean"
+  advantage.length_penalty = False  # k1.5's length reward
+  advantage.drop_negative = 0.5  # ω, probability to drop a sample with A < 0
+  return advantage
 
 
 def _loss() -> ConfigDict:
@@ -126,7 +134,6 @@ def _loss() -> ConfigDict:
   # kimi, reinforce, grpo, dr_grpo, dapo, gspo or cispo.
   loss.name = "kimi"
   loss.tau = 0.4  # weight of (τ/2)ρ² and temperature of "softmax"
-  loss.drop_negative = 0.5  # ω, probability to drop a sample with A < 0
   loss.clip_low = 0.2  # ratio clipping of the ratio-based losses
   loss.clip_high = 0.28
   loss.sft_kl = 0.0  # weight of KL to the policy that started the run
@@ -149,6 +156,8 @@ def _optimizer() -> ConfigDict:
 def _train() -> ConfigDict:
   train = ConfigDict()
   train.num_iterations = 100
+  train.num_problems = 1000  # N, problems per iteration
+  train.num_per_problem = 8  # k, rollouts per problem
   train.num_minibatches = 8  # optimizer steps per iteration
   train.sequence_len = 32768  # T, tokens per packed row
   train.rows_per_batch = 8  # B of the log-prob pass, and what B is padded to
