@@ -176,6 +176,8 @@ def _sft() -> ConfigDict:
   sft.learning_rate = 2e-5  # peak of the cosine
   sft.warmup_fraction = 0.03
   sft.weight_decay = 0.0
+  sft.save_every = 200  # steps
+  sft.log_every = 10  # steps
   # Generated demonstrations: probability that the proof is the right one;
   # otherwise a plausible wrong one. The cold start teaches the pattern.
   sft.skill = 0.25
@@ -187,13 +189,11 @@ def _eval() -> ConfigDict:
   evaluation.every = 10  # iterations between evaluations; 0 never
   evaluation.num_samples = 8  # rollouts per problem
   evaluation.ks = (1, 8)  # pass@k to report
-  evaluation.temperature = 1.0
-  evaluation.top_p = 1.0
   return evaluation
 
 
 def _checkpoint() -> ConfigDict:
   checkpoint = ConfigDict()
-  checkpoint.every = 1  # iterations (RL) or steps (SFT) between saves
+  checkpoint.every = 1  # iterations of RL between saves
   checkpoint.max_to_keep = 3
   return checkpoint

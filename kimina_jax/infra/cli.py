@@ -1,0 +1,86 @@
+"""Entry points: flags in, an exit code out, one line for the user's mistakes.
+
+A UsageError, a bad flag or an unknown configuration key ends the program with
+`error: …` on stderr and exit code 1. A preemption ends it with 143. Anything
+else is a bug and keeps its traceback.
+"""
+
+import logging as py_logging
+import sys
+from collections.abc import Callable, Sequence
+
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+from kimina_jax.infra.preemption import Preempted
+from kimina_jax.types import UsageError
+
+
+def run_experiment(
+  main: Callable[..., None], *, default: str, **flag_helps: str
+) -> None:
+  """Runs `main(config, flag=value, …)` as a program.
+
+  Args:
+    main: takes the experiment, and each flag by its name.
+    default: experiment file if `--config` is not given.
+    **flag_helps: a string flag, and what it means.
+  """
+  config = config_flags.DEFINE_config_file(
+    "config", default, "Experiment file; override with --config.key=value."
+  )
+  values = {
+    name: flags.DEFINE_string(name, "", meaning)
+    for name, meaning in flag_helps.items()
+  }
+
+  def call(argv: Sequence[str]) -> None:
+    if len(argv) > 1:
+      raise UsageError(
+        f"unexpected argument {argv[1]!r}; flags look like --name=value"
+      )
+    main(config.value, **{name: flag.value for name, flag in values.items()})
+
+  run(call)
+
+
+def run(main: Callable[[Sequence[str]], int | None]) -> None:
+  """Runs `main(argv)` under absl and exits with its code."""
+  logging.use_absl_handler()
+  logging.set_verbosity(logging.INFO)
+  logging.get_absl_handler().addFilter(_is_worth_a_line)
+  app.run(lambda argv: _call(main, argv), flags_parser=_parse)
+
+
+def _call(main: Callable, argv: Sequence[str]) -> int:
+  try:
+    return main(argv) or 0
+  except UsageError as error:
+    print(f"error: {error}", file=sys.stderr)
+    return 1
+  except Preempted as preempted:
+    print(f"stopped: {preempted}", file=sys.stderr)
+    return 143
+
+
+def _parse(argv: Sequence[str]) -> list[str]:
+  """Parses flags; ml_collections reports unknown keys as AttributeError."""
+  try:
+    return flags.FLAGS(argv)
+  except flags.Error as error:
+    message = f"{error}"
+  except AttributeError as error:
+    message = f"unknown configuration key {error}".replace("\n", " ")
+  except (OSError, ValueError, SyntaxError) as error:
+    message = f"cannot load the configuration: {_first_line(error)}"
+  print(f"error: {message}", file=sys.stderr)
+  sys.exit(1)
+
+
+def _is_worth_a_line(record: py_logging.LogRecord) -> bool:
+  """Our own words and everybody's warnings; libraries' chatter is hidden."""
+  return "kimina_jax" in record.pathname or record.levelno >= py_logging.WARNING
+
+
+def _first_line(error: Exception) -> str:
+  return " ".join(str(error).split())

@@ -1,0 +1,131 @@
+"""Rollouts and verdicts as JSON lines, for people and for distillation.
+
+In: judged samples of one step after another. Out: `rollouts.jsonl`, a row
+per rollout, only ever appended to. On resume the rows that the run is about
+to make again are cut away, so that the file of a resumed run differs from
+that of an uninterrupted one in the measured seconds only.
+Never keeps rows in memory.
+"""
+
+import dataclasses
+import json
+import os
+import pathlib
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any, BinaryIO
+
+from kimina_jax.types import Sample, UsageError
+
+_STEP = re.compile(rb'\{"step": (\d+)[,}]')
+
+
+class RolloutWriter:
+  """Owns a run's `rollouts.jsonl`."""
+
+  def __init__(self, path: str | pathlib.Path, start_step: int):
+    """Opens the file and cuts away rows from `start_step` on."""
+    self._file = open_jsonl(path, start_step)
+
+  def write(self, step: int, samples: Sequence[Sample]) -> None:
+    """Appends a row per sample; they are in the file when this returns."""
+    append(self._file, [to_row(step, sample) for sample in samples])
+
+  def close(self) -> None:
+    self._file.close()
+
+
+def to_row(step: int, sample: Sample) -> dict[str, Any]:
+  """A sample as JSON; `step` comes first. Lengths are in tokens."""
+  rollout, verdict = sample.rollout, sample.verdict
+  problem = rollout.prompt.problem
+  return {
+    "step": step,
+    "row": rollout.row,
+    **dataclasses.asdict(problem),
+    "prompt": rollout.prompt.text,
+    "text": rollout.text,
+    "verdict": str(verdict.status),
+    "messages": [dataclasses.asdict(message) for message in verdict.messages],
+    "axioms": list(verdict.axioms),
+    "detail": verdict.detail,
+    "format_error": sample.format_error,
+    "reward": None if sample.reward is None else float(sample.reward),
+    "advantage": float(sample.advantage),
+    "dropped": sample.dropped,
+    "prompt_len": len(rollout.prompt.tokens),
+    "response_len": len(rollout.tokens),
+    "stop": rollout.stop,
+    "queue_s": verdict.queue_s,
+    "load_s": verdict.load_s,
+    "exec_s": verdict.exec_s,
+  }
+
+
+def read(path: str | pathlib.Path) -> Iterator[dict[str, Any]]:
+  """Rows of a JSON-lines file; a last line still being written is left out.
+
+  Raises:
+    UsageError: there is no such file, or a line is not JSON.
+  """
+  try:
+    file = open(path, "rb")
+  except FileNotFoundError as error:
+    raise UsageError(f"no such file: {path}") from error
+  with file:
+    for number, line in enumerate(file, start=1):
+      if not line.endswith(b"\n"):
+        return
+      try:
+        yield json.loads(line)
+      except ValueError as error:
+        raise UsageError(f"{path}:{number} is not JSON: {error}") from error
+
+
+def append(file: BinaryIO, rows: Sequence[dict[str, Any]]) -> None:
+  """Writes rows in one go, so that a kill tears the last line at most.
+
+  Raises:
+    ValueError: a row holds a float that JSON cannot express.
+    UsageError: the system refuses, for example for want of space.
+  """
+  lines = [
+    json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows
+  ]
+  try:
+    # A response may hold half a surrogate pair, which UTF-8 cannot.
+    file.write("".join(lines).encode(errors="backslashreplace"))
+    file.flush()
+  except OSError as error:
+    raise UsageError(f"cannot write {file.name}: {error.strerror}") from error
+
+
+def open_jsonl(path: str | pathlib.Path, start_step: int) -> BinaryIO:
+  """Opens for appending, without rows from `start_step` on or a torn one.
+
+  Rows start with `"step"` and are in its order, as the writers here make
+  them.
+  """
+  path = pathlib.Path(path)
+  path.parent.mkdir(parents=True, exist_ok=True)
+  if path.exists():
+    os.truncate(path, _num_bytes_before(path, start_step))
+  return open(path, "ab")
+
+
+def _num_bytes_before(path: pathlib.Path, start_step: int) -> int:
+  """Where the first row from `start_step` on, or a torn one, begins."""
+  end = 0
+  with open(path, "rb") as file:
+    for line in file:
+      step = _STEP.match(line)
+      if not line.endswith(b"\n"):
+        break
+      if not step:
+        raise UsageError(
+          f"{path} holds a row without a step at byte {end}; move it away"
+        )
+      if int(step.group(1)) >= start_step:
+        break
+      end += len(line)
+  return end

@@ -1,0 +1,238 @@
+"""What every entry point sets up: run directory, mesh, policy, problems.
+
+Comes in: the experiment (ConfigDict) and a directory. Goes out: a Job, the
+first weights and the statements. Everything that can be refused is refused
+here, before anything is compiled.
+"""
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from absl import logging
+from ml_collections import ConfigDict
+
+from kimina_jax.infra.checkpoint import Checkpointer, restore_params
+from kimina_jax.infra.mesh import make_mesh
+from kimina_jax.infra.rundir import open_run
+from kimina_jax.learning.optimizer import Optimizer
+from kimina_jax.learning.update import TrainState, abstract_state, start_state
+from kimina_jax.model.config import ModelConfig, from_hf, model_config, to_hf
+from kimina_jax.model.params import (
+  abstract_params,
+  check_mesh,
+  init_params,
+  param_shardings,
+)
+from kimina_jax.problems import arithmetic, dataset
+from kimina_jax.prompts.template import make_prompt
+from kimina_jax.prompts.tokenizer import Tokenizer, load_tokenizer
+from kimina_jax.types import Problem, UsageError
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+  """One program's run, set up.
+
+  Attributes:
+    config: the experiment.
+    run_dir: where it writes.
+    mesh: all devices.
+    model: sizes of the policy.
+    tokenizer: its tokenizer.
+  """
+
+  config: ConfigDict
+  run_dir: pathlib.Path
+  mesh: jax.sharding.Mesh
+  model: ModelConfig
+  tokenizer: Tokenizer
+
+
+def open_job(
+  config: ConfigDict,
+  run_dir: str,
+  *,
+  program: str,
+  rows_per_batch: int,
+  sequence_len: int,
+) -> Job:
+  """Checks the experiment against the machine and opens its directory.
+
+  Args:
+    config: the experiment.
+    run_dir: new, or of the same run interrupted.
+    program: `train`, `sft` or `evaluate`.
+    rows_per_batch: B of the program's batches.
+    sequence_len: T of the program's batches.
+
+  Raises:
+    UsageError: sizes that do not fit each other, each with both numbers.
+  """
+  if not run_dir:
+    raise UsageError("--run_dir is missing; name a directory for this run")
+  model = _model(config)
+  mesh = make_mesh(**config.mesh)
+  check_mesh(model, mesh, num_rows=rows_per_batch, sequence_len=sequence_len)
+  tokenizer = load_tokenizer(config.tokenizer)
+  if tokenizer.vocab_size > model.vocab_size:
+    raise UsageError(
+      f"tokenizer {config.tokenizer} has {tokenizer.vocab_size} tokens, model "
+      f"{model.name} only {model.vocab_size}; choose a tokenizer of the model"
+    )
+  root = open_run(
+    run_dir,
+    config.to_dict(),
+    program=program,
+    write_model=lambda path: write_model(path, model, tokenizer),
+  )
+  return Job(config, root, mesh, model, tokenizer)
+
+
+def write_model(
+  path: pathlib.Path, model: ModelConfig, tokenizer: Tokenizer
+) -> None:
+  """Writes what weights need beside them: config.json and tokenizer files."""
+  path.mkdir(parents=True, exist_ok=True)
+  (path / "config.json").write_text(json.dumps(to_hf(model), indent=2))
+  tokenizer.save(path)
+
+
+def first_params(job: Job) -> dict:
+  """Weights from `config.init_from`, or drawn; in the layout of training."""
+  shardings = param_shardings(job.model, job.mesh, "train")
+  if not job.config.init_from:
+    init = jax.jit(init_params, static_argnums=1, out_shardings=shardings)
+    return init(jax.random.key(job.config.seed), job.model)
+  return restore_params(job.config.init_from, sharded_params(job))
+
+
+def sharded_params(job: Job) -> dict:
+  """Shapes of the weights with their shardings, to restore into."""
+  return jax.tree.map(
+    lambda leaf, sharding: jax.ShapeDtypeStruct(
+      leaf.shape, leaf.dtype, sharding=sharding
+    ),
+    abstract_params(job.model),
+    param_shardings(job.model, job.mesh, "train"),
+  )
+
+
+def save_state(
+  checkpoints: Checkpointer,
+  state: TrainState,
+  step: int,
+  *,
+  with_optimizer: bool,
+  host: dict[str, Any],
+  force: bool,
+) -> None:
+  """Saves learning's state beside the host's."""
+  checkpoints.save(
+    step,
+    params=state.params,
+    opt_state=state.opt_state if with_optimizer else None,
+    host={**host, "num_updates": int(jax.device_get(state.step))},
+    force=force,
+  )
+
+
+def resume_state(
+  job: Job, optimizer: Optimizer, checkpoints: Checkpointer
+) -> tuple[TrainState, int, dict[str, Any]]:
+  """State, step and host of the newest checkpoint, or of the beginning."""
+  step = checkpoints.latest_step()
+  if step is None:
+    params = first_params(job)
+    state = start_state(params, job.model, optimizer=optimizer, mesh=job.mesh)
+    return state, 0, {}
+  wanted = abstract_state(job.model, optimizer, mesh=job.mesh)
+  found = checkpoints.restore(
+    step,
+    params=wanted.params,
+    opt_state=None if optimizer.reset else wanted.opt_state,
+  )
+  state = start_state(
+    found.params, job.model, optimizer=optimizer, mesh=job.mesh
+  )
+  num_updates = np.int32(found.host["num_updates"])
+  state = state._replace(
+    opt_state=found.opt_state or state.opt_state,
+    step=jax.device_put(num_updates, wanted.step.sharding),
+  )
+  return state, step, found.host
+
+
+def train_problems(job: Job) -> list[Problem]:
+  """Statements to train on, none of which is held out."""
+  settings = job.config.problems
+  found = _load(settings.train, "train", settings.num_train, job.config.seed)
+  kept = found
+  if settings.decontaminate_ngram:
+    held_out = eval_problems(job)
+    kept = dataset.decontaminate(
+      found, held_out, ngram=settings.decontaminate_ngram
+    )
+  _log_left_out(len(found) - len(kept), "close to held-out statements")
+  return _short_enough(job, kept)
+
+
+def eval_problems(job: Job) -> list[Problem]:
+  """Held-out statements."""
+  settings = job.config.problems
+  return _short_enough(
+    job, _load(settings.eval, settings.eval_split, settings.num_eval, 0)
+  )
+
+
+def _model(config: ConfigDict) -> ModelConfig:
+  """The named model; weights trained as another one are refused."""
+  model = model_config(**config.model)
+  path = pathlib.Path(config.init_from or ".") / "model" / "config.json"
+  if not config.init_from or not path.exists():
+    return model
+  there = from_hf(json.loads(path.read_text()), **config.model)
+  differing = [
+    f"{field.name} is {getattr(there, field.name)} there, "
+    f"{getattr(model, field.name)} in {model.name}"
+    for field in dataclasses.fields(model)
+    if getattr(there, field.name) != getattr(model, field.name)
+  ]
+  if differing:
+    raise UsageError(
+      f"{path} is another model than model.name: {'; '.join(differing)}"
+    )
+  return model
+
+
+def _load(source: str, split: str, count: int, seed: int) -> list[Problem]:
+  if source == "arithmetic":
+    return arithmetic.generate(split, count, seed=seed)
+  return dataset.load(source, split=split)
+
+
+def _short_enough(job: Job, problems: Sequence[Problem]) -> list[Problem]:
+  limit = job.config.rollouts.max_prompt_len
+  kept = [
+    problem
+    for problem in problems
+    if len(make_prompt(problem, job.tokenizer).tokens) <= limit
+  ]
+  _log_left_out(
+    len(problems) - len(kept), f"longer than max_prompt_len = {limit} tokens"
+  )
+  if not kept:
+    raise UsageError(
+      f"no problem is left of {len(problems)}: all are longer than "
+      f"rollouts.max_prompt_len = {limit} tokens, or the split is empty"
+    )
+  return kept
+
+
+def _log_left_out(count: int, why: str) -> None:
+  if count:
+    logging.info("%d problems left out: %s", count, why)

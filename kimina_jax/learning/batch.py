@@ -1,0 +1,234 @@
+"""Judged rollouts and demonstrations, packed into rows for the trainer.
+
+In: Samples or demonstrations. Out: Batches that all have the same shape
+[rows_per_batch, sequence_len], so that one compiled update serves a whole run
+and memory is bounded however many sequences a minibatch holds.
+Never truncates a sequence, and never runs a model.
+"""
+
+import dataclasses
+import math
+from collections.abc import Iterable, Sequence
+
+import jax
+import numpy as np
+
+from kimina_jax.infra import mesh as meshes
+from kimina_jax.types import Batch, Prompt, Sample, UsageError
+
+# A row holds at most one sequence per this many tokens of its length.
+_TOKENS_PER_SEQUENCE = 32
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Example:
+  """A prompt with a response to learn from, before packing.
+
+  Attributes:
+    name: of the problem, for messages.
+    tokens: int32 [prompt length + response length].
+    num_prompt: prompt length.
+    advantage: see Sample; 0 for demonstrations.
+    sampler_logps: float32 [response length]; zeros for demonstrations.
+  """
+
+  name: str
+  tokens: np.ndarray
+  num_prompt: int
+  advantage: float
+  sampler_logps: np.ndarray
+
+
+def minibatches(
+  samples: Sequence[Sample], *, num_minibatches: int, seed: int, step: int
+) -> list[list[Sample]]:
+  """Splits an iteration's samples at random into equally many per update.
+
+  Dropped and excluded samples are dealt out like the others, so that every
+  update has the same `num_sequences` in its denominator.
+
+  Raises:
+    UsageError: the samples cannot be split equally.
+  """
+  size, remainder = divmod(len(samples), num_minibatches)
+  if remainder:
+    raise UsageError(
+      f"{len(samples)} samples cannot be split into num_minibatches = "
+      f"{num_minibatches} equal parts; choose num_problems x num_per_problem "
+      "as a multiple of num_minibatches"
+    )
+  order = np.random.default_rng([seed, step]).permutation(len(samples))
+  return [[samples[i] for i in part] for part in order.reshape(-1, size)]
+
+
+def from_samples(samples: Iterable[Sample]) -> list[Example]:
+  """The samples that count in the loss, the longest first.
+
+  Dropped and excluded samples contribute nothing to any sum and are left out.
+  First-fit wastes the least when the longest come first.
+  """
+  examples = [
+    Example(
+      name=sample.rollout.prompt.problem.name,
+      tokens=np.concatenate(
+        [sample.rollout.prompt.tokens, sample.rollout.tokens]
+      ),
+      num_prompt=len(sample.rollout.prompt.tokens),
+      advantage=sample.advantage,
+      sampler_logps=sample.rollout.logps,
+    )
+    for sample in samples
+    if sample.reward is not None and not sample.dropped
+  ]
+  return sorted(examples, key=lambda example: -len(example.tokens))
+
+
+def from_demonstration(prompt: Prompt, response: np.ndarray) -> Example:
+  """`response`: int32 tokens to imitate, the stop token at the end."""
+  return Example(
+    name=prompt.problem.name,
+    tokens=np.concatenate([prompt.tokens, response]),
+    num_prompt=len(prompt.tokens),
+    advantage=0.0,
+    sampler_logps=np.zeros(len(response), np.float32),
+  )
+
+
+def pack(
+  examples: Iterable[Example], *, sequence_len: int, rows_per_batch: int
+) -> list[Batch]:
+  """Packs examples into NumPy batches of one shape.
+
+  Rows are filled first-fit in the order of the examples; the last batch is
+  filled up with empty rows. No examples make one empty batch, so that an
+  update whose samples were all dropped is an update with gradient zero.
+
+  Args:
+    examples: what to pack.
+    sequence_len: T, tokens per row.
+    rows_per_batch: B.
+
+  Raises:
+    UsageError: an example is longer than a row.
+  """
+  rows = fill_rows(examples, sequence_len=sequence_len)
+  num_batches = max(1, math.ceil(len(rows) / rows_per_batch))
+  return [
+    stack_rows(
+      rows[i * rows_per_batch : (i + 1) * rows_per_batch],
+      sequence_len=sequence_len,
+      rows_per_batch=rows_per_batch,
+    )
+    for i in range(num_batches)
+  ]
+
+
+def fill_rows(
+  examples: Iterable[Example], *, sequence_len: int
+) -> list[list[Example]]:
+  """First-fit: each example goes into the first row that has room for it."""
+  rows: list[list[Example]] = []
+  room_B = np.zeros(64, np.int64)
+  for example in examples:
+    size = len(example.tokens)
+    if size > sequence_len:
+      raise UsageError(
+        f"{example.name}: prompt and response have {size} tokens, a row has "
+        f"{sequence_len}; raise sequence_len or lower max_response_len"
+      )
+    if len(rows) == len(room_B):
+      room_B = np.concatenate([room_B, np.zeros_like(room_B)])
+    # The room of the first unused row makes argmax find it last.
+    room_B[len(rows)] = sequence_len
+    row = int(np.argmax(room_B >= size))
+    if row == len(rows):
+      rows.append([])
+    rows[row].append(example)
+    room_B[row] -= size
+    if len(rows[row]) == _max_sequences(sequence_len):
+      room_B[row] = -1
+  return rows
+
+
+def stack_rows(
+  rows: Sequence[Sequence[Example]], *, sequence_len: int, rows_per_batch: int
+) -> Batch:
+  """One Batch of at most `rows_per_batch` filled rows; the rest is padding."""
+  batch = _empty(rows_per_batch, sequence_len)
+  for b, row in enumerate(rows):
+    start = 0
+    for s, example in enumerate(row):
+      end = start + len(example.tokens)
+      response = slice(start + example.num_prompt, end)
+      batch.tokens_BT[b, start:end] = example.tokens
+      batch.positions_BT[b, start:end] = np.arange(end - start)
+      batch.segments_BT[b, start:end] = s + 1
+      batch.response_BT[b, response] = 1
+      batch.sampler_logp_BT[b, response] = example.sampler_logps
+      batch.advantage_BS[b, s] = example.advantage
+      batch.weight_BS[b, s] = 1
+      start = end
+  return batch
+
+
+def put(batch: Batch, mesh: jax.sharding.Mesh) -> Batch:
+  """Global arrays, rows over the mesh as the activations of the trainer.
+
+  Every process must hold the same NumPy batch; each keeps its own rows.
+
+  Raises:
+    UsageError: the mesh does not divide the rows.
+  """
+  shardings = batch_shardings(mesh)
+  num_rows = batch.tokens_BT.shape[0]
+  num_shards = meshes.num_shards(mesh, "B", meshes.ACTIVATIONS["train"])
+  if num_rows % num_shards:
+    raise UsageError(
+      f"rows_per_batch = {num_rows} is not a multiple of data x fsdp = "
+      f"{num_shards} of the mesh; choose a multiple"
+    )
+  return jax.tree.map(_put_array, batch, shardings)
+
+
+def batch_shardings(mesh: jax.sharding.Mesh) -> Batch:
+  """A NamedSharding per array: tokens by row and position, the rest by row."""
+  table = meshes.ACTIVATIONS["train"]
+  by_token = meshes.sharding(mesh, "BT", table)
+  by_row = meshes.sharding(mesh, "B", table)
+  return Batch(
+    **{
+      field: by_token if field.endswith("_BT") else by_row
+      for field in Batch._fields
+    }
+  )
+
+
+def _empty(num_rows: int, sequence_len: int) -> Batch:
+  """Zeros; S follows from T alone, so that it never causes a compilation."""
+  BT = (num_rows, sequence_len)
+  BS = (num_rows, _max_sequences(sequence_len))
+  return Batch(
+    tokens_BT=np.zeros(BT, np.int32),
+    positions_BT=np.zeros(BT, np.int32),
+    segments_BT=np.zeros(BT, np.int32),
+    response_BT=np.zeros(BT, np.float32),
+    advantage_BS=np.zeros(BS, np.float32),
+    weight_BS=np.zeros(BS, np.float32),
+    old_logp_BT=np.zeros(BT, np.float32),
+    sampler_logp_BT=np.zeros(BT, np.float32),
+  )
+
+
+def _max_sequences(sequence_len: int) -> int:
+  return math.ceil(sequence_len / _TOKENS_PER_SEQUENCE)
+
+
+def _put_array(
+  array: np.ndarray, sharding: jax.sharding.NamedSharding
+) -> jax.Array:
+  parts = sharding.addressable_devices_indices_map(array.shape)
+  return jax.make_array_from_single_device_arrays(
+    array.shape,
+    sharding,
+    [jax.device_put(array[index], device) for device, index in parts.items()],
+  )

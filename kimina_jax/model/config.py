@@ -1,0 +1,214 @@
+"""Sizes of Qwen2.5 models by name, and Hugging Face's config.json.
+
+In: a name with dtypes, or the dict of a config.json. Out: a ModelConfig (or
+the dict). Never reads a file and never allocates an array.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from kimina_jax.types import UsageError
+
+DTYPES = ("float32", "bfloat16")
+REMATS = ("none", "full")
+
+# Vocabulary of the embedded tokenizer.
+DEBUG_VOCAB_SIZE = 768
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+  """One Qwen2.5 model: its sizes, and how it is stored and computed.
+
+  Example:
+    model_config(name="qwen2.5-1.5b", param_dtype="float32",
+                 compute_dtype="bfloat16", remat="full")
+
+  Attributes:
+    name: for people; sizes decide.
+    vocab_size: V.
+    model_dim: D.
+    num_layers: L.
+    num_q_heads: N.
+    num_kv_heads: K.
+    head_dim: H.
+    ffn_dim: F.
+    tied: the unembedding is the embedding.
+    rope_theta: base of the rotary wavelengths.
+    norm_eps: added to the mean square in RMSNorm.
+    max_position: positions that the weights were trained for.
+    param_dtype: of the master weights.
+    compute_dtype: of activations and matmuls; norms, softmax, rotary angles
+      and logits are float32 whatever it is.
+    remat: what backward computes again: "none", or "full" (each layer).
+  """
+
+  name: str
+  vocab_size: int
+  model_dim: int
+  num_layers: int
+  num_q_heads: int
+  num_kv_heads: int
+  head_dim: int
+  ffn_dim: int
+  tied: bool
+  rope_theta: float
+  norm_eps: float
+  max_position: int
+  param_dtype: str
+  compute_dtype: str
+  remat: str
+
+  def __post_init__(self):
+    _check_choice("model.param_dtype", self.param_dtype, DTYPES)
+    _check_choice("model.compute_dtype", self.compute_dtype, DTYPES)
+    _check_choice("model.remat", self.remat, REMATS)
+    if self.num_q_heads % self.num_kv_heads:
+      raise UsageError(
+        f"model {self.name}: {self.num_q_heads} query heads do not share"
+        f" {self.num_kv_heads} kv heads evenly"
+      )
+    if self.head_dim % 2:
+      raise UsageError(
+        f"model {self.name}: head_dim {self.head_dim} is odd; rotary"
+        " embeddings turn pairs"
+      )
+
+  @property
+  def sizes(self) -> dict[str, int]:
+    """Letter of the alphabet → size, for the dims of parameters."""
+    return {
+      "L": self.num_layers,
+      "D": self.model_dim,
+      "N": self.num_q_heads,
+      "K": self.num_kv_heads,
+      "H": self.head_dim,
+      "F": self.ffn_dim,
+      "V": self.vocab_size,
+    }
+
+
+def model_config(
+  *, name: str, param_dtype: str, compute_dtype: str, remat: str
+) -> ModelConfig:
+  """The model of this name; raises UsageError for a name it does not know."""
+  _check_choice("model.name", name, tuple(_SIZES))
+  return ModelConfig(
+    name=name,
+    param_dtype=param_dtype,
+    compute_dtype=compute_dtype,
+    remat=remat,
+    **_SIZES[name],
+  )
+
+
+def to_hf(config: ModelConfig) -> dict[str, Any]:
+  """The config.json that Hugging Face's Qwen2 reads."""
+  return {
+    "architectures": ["Qwen2ForCausalLM"],
+    "model_type": "qwen2",
+    "hidden_act": "silu",
+    "attention_dropout": 0.0,
+    "use_sliding_window": False,
+    "dtype": config.param_dtype,
+    "tie_word_embeddings": config.tied,
+    **{key: getattr(config, field) for field, key in _HF_KEYS.items()},
+  }
+
+
+def from_hf(
+  hf: Mapping[str, Any],
+  *,
+  name: str,
+  param_dtype: str,
+  compute_dtype: str,
+  remat: str,
+) -> ModelConfig:
+  """Reads a config.json, in the spelling of transformers 4 or 5.
+
+  Raises:
+    UsageError: not a Qwen2 model, a field is missing, or a feature is on
+      that this model does not have (sliding window, scaled rotary).
+  """
+  if hf.get("model_type") != "qwen2":
+    raise UsageError(
+      f"config.json: model_type is {hf.get('model_type')!r}; only 'qwen2'"
+      " (Qwen2 and Qwen2.5) is supported"
+    )
+  hf = _flatten_rope(hf)
+  _check_features(hf)
+  missing = [key for key in _HF_KEYS.values() if hf.get(key) is None]
+  if missing:
+    raise UsageError(f"config.json lacks {', '.join(missing)}")
+  return ModelConfig(
+    name=name,
+    tied=bool(hf.get("tie_word_embeddings", False)),
+    param_dtype=param_dtype,
+    compute_dtype=compute_dtype,
+    remat=remat,
+    **{field: hf[key] for field, key in _HF_KEYS.items()},
+  )
+
+
+_HF_KEYS = {
+  "vocab_size": "vocab_size",
+  "model_dim": "hidden_size",
+  "num_layers": "num_hidden_layers",
+  "num_q_heads": "num_attention_heads",
+  "num_kv_heads": "num_key_value_heads",
+  "head_dim": "head_dim",
+  "ffn_dim": "intermediate_size",
+  "rope_theta": "rope_theta",
+  "norm_eps": "rms_norm_eps",
+  "max_position": "max_position_embeddings",
+}
+
+
+def _flatten_rope(hf: Mapping[str, Any]) -> dict[str, Any]:
+  """Lifts transformers 5's rope_parameters; fills in the usual head_dim."""
+  hf = dict(hf)
+  rope = hf.get("rope_parameters") or hf.get("rope_scaling") or {}
+  hf["rope_type"] = rope.get("rope_type", rope.get("type", "default"))
+  hf["rope_theta"] = rope.get("rope_theta", hf.get("rope_theta"))
+  if hf.get("head_dim") is None and hf.get("num_attention_heads"):
+    hf["head_dim"] = hf.get("hidden_size", 0) // hf["num_attention_heads"]
+  return hf
+
+
+def _check_features(hf: Mapping[str, Any]) -> None:
+  wanted = {
+    "hidden_act": "silu",
+    "use_sliding_window": False,
+    "rope_type": "default",
+  }
+  for key, value in wanted.items():
+    if hf.get(key, value) != value:
+      raise UsageError(
+        f"config.json: {key} is {hf[key]!r}; only {value!r} is supported"
+      )
+
+
+def _check_choice(key: str, value: str, choices: tuple[str, ...]) -> None:
+  if value not in choices:
+    raise UsageError(f"{key} is {value!r}; choose one of {', '.join(choices)}")
+
+
+_FIELDS = (
+  *("vocab_size", "model_dim", "num_layers", "num_q_heads", "num_kv_heads"),
+  *("head_dim", "ffn_dim", "tied", "rope_theta", "norm_eps", "max_position"),
+)
+_ROWS = {
+  # V, D, L, N, K, H, F, tied, θ, ε, positions
+  "debug": (DEBUG_VOCAB_SIZE, 128, 4, 4, 2, 32, 512, True, 1e4, 1e-6, 2048),
+  "qwen2.5-0.5b": (151936, 896, 24, 14, 2, 64, 4864, True, 1e6, 1e-6, 32768),
+  "qwen2.5-1.5b": (151936, 1536, 28, 12, 2, 128, 8960, True, 1e6, 1e-6, 32768),
+  "qwen2.5-3b": (151936, 2048, 36, 16, 2, 128, 11008, True, 1e6, 1e-6, 32768),
+  "qwen2.5-7b": (152064, 3584, 28, 28, 4, 128, 18944, False, 1e6, 1e-6, 32768),
+  "qwen2.5-14b": (152064, 5120, 48, 40, 8, 128, 13824, False, 1e6, 1e-5, 32768),
+  "qwen2.5-32b": (152064, 5120, 64, 40, 8, 128, 27648, False, 1e6, 1e-5, 32768),
+  "qwen2.5-72b": (152064, 8192, 80, 64, 8, 128, 29568, False, 1e6, 1e-5, 32768),
+}
+_SIZES = {
+  name: dict(zip(_FIELDS, row, strict=True)) for name, row in _ROWS.items()
+}

@@ -1,0 +1,184 @@
+"""The modules of Qwen2.5, each parameter declared once.
+
+In: a ModelConfig. Out: Flax NNX modules that do one step each; transformer.py
+strings them together. Constructing a module allocates nothing: its parameters
+are shapes, with dims, initialiser and Hugging Face layout as metadata, from
+which params.py derives everything else. A parameter's name ends in its dims.
+No module here names a mesh axis or touches another position than its own.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.nn import initializers
+
+from kimina_jax.model.config import ModelConfig
+
+
+class Transformer(nnx.Module):
+  """The whole model; `layers` stands for L stacked layers."""
+
+  def __init__(self, config: ModelConfig):
+    self.embed = Embedding(config, hf_name="model.embed_tokens")
+    self.layers = Layer(config)
+    self.norm = RMSNorm(config, hf_name="model.norm")
+    if not config.tied:
+      self.unembed = Embedding(config, hf_name="lm_head")
+
+
+class Layer(nnx.Module):
+  """One pre-norm block: attention, then the gated feed-forward."""
+
+  def __init__(self, config: ModelConfig):
+    prefix = "model.layers.{layer}"
+    self.attention_norm = RMSNorm(config, hf_name=f"{prefix}.input_layernorm")
+    self.attention = Attention(config, hf_name=f"{prefix}.self_attn")
+    self.ffn_norm = RMSNorm(
+      config, hf_name=f"{prefix}.post_attention_layernorm"
+    )
+    self.ffn = FeedForward(config, hf_name=f"{prefix}.mlp")
+
+
+class Embedding(nnx.Module):
+  """A table of V vectors; reads tokens in, or scores them out."""
+
+  def __init__(self, config: ModelConfig, *, hf_name: str):
+    self.dtype = jnp.dtype(config.compute_dtype)
+    init = initializers.normal(config.model_dim**-0.5)
+    self.table_VD = _declare(config, "VD", init, f"{hf_name}.weight", "VD")
+
+  def encode(self, tokens_BT: jax.Array) -> jax.Array:
+    """Cast after the look-up, so that gradients add up in param_dtype."""
+    return self.table_VD[...][tokens_BT].astype(self.dtype)
+
+  def decode(self, x_D: jax.Array) -> jax.Array:
+    """float32 logits […, V] of normed vectors […, D]."""
+    return jnp.einsum(
+      "...D,VD->...V",
+      x_D,
+      self.table_VD[...].astype(self.dtype),
+      preferred_element_type=jnp.float32,
+    )
+
+
+class RMSNorm(nnx.Module):
+  """x / rms(x) × scale, in float32 (Zhang & Sennrich 2019, Eq. 4)."""
+
+  def __init__(self, config: ModelConfig, *, hf_name: str):
+    self.eps = config.norm_eps
+    self.scale_D = _declare(
+      config, "D", initializers.ones, f"{hf_name}.weight", "D"
+    )
+
+  def __call__(self, x_BTD: jax.Array) -> jax.Array:
+    x32_BTD = x_BTD.astype(jnp.float32)
+    mean_BT1 = jnp.mean(jnp.square(x32_BTD), axis=-1, keepdims=True)
+    normed_BTD = x32_BTD * jax.lax.rsqrt(mean_BT1 + self.eps)
+    # Hugging Face's order: back to the compute dtype, then the scale.
+    normed_BTD = normed_BTD.astype(x_BTD.dtype)
+    return normed_BTD * self.scale_D[...].astype(x_BTD.dtype)[None, None]
+
+
+class Attention(nnx.Module):
+  """Projections around attention; who attends whom is attention.py's."""
+
+  def __init__(self, config: ModelConfig, *, hf_name: str):
+    self.dtype = jnp.dtype(config.compute_dtype)
+    inward = initializers.normal(config.model_dim**-0.5)
+    outward = _residual(config, config.num_q_heads * config.head_dim)
+    zeros = initializers.zeros
+    q, k, v, o = (f"{hf_name}.{letter}_proj" for letter in "qkvo")
+    self.q_DNH = _declare(config, "DNH", inward, f"{q}.weight", "(NH)D")
+    self.q_bias_NH = _declare(config, "NH", zeros, f"{q}.bias", "(NH)")
+    self.k_DKH = _declare(config, "DKH", inward, f"{k}.weight", "(KH)D")
+    self.k_bias_KH = _declare(config, "KH", zeros, f"{k}.bias", "(KH)")
+    self.v_DKH = _declare(config, "DKH", inward, f"{v}.weight", "(KH)D")
+    self.v_bias_KH = _declare(config, "KH", zeros, f"{v}.bias", "(KH)")
+    self.o_NHD = _declare(config, "NHD", outward, f"{o}.weight", "D(NH)")
+
+  def project(self, x_BTD: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Queries [B, T, N, H], keys and values [B, T, K, H], not yet rotated."""
+    q_BTNH = jnp.einsum("BTD,DNH->BTNH", x_BTD, self._cast(self.q_DNH))
+    k_BTKH = jnp.einsum("BTD,DKH->BTKH", x_BTD, self._cast(self.k_DKH))
+    v_BTKH = jnp.einsum("BTD,DKH->BTKH", x_BTD, self._cast(self.v_DKH))
+    return (
+      q_BTNH + self._cast(self.q_bias_NH)[None, None],
+      k_BTKH + self._cast(self.k_bias_KH)[None, None],
+      v_BTKH + self._cast(self.v_bias_KH)[None, None],
+    )
+
+  def merge(self, out_BTNH: jax.Array) -> jax.Array:
+    """Heads back to the residual stream."""
+    return jnp.einsum("BTNH,NHD->BTD", out_BTNH, self._cast(self.o_NHD))
+
+  def _cast(self, param: nnx.Param) -> jax.Array:
+    return param[...].astype(self.dtype)
+
+
+class FeedForward(nnx.Module):
+  """SwiGLU (Shazeer 2020, Eq. 6)."""
+
+  def __init__(self, config: ModelConfig, *, hf_name: str):
+    self.dtype = jnp.dtype(config.compute_dtype)
+    inward = initializers.normal(config.model_dim**-0.5)
+    outward = _residual(config, config.ffn_dim)
+    gate, up, down = (f"{hf_name}.{n}_proj" for n in ("gate", "up", "down"))
+    self.gate_DF = _declare(config, "DF", inward, f"{gate}.weight", "FD")
+    self.up_DF = _declare(config, "DF", inward, f"{up}.weight", "FD")
+    self.down_FD = _declare(config, "FD", outward, f"{down}.weight", "DF")
+
+  def expand(self, x_BTD: jax.Array) -> jax.Array:
+    """The gated hidden units."""
+    gate_BTF = jnp.einsum("BTD,DF->BTF", x_BTD, self._cast(self.gate_DF))
+    up_BTF = jnp.einsum("BTD,DF->BTF", x_BTD, self._cast(self.up_DF))
+    return jax.nn.silu(gate_BTF) * up_BTF
+
+  def contract(self, hidden_BTF: jax.Array) -> jax.Array:
+    """Hidden units back to the residual stream."""
+    return jnp.einsum("BTF,FD->BTD", hidden_BTF, self._cast(self.down_FD))
+
+  def _cast(self, param: nnx.Param) -> jax.Array:
+    return param[...].astype(self.dtype)
+
+
+def rotary_angles(
+  config: ModelConfig, positions_BT: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+  """float32 cosines and sines [B, T, H/2] of RoPE (Su et al. 2021, Eq. 34)."""
+  exponent = jnp.arange(0, config.head_dim, 2, dtype=jnp.float32)
+  frequency = config.rope_theta ** (-exponent / config.head_dim)
+  angle = positions_BT.astype(jnp.float32)[..., None] * frequency[None, None]
+  return jnp.cos(angle), jnp.sin(angle)
+
+
+def rotate(x_BTNH: jax.Array, angles: tuple[jax.Array, jax.Array]) -> jax.Array:
+  """Turns the pairs (h, h + H/2) of each head, in float32."""
+  cos, sin = (angle[:, :, None, :] for angle in angles)
+  x1, x2 = jnp.split(x_BTNH.astype(jnp.float32), 2, axis=-1)
+  turned = jnp.concatenate((x1 * cos - x2 * sin, x2 * cos + x1 * sin), axis=-1)
+  return turned.astype(x_BTNH.dtype)
+
+
+def _declare(
+  config: ModelConfig,
+  dims: str,
+  init: Callable[..., jax.Array],
+  hf_name: str,
+  hf_dims: str,
+) -> nnx.Param:
+  """A parameter: `hf_dims` is Hugging Face's layout, (…) merged into one."""
+  shape = tuple(config.sizes[dim] for dim in dims)
+  return nnx.Param(
+    jax.ShapeDtypeStruct(shape, jnp.dtype(config.param_dtype)),
+    dims=dims,
+    init=init,
+    hf_name=hf_name,
+    hf_dims=hf_dims,
+  )
+
+
+def _residual(config: ModelConfig, fan_in: int) -> Callable[..., jax.Array]:
+  """Shrinks what 2 L branches add, so that their sum keeps unit variance."""
+  return initializers.normal((fan_in * 2 * config.num_layers) ** -0.5)

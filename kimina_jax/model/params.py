@@ -1,0 +1,163 @@
+"""Parameters as a nested dict, all derived from the declarations in layers.py.
+
+In: a ModelConfig. Out: dicts of the same nesting that hold shapes, dims,
+shardings or arrays; the layers' leaves are stacked on a leading L. Never
+allocates but in `init_params`.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.sharding import Mesh
+
+from kimina_jax.infra import mesh as meshes
+from kimina_jax.model.config import ModelConfig
+from kimina_jax.model.layers import Transformer
+from kimina_jax.types import UsageError
+
+
+@dataclasses.dataclass(frozen=True)
+class Declaration:
+  """One leaf of the parameters.
+
+  Attributes:
+    dims: letters, a leading L if stacked.
+    shape: their sizes.
+    dtype: of the master weights.
+    init: (key, shape, dtype) → array.
+    hf_name: tensor in a Hugging Face checkpoint; `{layer}` if stacked.
+    hf_dims: its layout, without L; merged dims in parentheses, "(NH)D".
+  """
+
+  dims: str
+  shape: tuple[int, ...]
+  dtype: jnp.dtype
+  init: Callable[..., jax.Array]
+  hf_name: str
+  hf_dims: str
+
+
+def declarations(config: ModelConfig) -> dict[str, Any]:
+  """The nested dict of Declarations."""
+  state = nnx.state(Transformer(config))
+  tree = nnx.to_pure_dict(state, extract_fn=_declaration)
+  tree["layers"] = jax.tree.map(
+    lambda leaf: _stack(leaf, config.num_layers), tree["layers"]
+  )
+  return tree
+
+
+def abstract_params(config: ModelConfig) -> dict[str, Any]:
+  """The nested dict of jax.ShapeDtypeStruct."""
+  return jax.tree.map(
+    lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype),
+    declarations(config),
+  )
+
+
+def param_dims(config: ModelConfig) -> dict[str, Any]:
+  """The nested dict of dim letters, e.g. "LDNH"."""
+  return jax.tree.map(lambda leaf: leaf.dims, declarations(config))
+
+
+def param_shardings(
+  config: ModelConfig, mesh: Mesh, layout: str
+) -> dict[str, Any]:
+  """The nested dict of NamedSharding; layout is "train" or "decode"."""
+  table = meshes.PARAMS[layout]
+  return jax.tree.map(
+    lambda dims: meshes.sharding(mesh, dims, table), param_dims(config)
+  )
+
+
+def init_params(key: jax.Array, config: ModelConfig) -> dict[str, Any]:
+  """Draws the weights; under jit with out_shardings they are born sharded.
+
+  Example:
+    init = jax.jit(init_params, static_argnums=1,
+                   out_shardings=param_shardings(config, mesh, "train"))
+    params = init(jax.random.key(0), config)
+  """
+  leaves, tree = jax.tree.flatten(declarations(config))
+  keys = jax.random.split(key, len(leaves))
+  return tree.unflatten(
+    leaf.init(keys[i], leaf.shape, leaf.dtype) for i, leaf in enumerate(leaves)
+  )
+
+
+def check_mesh(
+  config: ModelConfig, mesh: Mesh, *, num_rows: int, sequence_len: int
+) -> None:
+  """Refuses a mesh that does not divide the model or its batch.
+
+  Args:
+    config: the model.
+    mesh: with axes meshes.AXES.
+    num_rows: B of the smallest training batch.
+    sequence_len: T of a training batch.
+
+  Raises:
+    UsageError: all sizes that do not divide, each with both numbers.
+  """
+  rows = [
+    ("kv heads", "K", config.num_kv_heads, meshes.PARAMS),
+    ("query heads", "N", config.num_q_heads, meshes.PARAMS),
+    ("ffn units", "F", config.ffn_dim, meshes.PARAMS),
+    ("vocabulary", "V", config.vocab_size, meshes.PARAMS),
+    ("model dim", "D", config.model_dim, meshes.PARAMS),
+    ("rows of a batch", "B", num_rows, meshes.ACTIVATIONS),
+    ("tokens of a row", "T", sequence_len, meshes.ACTIVATIONS),
+  ]
+  faults = []
+  for what, dim, size, tables in rows:
+    table = tables["train"]
+    shards = meshes.num_shards(mesh, dim, table)
+    if size % shards:
+      faults.append(f"{size} {what} over {table[dim]}={shards}")
+  if faults:
+    raise UsageError(
+      f"the mesh does not divide model {config.name}: {'; '.join(faults)}."
+      " Choose mesh sizes that divide, or change the batch"
+    )
+
+
+def table(config: ModelConfig) -> str:
+  """The parameters for people: name, dims, shape, count, Hugging Face name."""
+  rows = [("parameter", "dims", "shape", "count", "Hugging Face name")]
+  total = 0
+  for path, leaf in jax.tree.leaves_with_path(declarations(config)):
+    count = jax.ShapeDtypeStruct(leaf.shape, leaf.dtype).size
+    total += count
+    shape = "×".join(map(str, leaf.shape))
+    name = jax.tree_util.keystr(path, simple=True, separator=".")
+    rows.append((name, leaf.dims, shape, f"{count:,}", leaf.hf_name))
+  rows.append(("total", "", "", f"{total:,}", ""))
+  widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+  return "\n".join(
+    "  ".join(
+      cell.ljust(width) for cell, width in zip(row, widths, strict=True)
+    ).rstrip()
+    for row in rows
+  )
+
+
+def _declaration(param: nnx.Param) -> Declaration:
+  value = param.get_value()
+  return Declaration(
+    dims=param.dims,
+    shape=value.shape,
+    dtype=value.dtype,
+    init=param.init,
+    hf_name=param.hf_name,
+    hf_dims=param.hf_dims,
+  )
+
+
+def _stack(leaf: Declaration, num_layers: int) -> Declaration:
+  return dataclasses.replace(
+    leaf, dims="L" + leaf.dims, shape=(num_layers, *leaf.shape)
+  )

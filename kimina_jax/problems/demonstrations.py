@@ -1,0 +1,67 @@
+"""Responses to imitate, from JSONL files.
+
+In: a file of one JSON object per line, of one of three kinds:
+  {"header", "statement", "informal", "response"}  a proof in the pattern
+  {"prompt", "response"}                           a question and its answer
+  rows of a run's rollouts.jsonl                   what the policy proved
+Out: demonstrations. Never a rollout that was not proved, or that broke the
+pattern.
+"""
+
+import json
+import pathlib
+
+from kimina_jax.types import Demonstration, Problem, UsageError
+
+
+def load_demonstrations(path: str | pathlib.Path) -> list[Demonstration]:
+  """Reads the demonstrations of a JSONL file, in its order.
+
+  Raises:
+    UsageError: names the file, the line and what is wrong; or nothing in the
+      file is worth imitating.
+  """
+  path = pathlib.Path(path)
+  if not path.is_file():
+    raise UsageError(
+      f'no demonstrations at {str(path)!r}; give "arithmetic" or a JSONL file'
+    )
+  found = []
+  with path.open(encoding="utf-8") as file:
+    for number, line in enumerate(file, start=1):
+      if line.strip():
+        found += _demonstrations(line, f"{path}:{number}")
+  if not found:
+    raise UsageError(f"{path} holds no demonstration and no proved rollout")
+  return found
+
+
+def _demonstrations(line: str, where: str) -> list[Demonstration]:
+  """One, or none for a rollout that taught nothing."""
+  try:
+    record = json.loads(line)
+  except json.JSONDecodeError as error:
+    raise UsageError(f"{where}: not JSON: {error}") from error
+  if "verdict" in record:
+    if record["verdict"] != "proved" or record["format_error"]:
+      return []
+    return [Demonstration(_problem(record, where), record["text"])]
+  if "response" not in record:
+    raise UsageError(f'{where}: missing field "response"')
+  return [Demonstration(_problem(record, where), record["response"])]
+
+
+def _problem(record: dict, where: str) -> Problem:
+  """A statement; or a plain question, which has no statement."""
+  if "prompt" in record and "statement" not in record:
+    return Problem(where, "", "", informal=record["prompt"])
+  missing = [key for key in ("header", "statement") if key not in record]
+  if missing:
+    raise UsageError(f"{where}: missing field {' and '.join(missing)}")
+  return Problem(
+    name=record.get("name", where),
+    header=record["header"],
+    statement=record["statement"],
+    informal=record.get("informal", ""),
+    source=record.get("source", ""),
+  )

@@ -1,0 +1,281 @@
+"""Every generated statement there is, and the move that closes it.
+
+In: nothing. Out: ten families of short true statements, each closed by a move
+of its own; in two of them the move holds a number that has to be computed.
+Never a false statement, and never a proof found by search: the maths is done
+when a statement is made.
+"""
+
+import dataclasses
+import functools
+import itertools
+import zlib
+from collections.abc import Callable, Iterator
+
+SPLITS = ("train", "valid", "test")
+
+# Of ten hash values, how many go to valid and to test.
+_VALID_SHARE, _TEST_SHARE = 1, 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Move:
+  """One way to close a goal: what to think, and the lines of the proof."""
+
+  thought: str
+  tactics: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+  """One statement that exists.
+
+  Attributes:
+    name: unique, and of this statement for good.
+    family: also the theorem's name.
+    split: a function of the statement.
+    statement: up to and including `:= by`.
+    right: the move that closes it.
+    wrong: moves that fail: those of other families, or a wrong number.
+  """
+
+  name: str
+  family: str
+  split: str
+  statement: str
+  right: Move
+  wrong: tuple[Move, ...]
+
+
+@functools.cache
+def families() -> dict[str, tuple[Case, ...]]:
+  """Every case of every family, in a fixed order."""
+  return {family: tuple(_cases(family)) for family in _FAMILIES}
+
+
+def _cases(family: str) -> Iterator[Case]:
+  statements, unfit = _FAMILIES[family]
+  for index, (body, right, *near_misses) in enumerate(statements()):
+    yield Case(
+      name=f"{family}_{index}",
+      family=family,
+      split=_split(body),
+      statement=f"theorem {family} {body} := by",
+      right=right,
+      wrong=(*near_misses, *unfit),
+    )
+
+
+def _split(body: str) -> str:
+  """The statement alone decides its split, so no seed can mix two splits."""
+  value = zlib.crc32(body.encode()) % 10
+  if value < _VALID_SHARE:
+    return "valid"
+  return "test" if value < _VALID_SHARE + _TEST_SHARE else "train"
+
+
+_COMPUTE = Move("Compute.", ("norm_num",))
+_DECIDE = Move("Decide.", ("decide",))
+_OMEGA = Move("Linear over the integers.", ("omega",))
+_LINEAR = Move("Combine the hypotheses.", ("linarith",))
+_EXPAND = Move("Expand both sides.", ("ring",))
+_BOTH_COMPUTE = Move("Compute each part.", ("constructor <;> norm_num",))
+_BOTH_LINEAR = Move("Prove each part.", ("constructor <;> linarith",))
+_CASES = Move("Try each case.", ("rcases h with rfl | rfl <;> norm_num",))
+_ASSUME = Move("Assume the premise.", ("intro h", "linarith"))
+_ASSUME_COMPUTE = Move("Assume and compute.", ("intro h", "norm_num"))
+
+
+def _take(number: int) -> Move:
+  return Move(f"Take x = {number}.", (f"exact ⟨{number}, by norm_num⟩",))
+
+
+def _square(number: int) -> Move:
+  return Move(
+    f"Square x - {number}.", (f"nlinarith [sq_nonneg (x - {number})]",)
+  )
+
+
+# What a family yields: the statement after the theorem's name, the move that
+# closes it, and the same move with wrong numbers.
+_Statements = Iterator[tuple[str, *tuple[Move, ...]]]
+
+_ONE = range(1, 10)  # addends, solutions
+_TWO = range(2, 10)  # coefficients: 1 would not be written
+
+
+def _numeric_nat() -> _Statements:
+  for a, b, c in itertools.product(_TWO, _TWO, _ONE):
+    yield f": {a} * {b} + {c} = {a * b + c}", _COMPUTE
+    yield f": {c} + {a} * {b} = {c + a * b}", _COMPUTE
+    yield f": ({a} + {c}) * {b} = {(a + c) * b}", _COMPUTE
+    yield f": {a} * {b} < {a * b + c}", _COMPUTE
+    if a * b > c:
+      yield f": {a} * {b} - {c} = {a * b - c}", _COMPUTE
+  for a, b in itertools.product(_TWO, _ONE):
+    yield f": {a} ^ 2 + {b} = {a**2 + b}", _COMPUTE
+
+
+def _linear_nat() -> _Statements:
+  for b, x in itertools.product(_ONE, _ONE):
+    yield f"(x : ℕ) (h₀ : x - {b} = {x}) : x = {x + b}", _OMEGA
+  for a, b, x in itertools.product(_TWO, _ONE, _ONE):
+    yield f"(x : ℕ) (h₀ : {a} * x + {b} = {a * x + b}) : x = {x}", _OMEGA
+  for a, x, y in itertools.product(_TWO, _ONE, _ONE):
+    yield (
+      f"(x y : ℕ) (h₀ : {a} * x + y = {a * x + y}) (h₁ : y = {y}) : x = {x}",
+      _OMEGA,
+    )
+    yield (
+      f"(x y : ℕ) (h₀ : x - y = {x}) (h₁ : y = {y}) : {a} * x = {a * (x + y)}",
+      _OMEGA,
+    )
+
+
+def _linear_int() -> _Statements:
+  for a, b, x, y in itertools.product(_TWO[:5], _TWO[:5], _ONE, _ONE):
+    yield (
+      f"(x y : ℤ) (h₀ : {a} * x + {b} * y = {a * x + b * y}) (h₁ : y = {y}) "
+      f": x = {x}",
+      _OMEGA,
+    )
+  # True of integers only: a * x lies between two bounds less than a away.
+  for a, x in itertools.product(_TWO[:4], _ONE):
+    for below, above in itertools.product(range(1, a), range(1, a)):
+      yield (
+        f"(x : ℤ) (h₀ : {a * x - below} ≤ {a} * x) "
+        f"(h₁ : {a} * x ≤ {a * x + above}) : x = {x}",
+        _OMEGA,
+      )
+
+
+def _linear_real() -> _Statements:
+  for a, b, x, y in itertools.product(_TWO[:4], _TWO[:4], _ONE, _ONE):
+    yield (
+      f"(x y : ℝ) (h₀ : {a} * x + {b} * y = {a * x + b * y}) (h₁ : y = {y}) "
+      f": x = {x}",
+      _LINEAR,
+    )
+  for y, d in itertools.product(_ONE, _ONE):
+    yield (
+      f"(x y : ℝ) (h₀ : x + y = {2 * y + d}) (h₁ : x - y = {d}) : y = {y}",
+      _LINEAR,
+    )
+  for a, x, y in itertools.product(_TWO, _ONE, _ONE):
+    yield (
+      f"(x y : ℝ) (h₀ : x < {x}) (h₁ : y < {y}) : {a} * x + y < {a * x + y}",
+      _LINEAR,
+    )
+
+
+def _ring_real() -> _Statements:
+  for a, b, c in itertools.product(_TWO, _ONE, _ONE):
+    yield (
+      f"(x : ℝ) : {a} * (x + {b}) + {c} = {a} * x + {a * b + c}",
+      _EXPAND,
+    )
+  for a, b, c in itertools.product(_TWO, _TWO, _ONE):
+    yield (
+      f"(x : ℝ) : ({a} * x + {c}) * {b} = {a * b} * x + {b * c}",
+      _EXPAND,
+    )
+  for a, b in itertools.product(_ONE, _ONE):
+    yield (
+      f"(x : ℝ) : (x + {a}) * (x + {b}) = x ^ 2 + {a + b} * x + {a * b}",
+      _EXPAND,
+    )
+    if b - a > 1:
+      yield (
+        f"(x : ℝ) : (x - {a}) * (x + {b}) = x ^ 2 + {b - a} * x - {a * b}",
+        _EXPAND,
+      )
+
+
+def _conj_real() -> _Statements:
+  for x, a, b in itertools.product(_ONE, _TWO, _ONE):
+    given = f"(x : ℝ) (h₀ : x = {x})"
+    yield f"{given} : x + {b} = {x + b} ∧ {a} * x = {a * x}", _BOTH_LINEAR
+    yield f"{given} : {a} * x = {a * x} ∧ x + {b} = {x + b}", _BOTH_LINEAR
+    yield f"{given} : {a} * x = {a * x} ∧ x < {x + b}", _BOTH_LINEAR
+
+
+def _exists_nat() -> _Statements:
+  for a, x in itertools.product(_ONE, _ONE):
+    for left in (f"x + {a}", f"{a} + x"):
+      yield f": ∃ x : ℕ, {left} = {x + a}", *_around(_take, x)
+      yield f": ∃ x : ℕ, {x + a} = {left}", *_around(_take, x)
+  for a, x in itertools.product(_TWO, _ONE):
+    for left in (f"x * {a}", f"{a} * x"):
+      yield f": ∃ x : ℕ, {left} = {x * a}", *_around(_take, x)
+      yield f": ∃ x : ℕ, {x * a} = {left}", *_around(_take, x)
+
+
+def _cases_real() -> _Statements:
+  for p, q in itertools.permutations(_ONE, 2):
+    given = f"(x : ℝ) (h : x = {p} ∨ x = {q})"
+    yield f"{given} : x ^ 2 + {p * q} = {p + q} * x", _CASES
+    yield f"{given} : (x - {p}) * (x - {q}) = 0", _CASES
+    for a in _TWO:
+      yield f"{given} : {a} * x < {a * max(p, q) + 1}", _CASES
+      yield f"{given} : x + {a} < {max(p, q) + a + 1}", _CASES
+
+
+def _implies_real() -> _Statements:
+  for a, b, x in itertools.product(_TWO, _ONE, _ONE):
+    yield f"(x : ℝ) : x = {x} → {a} * x + {b} = {a * x + b}", _ASSUME
+    yield f"(x : ℝ) : x < {x} → {a} * x + {b} < {a * x + b}", _ASSUME
+
+
+def _square_real() -> _Statements:
+  for a, c in itertools.product(_ONE, range(10)):
+    double, square = f"{2 * a} * x", a * a
+    plus = f" + {c}" if c else ""
+    for goal in (
+      f"{double}{plus} ≤ x ^ 2 + {square + c}",
+      f"{double} - x ^ 2{plus} ≤ {square + c}",
+      f"{c} ≤ x ^ 2 - {double} + {square + c}",
+      f"x ^ 2 + {square + c} ≥ {double}{plus}",
+    ):
+      yield f"(x : ℝ) : {goal}", *_around(_square, a)
+
+
+def _around(move: Callable[[int], Move], number: int) -> tuple[Move, ...]:
+  """The move with the right number, then with its neighbours."""
+  return move(number), move(number - 1), move(number + 1)
+
+
+# A family is its statements, and the moves that it teaches although they fail
+# on every one of them; a second right move would be an accidental success.
+_FAMILIES = {
+  "numeric_nat": (
+    _numeric_nat,
+    (_CASES, _ASSUME, _ASSUME_COMPUTE, _take(1), _square(1)),
+  ),
+  "linear_nat": (
+    _linear_nat,
+    (_COMPUTE, _EXPAND, _DECIDE, _BOTH_LINEAR, _CASES),
+  ),
+  "linear_int": (
+    _linear_int,
+    (_COMPUTE, _EXPAND, _DECIDE, _BOTH_LINEAR, _CASES),
+  ),
+  "linear_real": (
+    _linear_real,
+    (_COMPUTE, _EXPAND, _DECIDE, _OMEGA, _CASES),
+  ),
+  "ring_real": (
+    _ring_real,
+    (_COMPUTE, _OMEGA, _DECIDE, _BOTH_COMPUTE, _CASES),
+  ),
+  "conj_real": (
+    _conj_real,
+    (_COMPUTE, _OMEGA, _LINEAR, _BOTH_COMPUTE, _EXPAND),
+  ),
+  "exists_nat": (_exists_nat, (_OMEGA, _LINEAR, _EXPAND, _DECIDE)),
+  "cases_real": (_cases_real, (_COMPUTE, _OMEGA, _LINEAR, _EXPAND, _DECIDE)),
+  "implies_real": (
+    _implies_real,
+    (_COMPUTE, _OMEGA, _LINEAR, _EXPAND, _ASSUME_COMPUTE),
+  ),
+  "square_real": (_square_real, (_COMPUTE, _OMEGA, _LINEAR, _EXPAND)),
+}

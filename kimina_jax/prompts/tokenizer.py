@@ -1,0 +1,168 @@
+"""Text to tokens and back, over Hugging Face and SentencePiece tokenizers.
+
+In: a tokenizer's files. Out: one small interface, the same for both kinds.
+Never adds a token of its own: what a prompt holds is written in its text, and
+a chat marker in the text is one token.
+"""
+
+import pathlib
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+import sentencepiece
+
+from kimina_jax.types import UsageError
+
+TURN_START = "<|im_start|>"
+TURN_END = "<|im_end|>"
+END_OF_TEXT = "<|endoftext|>"
+MARKERS = (END_OF_TEXT, TURN_START, TURN_END)
+
+_EMBEDDED = pathlib.Path(__file__).with_name("embedded.model")
+_HUGGING_FACE_FILE = "tokenizer.json"
+_SENTENCEPIECE_FILE = "tokenizer.model"
+
+
+class Tokenizer(Protocol):
+  """What every tokenizer offers.
+
+  Attributes:
+    vocab_size: number of tokens; every id is below it.
+    pad_id: the token `<|endoftext|>`, which fills up arrays.
+    stop_id: the token `<|im_end|>`, which ends a response.
+  """
+
+  vocab_size: int
+  pad_id: int
+  stop_id: int
+
+  def encode(self, text: str) -> np.ndarray:
+    """Tokens of a text, int32 [length]; nothing is added."""
+
+  def decode(self, ids: np.ndarray) -> str:
+    """The text of tokens int [length], chat markers included.
+
+    Bytes that are no UTF-8 become U+FFFD. A model may have more embeddings
+    than there are tokens: ids from `vocab_size` on have no text.
+    """
+
+  def save(self, directory: str | pathlib.Path) -> None:
+    """Writes files that `load_tokenizer(directory)` reads back."""
+
+
+def load_tokenizer(path: str | pathlib.Path) -> Tokenizer:
+  """Loads a tokenizer.
+
+  Args:
+    path: `embedded` (ships with the package), a SentencePiece `.model` file,
+      or a directory that holds `tokenizer.json` (Hugging Face) or
+      `tokenizer.model` (SentencePiece).
+
+  Raises:
+    UsageError: there is no tokenizer at `path`, it cannot be read, or a chat
+      marker is not one of its tokens.
+  """
+  place = _EMBEDDED if str(path) == "embedded" else pathlib.Path(path)
+  if (place / _HUGGING_FACE_FILE).is_file():
+    return _HuggingFace(place)
+  if (place / _SENTENCEPIECE_FILE).is_file():
+    return _SentencePiece(place / _SENTENCEPIECE_FILE)
+  if place.is_file() and place.suffix == ".model":
+    return _SentencePiece(place)
+  raise UsageError(
+    f'no tokenizer at {str(path)!r}: give "embedded", a SentencePiece .model '
+    f"file, or a directory with {_HUGGING_FACE_FILE} or {_SENTENCEPIECE_FILE}"
+  )
+
+
+class _SentencePiece:
+  """A SentencePiece model with byte fallback."""
+
+  # How SentencePiece writes a space. In a text of its own the character would
+  # come back as a space, so it goes in as bytes.
+  _SPACE = "\u2581"
+
+  def __init__(self, path: pathlib.Path):
+    self._model = path.read_bytes()
+    self._processor = sentencepiece.SentencePieceProcessor()
+    try:
+      self._processor.LoadFromSerializedProto(self._model)
+    except RuntimeError as error:
+      raise UsageError(f"{path} is no SentencePiece model: {error}") from error
+    self.vocab_size = self._processor.vocab_size()
+    ids = _marker_ids(self._one_token, path)
+    self.pad_id, self.stop_id = ids[END_OF_TEXT], ids[TURN_END]
+    self._space_ids = [
+      self._processor.piece_to_id(f"<0x{byte:02X}>")
+      for byte in self._SPACE.encode()
+    ]
+
+  def encode(self, text: str) -> np.ndarray:
+    first, *rest = map(self._processor.encode, text.split(self._SPACE))
+    ids = list(first)
+    for part in rest:
+      ids += [*self._space_ids, *part]
+    return np.array(ids, np.int32)
+
+  def decode(self, ids: np.ndarray) -> str:
+    return self._processor.decode(_known(ids, self.vocab_size))
+
+  def save(self, directory: str | pathlib.Path) -> None:
+    directory = pathlib.Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / _SENTENCEPIECE_FILE).write_bytes(self._model)
+
+  def _one_token(self, marker: str) -> int | None:
+    token = self._processor.piece_to_id(marker)
+    return None if token == self._processor.unk_id() else token
+
+
+class _HuggingFace:
+  """A tokenizer of the transformers library.
+
+  A normaliser of its own stays in force: that of Qwen2.5 composes characters
+  (NFC), so a text in another form comes back composed.
+  """
+
+  def __init__(self, directory: pathlib.Path):
+    # Takes seconds to import, and the embedded default does not need it.
+    import transformers
+
+    self._tokenizer = transformers.AutoTokenizer.from_pretrained(
+      directory, local_files_only=True
+    )
+    self.vocab_size = len(self._tokenizer)
+    ids = _marker_ids(self._tokenizer.get_vocab().get, directory)
+    self.pad_id, self.stop_id = ids[END_OF_TEXT], ids[TURN_END]
+
+  def encode(self, text: str) -> np.ndarray:
+    ids = self._tokenizer.encode(text, add_special_tokens=False)
+    return np.array(ids, np.int32)
+
+  def decode(self, ids: np.ndarray) -> str:
+    return self._tokenizer.decode(
+      _known(ids, self.vocab_size), clean_up_tokenization_spaces=False
+    )
+
+  def save(self, directory: str | pathlib.Path) -> None:
+    self._tokenizer.save_pretrained(directory)
+
+
+def _known(ids: np.ndarray, vocab_size: int) -> list[int]:
+  ids = np.asarray(ids, np.int32)
+  return ids[ids < vocab_size].tolist()
+
+
+def _marker_ids(
+  one_token: Callable[[str], int | None], path: pathlib.Path
+) -> dict[str, int]:
+  """Ids of the chat markers, given a function marker -> id or None."""
+  ids = {marker: one_token(marker) for marker in MARKERS}
+  missing = [marker for marker, token in ids.items() if token is None]
+  if missing:
+    raise UsageError(
+      f"the tokenizer at {path} lacks the chat markers {', '.join(missing)}; "
+      "add them as single tokens"
+    )
+  return ids

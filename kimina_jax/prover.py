@@ -1,0 +1,88 @@
+"""A policy with its checker: problems in, judged samples out.
+
+The half of the pipeline that training, evaluation and a single proof share.
+Each rollout goes to the checker as soon as it ends, while others are still
+being written. It never changes the policy.
+"""
+
+from collections.abc import Callable, Sequence
+
+from kimina_jax.infra import preemption
+from kimina_jax.job import Job
+from kimina_jax.prompts.template import make_prompt
+from kimina_jax.rewards.reward import score
+from kimina_jax.rollouts.engine import Engine
+from kimina_jax.types import Problem, Sample
+from kimina_jax.verification.extract import extract
+from kimina_jax.verification.pool import Pool
+
+Progress = Callable[..., None]  # (phase, *, done, total)
+
+
+class Prover:
+  """Owns the decoding slots on the devices and the checker's processes."""
+
+  def __init__(self, job: Job):
+    """Starts the checker's processes; compiles at the first attempt."""
+    self._tokenizer = job.tokenizer
+    self._reward = job.config.reward
+    self.engine = Engine(
+      job.model, job.tokenizer, job.mesh, **job.config.rollouts
+    )
+    self.pool = Pool(**job.config.checker)
+
+  def attempt(
+    self,
+    params: dict,
+    problems: Sequence[Problem],
+    *,
+    num_per_problem: int,
+    seed: int,
+    step: int,
+    progress: Progress,
+  ) -> list[Sample]:
+    """Samples, checks and scores proofs.
+
+    Args:
+      params: the policy in decode layout.
+      problems: what to prove.
+      num_per_problem: k, rollouts of each.
+      seed: of the run.
+      step: iteration; with the row it names a rollout's random numbers.
+      progress: told of every rollout that ends.
+
+    Returns:
+      Samples ordered by row: all k of the first problem, then the next.
+
+    Raises:
+      Preempted: SIGTERM arrived; nothing has changed.
+    """
+    prompts = [make_prompt(p, self._tokenizer) for p in problems]
+    total = len(prompts) * num_per_problem
+    waiting = []
+    for rollout in self.engine.generate(
+      params, prompts, num_per_prompt=num_per_problem, seed=seed, step=step
+    ):
+      preemption.check()
+      extraction = extract(rollout.text)
+      verdict = self.pool.submit(rollout.prompt.problem, extraction)
+      waiting.append((rollout, extraction, verdict))
+      progress("sampling", done=len(waiting), total=total)
+    samples = []
+    for rollout, extraction, verdict in waiting:
+      preemption.check()
+      samples.append(
+        score(rollout, extraction, verdict.result(), **self._reward)
+      )
+      progress("verifying", done=len(samples), total=total)
+    return sorted(samples, key=lambda sample: sample.rollout.row)
+
+  def close(self) -> None:
+    """Ends the checker's processes."""
+    self.pool.close()
+
+  def __enter__(self) -> "Prover":
+    return self
+
+  def __exit__(self, *exc_info: object) -> None:
+    self.close()

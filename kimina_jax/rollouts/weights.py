@@ -1,0 +1,39 @@
+"""Moves the trainer's weights to where the sampler wants them.
+
+In: params in the train layout and the master dtype. Out: a copy in the decode
+layout and the compute dtype. Never changes or aliases the trainer's own.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from kimina_jax.model.config import ModelConfig
+from kimina_jax.model.params import param_shardings
+
+
+def make_reshard(
+  config: ModelConfig, mesh: jax.sharding.Mesh
+) -> Callable[[dict[str, Any]], dict[str, Any]]:
+  """A compiled function: params in train layout → params in decode layout.
+
+  Args:
+    config: names the compute dtype.
+    mesh: of both layouts.
+  """
+  train = param_shardings(config, mesh, "train")
+
+  def cast(weight: jax.Array, layout: jax.sharding.NamedSharding) -> jax.Array:
+    # A copy even if neither dtype nor layout changes: the trainer donates its
+    # own while the sampler's live on. Pinned to the train layout, so that
+    # the cast comes before the move and halves what travels.
+    weight = jnp.array(weight, config.compute_dtype, copy=True)
+    return jax.lax.with_sharding_constraint(weight, layout)
+
+  return jax.jit(
+    lambda params: jax.tree.map(cast, params, train),
+    in_shardings=(train,),
+    out_shardings=param_shardings(config, mesh, "decode"),
+  )

@@ -1,0 +1,198 @@
+"""Reinforcement learning: the loop and nothing else.
+
+  python -m kimina_jax.train --config=configs/debug.py --run_dir=runs/rl
+
+One iteration draws problems, samples k proofs of each, has them checked, turns
+verdicts into advantages and takes a few optimizer steps (Kimina-Prover
+Preview, arXiv 2504.11354; Kimi k1.5, arXiv 2501.12599, §2.3). A run that was
+stopped goes on from its newest checkpoint, as if it had not been.
+"""
+
+import time
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from kimina_jax import evaluate
+from kimina_jax.infra import cli, preemption
+from kimina_jax.job import open_job
+from kimina_jax.learning.batch import from_samples, minibatches, pack, put
+from kimina_jax.learning.update import TrainState, check_finite
+from kimina_jax.report import write_report
+from kimina_jax.rewards.advantage import add_advantages
+from kimina_jax.rewards.summary import solve_counts, summarize
+from kimina_jax.session import Session, open_session, save
+from kimina_jax.types import Sample, UsageError
+
+# Draws of an evaluation are not those of training.
+_EVAL_SEED = 2**31
+
+
+def train(config: ConfigDict, run_dir: str) -> None:
+  """Trains to `config.train.num_iterations`; goes on where a run stopped."""
+  _check_sizes(config)
+  job = open_job(
+    config,
+    run_dir,
+    program="train",
+    rows_per_batch=config.train.rows_per_batch,
+    sequence_len=config.train.sequence_len,
+  )
+  with open_session(job) as run:
+    loop(run)
+  print(f"report: {write_report(job.run_dir)}")
+
+
+def loop(run: Session) -> None:
+  """Evaluates, iterates, saves; on SIGTERM saves and leaves."""
+  state, config = run.state, run.job.config
+  last = config.train.num_iterations
+  try:
+    for step in range(run.first_step, last + 1):
+      metrics = {}
+      if step == last or (config.eval.every and step % config.eval.every == 0):
+        metrics |= evaluate_policy(run, state, step)
+      if step < last:
+        state, trained = iterate(run, state, step)
+        metrics |= trained
+      run.log.write(step, metrics)
+      if step < last:
+        save(run, state, step + 1, force=step + 1 == last)
+  except preemption.Preempted as reason:
+    # An iteration is all or nothing: `state` is as this one found it.
+    save(run, state, step, force=True)
+    raise preemption.Preempted(
+      f"{reason}; {step} iterations are saved in {run.job.run_dir}, the same "
+      "command goes on from there"
+    ) from None
+
+
+def iterate(
+  run: Session, state: TrainState, step: int
+) -> tuple[TrainState, dict[str, float]]:
+  """From problems to a gradient: the life of a rollout."""
+  config = run.job.config
+  start = time.perf_counter()
+  samples = run.prover.attempt(
+    run.programs.reshard(state.params),
+    run.curriculum.draw(step, config.train.num_problems),
+    num_per_problem=config.train.num_per_problem,
+    seed=config.seed,
+    step=step,
+    progress=run.log.phase,
+  )
+  sampled = time.perf_counter()
+  samples = add_advantages(
+    samples,
+    num_per_problem=config.train.num_per_problem,
+    seed=config.seed,
+    step=step,
+    tau=config.loss.tau,
+    **config.advantage,
+  )
+  state, learned = improve(run, state, samples, step)
+  updated = time.perf_counter()
+  run.curriculum.record(step, solve_counts(samples))
+  run.rows.write(step, samples)
+  return state, {
+    **summarize(samples),
+    **learned,
+    **_prefixed("checker/", run.prover.pool.stats()),
+    **_speed(samples, sampled - start, updated - sampled),
+  }
+
+
+def improve(
+  run: Session, state: TrainState, samples: Sequence[Sample], step: int
+) -> tuple[TrainState, dict[str, float]]:
+  """An optimizer step per minibatch, all anchored to the policy as it was."""
+  job, programs = run.job, run.programs
+  settings = job.config.train
+  parts = minibatches(
+    samples,
+    num_minibatches=settings.num_minibatches,
+    seed=job.config.seed,
+    step=step,
+  )
+  scored = []
+  for part in parts:
+    batches = pack(
+      from_samples(part),
+      sequence_len=settings.sequence_len,
+      rows_per_batch=settings.rows_per_batch,
+    )
+    scored.append(
+      [programs.score(state.params, put(batch, job.mesh)) for batch in batches]
+    )
+  state = programs.begin(state)
+  history = []
+  for part, batches in zip(parts, scored, strict=True):
+    run.log.phase("updating", done=len(history), total=len(parts))
+    state, metrics = programs.update(state, batches, len(part))
+    history.append(metrics)
+  history = jax.device_get(history)
+  for metrics in history:
+    check_finite(metrics, step)
+  return state, {
+    f"loss/{name}": float(np.mean([metrics[name] for metrics in history]))
+    for name in history[0]
+  }
+
+
+def evaluate_policy(
+  run: Session, state: TrainState, step: int
+) -> dict[str, float]:
+  """pass@k on the held-out problems."""
+  config = run.job.config
+  samples = run.prover.attempt(
+    run.programs.reshard(state.params),
+    run.held_out,
+    num_per_problem=config.eval.num_samples,
+    seed=config.seed + _EVAL_SEED,
+    step=step,
+    progress=lambda phase, **count: run.log.phase(
+      f"evaluation: {phase}", **count
+    ),
+  )
+  run.prover.pool.stats()  # Those of the next iteration start from here.
+  return evaluate.metrics(evaluate.count(samples), config.eval.ks)
+
+
+def _speed(
+  samples: Sequence[Sample], sample_s: float, update_s: float
+) -> dict[str, float]:
+  num_sampled = sum(len(s.rollout.tokens) for s in samples)
+  num_trained = sum(
+    len(s.rollout.prompt.tokens) + len(s.rollout.tokens)
+    for s in samples
+    if s.reward is not None and not s.dropped
+  )
+  return {
+    "time/sample_s": sample_s,
+    "time/update_s": update_s,
+    "throughput/sample_tokens_per_s": num_sampled / sample_s,
+    "throughput/train_tokens_per_s": num_trained / update_s,
+  }
+
+
+def _check_sizes(config: ConfigDict) -> None:
+  """Refuses sizes that would fail hours later, with both numbers."""
+  longest = config.rollouts.max_prompt_len + config.rollouts.max_response_len
+  if longest > config.train.sequence_len:
+    raise UsageError(
+      f"rollouts.max_prompt_len + max_response_len = {longest} tokens do not "
+      f"fit train.sequence_len = {config.train.sequence_len}"
+    )
+  evaluate.check_ks(config.eval.ks, config.eval.num_samples)
+
+
+def _prefixed(prefix: str, values: dict[str, float]) -> dict[str, float]:
+  return {prefix + name: value for name, value in values.items()}
+
+
+if __name__ == "__main__":
+  cli.run_experiment(
+    train, default="configs/debug.py", run_dir="Directory of this run."
+  )

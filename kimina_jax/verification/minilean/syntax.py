@@ -1,0 +1,202 @@
+"""Terms of the fragment: what the elaborator makes and the tactics transform.
+
+In: sorts, numerals, variables, operators. Out: immutable typed terms, with
+substitution, comparison up to the names of bound variables, and Lean's way of
+printing them. Never: meaning (see semantics.py) and concrete syntax (see
+parser.py).
+
+A binder owns a variable that occurs nowhere else, so substitution cannot
+capture.
+"""
+
+import dataclasses
+import enum
+import itertools
+from collections.abc import Iterator, Mapping
+
+MAX_DEPTH = 150  # of a term; deeper ones are refused, so recursion is safe
+
+RELATIONS = ("=", "≠", "<", "≤", ">", "≥", "∣")
+_PRECEDENCE = {
+  **{"↔": 20, "→": 25, "∨": 30, "∧": 35, "¬": 40},
+  **dict.fromkeys(RELATIONS, 50),
+  **{"+": 65, "-": 65, "*": 70, "/": 70, "%": 70, "neg": 75, "^": 75},
+}
+_RIGHT = ("→", "∨", "∧", "^")
+_fresh = itertools.count(1)
+
+
+class Sort(enum.StrEnum):
+  """Types of the fragment; the numbers in the order of their coercions."""
+
+  NAT = "ℕ"
+  INT = "ℤ"
+  RAT = "ℚ"
+  REAL = "ℝ"
+  PROP = "Prop"
+
+  @property
+  def is_field(self) -> bool:
+    return self in (Sort.RAT, Sort.REAL)
+
+  @property
+  def is_integral(self) -> bool:
+    return self in (Sort.NAT, Sort.INT)
+
+
+NUMBERS = (Sort.NAT, Sort.INT, Sort.RAT, Sort.REAL)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Term:
+  """A typed term.
+
+  Example:
+    x + 2 over ℤ is Term("+", (x, Term("num", value=2, sort=Sort.INT)),
+    Sort.INT) with x = Term("var", name="x", value=1, sort=Sort.INT).
+
+  Attributes:
+    head: "var", "num", "cast", "neg", an infix operator, a connective, "∀",
+      "∃", "True" or "False".
+    args: operands; a binder has its variable and its body.
+    sort: type of the term.
+    name: of a variable, for people.
+    value: of a numeral, its value; of a variable, what tells it from its
+      namesakes.
+  """
+
+  head: str
+  args: tuple["Term", ...] = ()
+  sort: Sort = Sort.PROP
+  name: str = ""
+  value: int = 0
+
+
+TRUE = Term("True")
+FALSE = Term("False")
+
+
+def variable(name: str, sort: Sort) -> Term:
+  """A variable that differs from all others."""
+  return Term("var", (), sort, name, next(_fresh))
+
+
+def numeral(value: int, sort: Sort) -> Term:
+  return Term("num", (), sort, value=value)
+
+
+def operation(head: str, *args: Term) -> Term:
+  """An arithmetic operation; it has the sort of its first operand."""
+  return Term(head, args, args[0].sort)
+
+
+def formula(head: str, *args: Term) -> Term:
+  """A relation, a connective or a quantifier."""
+  return Term(head, args)
+
+
+def negate(prop: Term) -> Term:
+  return formula("¬", prop)
+
+
+def substitute(term: Term, replacement: Mapping[Term, Term]) -> Term:
+  """`term` with variables (or whole subterms) replaced."""
+  if term in replacement:
+    return replacement[term]
+  if not term.args:
+    return term
+  args = tuple(substitute(arg, replacement) for arg in term.args)
+  return dataclasses.replace(term, args=args)
+
+
+def subterms(term: Term) -> Iterator[Term]:
+  """`term` and everything in it."""
+  yield term
+  for arg in term.args:
+    yield from subterms(arg)
+
+
+def occurs(part: Term, term: Term) -> bool:
+  return any(part == other for other in subterms(term))
+
+
+def is_open(term: Term) -> bool:
+  """Whether `term` has variables, be they bound or free."""
+  return any(part.head == "var" for part in subterms(term))
+
+
+def canonical(term: Term, level: int = 0) -> Term:
+  """Equal for terms that Lean's `exact` identifies without computing.
+
+  Bound variables are numbered, `a > b` is `b < a`, `a ≠ b` and `¬p` are
+  implications of False.
+  """
+  if term.head in ("∀", "∃"):
+    bound = Term("var", (), term.args[0].sort, "", -1 - level)
+    body = substitute(term.args[1], {term.args[0]: bound})
+    return formula(term.head, bound, canonical(body, level + 1))
+  args = tuple(canonical(arg, level) for arg in term.args)
+  if term.head in (">", "≥"):
+    return formula({">": "<", "≥": "≤"}[term.head], args[1], args[0])
+  if term.head == "≠":
+    return formula("→", formula("=", *args), FALSE)
+  if term.head == "¬":
+    return formula("→", *args, FALSE)
+  name = "" if term.head == "var" else term.name
+  return Term(term.head, args, term.sort, name, term.value)
+
+
+def same(a: Term, b: Term) -> bool:
+  return canonical(a) == canonical(b)
+
+
+def match(pattern: Term, term: Term, holes: dict[Term, Term | None]) -> bool:
+  """First-order matching: fills `holes` so that `pattern` becomes `term`.
+
+  Both sides are compared as they are; pass canonical terms.
+  """
+  if pattern in holes:
+    if holes[pattern] is None and pattern.sort == term.sort:
+      holes[pattern] = term
+    return holes[pattern] == term
+  if pattern.head != term.head or len(pattern.args) != len(term.args):
+    return False
+  if not pattern.args:
+    return pattern == term
+  return all(
+    match(a, b, holes) for a, b in zip(pattern.args, term.args, strict=True)
+  )
+
+
+def show(term: Term, outer: int = 0) -> str:
+  """`term` as Lean prints it, in brackets if it binds weaker than `outer`."""
+  if term.head in ("∀", "∃"):
+    text, level = _show_binder(term), 1
+  elif term.head in _PRECEDENCE:
+    text, level = _show_operation(term)
+  elif term.head == "cast":
+    return "↑" + show(term.args[0], 1024)
+  else:
+    return {"var": term.name, "num": str(term.value)}.get(term.head, term.head)
+  return f"({text})" if level < outer else text
+
+
+def _show_operation(term: Term) -> tuple[str, int]:
+  level = _PRECEDENCE[term.head]
+  if term.head in ("neg", "¬"):
+    sign = "-" if term.head == "neg" else "¬"
+    return sign + show(term.args[0], level), level
+  left, right = level + 1, level + 1
+  if term.head in _RIGHT:
+    right = level
+  elif level > 50:
+    left = level
+  a, b = term.args
+  return f"{show(a, left)} {term.head} {show(b, right)}", level
+
+
+def _show_binder(term: Term) -> str:
+  bound, body = term.args
+  if term.head == "∃":
+    return f"∃ {bound.name}, {show(body)}"
+  return f"∀ ({bound.name} : {bound.sort}), {show(body)}"

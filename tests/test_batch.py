@@ -1,0 +1,207 @@
+"""Packing loses nothing, has one shape, and is the same every time."""
+
+import jax
+import numpy as np
+import pytest
+from jax.sharding import PartitionSpec
+
+from kimina_jax.infra.mesh import make_mesh
+from kimina_jax.learning import batch as batching
+from kimina_jax.types import (
+  Problem,
+  Prompt,
+  Rollout,
+  Sample,
+  Status,
+  UsageError,
+  Verdict,
+)
+
+
+def _prompt(name: str, num_tokens: int) -> Prompt:
+  tokens = np.arange(1, num_tokens + 1, dtype=np.int32)
+  return Prompt(Problem(name, "", "theorem t : 1 = 1 := by"), "…", tokens)
+
+
+def _sample(
+  row: int,
+  *,
+  num_prompt: int = 3,
+  num_response: int = 4,
+  reward: float | None = 1.0,
+  advantage: float = 0.5,
+  dropped: bool = False,
+) -> Sample:
+  rng = np.random.default_rng(row)
+  logps = -rng.random(num_response, np.float32)
+  rollout = Rollout(
+    prompt=_prompt(f"problem_{row}", num_prompt),
+    row=row,
+    tokens=rng.integers(100, 200, num_response).astype(np.int32),
+    logps=logps,
+    model_logps=logps,
+    text="…",
+    stop="stop",
+  )
+  return Sample(
+    rollout,
+    Verdict(Status.PROVED),
+    reward=reward,
+    advantage=advantage,
+    dropped=dropped,
+  )
+
+
+def _example(name: str, size: int) -> batching.Example:
+  tokens = np.arange(size, dtype=np.int32)
+  return batching.Example(name, tokens, 1, 1.0, np.zeros(size - 1, np.float32))
+
+
+def _unpack(batches) -> list[dict]:
+  """What the batches hold, read back sequence by sequence."""
+  found = []
+  for batch in batches:
+    for b, s in np.argwhere(batch.weight_BS):
+      own_T = batch.segments_BT[b] == s + 1
+      response_T = own_T & (batch.response_BT[b] == 1)
+      found.append(
+        {
+          "tokens": batch.tokens_BT[b, own_T].tolist(),
+          "positions": batch.positions_BT[b, own_T].tolist(),
+          "response": batch.tokens_BT[b, response_T].tolist(),
+          "logps": batch.sampler_logp_BT[b, response_T].tolist(),
+          "advantage": float(batch.advantage_BS[b, s]),
+        }
+      )
+  return sorted(found, key=str)
+
+
+@pytest.mark.parametrize("rows_per_batch", [1, 4])
+def test_pack_holds_every_sample_once(rows_per_batch):
+  rng = np.random.default_rng(0)
+  samples = [
+    _sample(
+      row,
+      num_prompt=int(rng.integers(1, 30)),
+      num_response=int(rng.integers(1, 90)),
+      advantage=float(row),
+    )
+    for row in range(40)
+  ]
+  examples = batching.from_samples(samples)
+  batches = batching.pack(
+    examples, sequence_len=128, rows_per_batch=rows_per_batch
+  )
+  expected = []
+  for sample in samples:
+    rollout = sample.rollout
+    tokens = rollout.prompt.tokens.tolist() + rollout.tokens.tolist()
+    expected.append(
+      {
+        "tokens": tokens,
+        "positions": list(range(len(tokens))),
+        "response": rollout.tokens.tolist(),
+        "logps": rollout.logps.tolist(),
+        "advantage": sample.advantage,
+      }
+    )
+  assert _unpack(batches) == sorted(expected, key=str)
+  assert {batch.tokens_BT.shape for batch in batches} == {(rows_per_batch, 128)}
+  assert {batch.weight_BS.shape for batch in batches} == {(rows_per_batch, 4)}
+  # Nothing lies outside the sequences.
+  for batch in batches:
+    off_BT = batch.segments_BT == 0
+    assert not batch.tokens_BT[off_BT].any()
+    assert not batch.response_BT[off_BT].any()
+
+
+def test_first_fit_takes_the_first_row_with_room():
+  sizes = {"a": 60, "b": 50, "c": 45, "d": 30, "e": 40, "f": 20}
+  examples = [_example(name, size) for name, size in sizes.items()]
+  rows = batching.fill_rows(examples, sequence_len=100)
+  names = ["".join(example.name for example in row) for row in rows]
+  assert names == ["ad", "bc", "ef"]
+
+
+def test_rows_hold_a_fixed_number_of_sequences():
+  examples = [_example(str(i), 2) for i in range(5)]
+  rows = batching.fill_rows(examples, sequence_len=64)
+  assert [len(row) for row in rows] == [2, 2, 1]
+
+
+def test_many_rows_are_packed_like_few():
+  examples = [_example(str(i), 60) for i in range(200)]
+  rows = batching.fill_rows(examples, sequence_len=64)
+  assert [row[0].name for row in rows] == [str(i) for i in range(200)]
+
+
+def test_no_examples_are_one_empty_batch():
+  (batch,) = batching.pack([], sequence_len=64, rows_per_batch=2)
+  assert batch.tokens_BT.shape == (2, 64)
+  assert not any(np.any(array) for array in batch)
+
+
+def test_too_long_names_the_problem_and_both_numbers():
+  with pytest.raises(UsageError, match="amc_12.* 65 tokens.* 64;"):
+    batching.pack([_example("amc_12", 65)], sequence_len=64, rows_per_batch=1)
+
+
+def test_dropped_and_excluded_samples_are_left_out():
+  samples = [
+    _sample(0),
+    _sample(1, dropped=True),
+    _sample(2, reward=None),
+    _sample(3, reward=0.0, num_response=9),
+  ]
+  names = [example.name for example in batching.from_samples(samples)]
+  assert names == ["problem_3", "problem_0"]
+
+
+def test_demonstration_is_prompt_then_response():
+  response = np.array([7, 8, 2], np.int32)
+  example = batching.from_demonstration(_prompt("p", 2), response)
+  (batch,) = batching.pack([example], sequence_len=32, rows_per_batch=1)
+  assert batch.tokens_BT[0, :6].tolist() == [1, 2, 7, 8, 2, 0]
+  assert batch.response_BT[0, :6].tolist() == [0, 0, 1, 1, 1, 0]
+  assert batch.advantage_BS.sum() == 0
+  assert batch.weight_BS.sum() == 1
+
+
+def test_minibatches_deal_out_every_sample_once():
+  samples = [_sample(row, dropped=row % 3 == 0) for row in range(24)]
+
+  def deal(step: int) -> list[list[int]]:
+    parts = batching.minibatches(samples, num_minibatches=4, seed=1, step=step)
+    return [[sample.rollout.row for sample in part] for part in parts]
+
+  first = deal(0)
+  assert [len(part) for part in first] == [6, 6, 6, 6]
+  assert sorted(row for part in first for row in part) == list(range(24))
+  assert deal(0) == first
+  assert deal(1) != first
+
+
+def test_minibatches_must_be_equal():
+  samples = [_sample(row) for row in range(10)]
+  with pytest.raises(UsageError, match="10 samples.*num_minibatches = 4"):
+    batching.minibatches(samples, num_minibatches=4, seed=0, step=0)
+
+
+def test_put_splits_rows_over_data_and_fsdp():
+  mesh = make_mesh(data=2, fsdp=2, context=1, tensor=2)
+  samples = [_sample(row) for row in range(12)]
+  (batch,) = batching.pack(
+    batching.from_samples(samples), sequence_len=64, rows_per_batch=8
+  )
+  on_mesh = batching.put(batch, mesh)
+  assert on_mesh.tokens_BT.addressable_shards[0].data.shape == (2, 64)
+  assert on_mesh.weight_BS.addressable_shards[0].data.shape == (2, 2)
+  assert on_mesh.weight_BS.sharding.spec == PartitionSpec(("data", "fsdp"))
+  jax.tree.map(np.testing.assert_array_equal, on_mesh, batch)
+
+
+def test_put_refuses_rows_that_the_mesh_does_not_divide():
+  mesh = make_mesh(data=8, fsdp=1, context=1, tensor=1)
+  (batch,) = batching.pack([], sequence_len=32, rows_per_batch=12)
+  with pytest.raises(UsageError, match="rows_per_batch = 12.*fsdp = 8"):
+    batching.put(batch, mesh)

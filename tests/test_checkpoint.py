@@ -1,0 +1,290 @@
+"""Checkpoints: bit-exact, atomic, and clear about what went wrong."""
+
+import json
+import resource
+import signal
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import orbax.checkpoint as ocp
+import pytest
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from kimina_jax.infra.checkpoint import Checkpointer, restore_params
+from kimina_jax.types import UsageError
+
+KILLED_WHILE_SAVING = """
+import os, signal, sys
+import numpy as np
+from kimina_jax.infra.checkpoint import Checkpointer
+run = sys.argv[1]
+checkpointer = Checkpointer(run, every=1, max_to_keep=3)
+rng = np.random.default_rng(0)
+params = {"w": rng.standard_normal(1 << 23).astype(np.float32)}
+checkpointer.save(1, params=params, host={"step": 1})
+checkpointer.wait()
+checkpointer.save(2, params=params, host={"step": 2})
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_restore_is_bit_exact_on_another_mesh(tmp_path):
+  params = _params(_mesh(8))
+  opt_state = _adamw().init(params)
+  opt_state = jax.tree.map(lambda x: x + jnp.full((), 7.3, x.dtype), opt_state)
+  host = {"curriculum": {"p": [1, 2]}, "lr": 0.1, "done": False}
+  with _open(tmp_path) as checkpointer:
+    checkpointer.save(3, params=params, opt_state=opt_state, host=host)
+  other = jax.eval_shape(lambda: params)
+  other = _with_sharding(other, NamedSharding(_mesh(2), P()))
+  abstract_opt = _with_sharding(
+    jax.eval_shape(_adamw().init, other), NamedSharding(_mesh(2), P())
+  )
+  with _open(tmp_path) as checkpointer:
+    step = checkpointer.latest_step()
+    found = checkpointer.restore(step, params=other, opt_state=abstract_opt)
+  assert step == 3
+  assert found.host == host
+  _assert_same_bits(found.params, params)
+  _assert_same_bits(found.opt_state, opt_state)
+  assert found.params["layers"]["w_DF"].sharding.mesh.size == 2
+
+
+def test_saved_values_are_those_before_the_donated_updates(tmp_path):
+  update = jax.jit(
+    lambda tree: jax.tree.map(lambda x: -2 * x, tree), donate_argnums=0
+  )
+  params = {"w": jnp.arange(1 << 20, dtype=jnp.float32)}
+  host = {"draws": [1]}
+  params = update(params)
+  expected = -2 * np.arange(1 << 20, dtype=np.float32)
+  with _open(tmp_path) as checkpointer:
+    checkpointer.save(1, params=params, host=host)
+    host["draws"].append(2)
+    for _ in range(5):
+      params = update(params)
+    checkpointer.wait()
+    found = checkpointer.restore(1, params=_abstract(params))
+  np.testing.assert_array_equal(found.params["w"], expected)
+  assert found.host == {"draws": [1]}
+
+
+def test_keeps_the_newest_of_the_due_and_the_forced(tmp_path):
+  params = {"w": jnp.zeros(3)}
+  with _open(tmp_path, every=2, max_to_keep=2) as checkpointer:
+    saved = [
+      step
+      for step in range(1, 8)
+      if checkpointer.save(step, params=params, host={}, force=step == 7)
+    ]
+    again = checkpointer.save(7, params=params, host={}, force=True)
+  assert saved == [2, 4, 6, 7]
+  assert not again
+  names = {path.name for path in (tmp_path / "checkpoints").iterdir()}
+  assert names == {"6", "7"}
+
+
+def test_a_directory_without_checkpoints_has_no_latest_step(tmp_path):
+  with _open(tmp_path) as checkpointer:
+    assert checkpointer.latest_step() is None
+  with pytest.raises(UsageError, match="no weights in .*checkpoints/"):
+    restore_params(tmp_path, {})
+  with pytest.raises(UsageError, match="no such directory: .*nowhere"):
+    restore_params(tmp_path / "nowhere", {})
+
+
+def test_killed_while_saving_leaves_the_previous_checkpoint(tmp_path):
+  killed = subprocess.run(
+    [sys.executable, "-c", KILLED_WHILE_SAVING, str(tmp_path)],
+    check=False,
+  )
+  assert killed.returncode == -signal.SIGKILL
+  names = {path.name for path in (tmp_path / "checkpoints").iterdir()}
+  assert len(names) == 2 and "2" not in names  # 1 and an unfinished 2
+  rng = np.random.default_rng(0)
+  expected = rng.standard_normal(1 << 23).astype(np.float32)
+  abstract = {"w": jnp.zeros(1 << 23)}
+  with _open(tmp_path) as checkpointer:
+    found = checkpointer.restore(
+      checkpointer.latest_step(), params=_abstract(abstract)
+    )
+  np.testing.assert_array_equal(found.params["w"], expected)
+  assert found.host == {"step": 1}
+  assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["1"]
+
+
+def test_failed_write_is_one_error_and_loses_nothing(tmp_path, monkeypatch):
+  rng = np.random.default_rng(0)
+  small = {"w": rng.standard_normal(1 << 10).astype(np.float32)}
+  large = {"w": rng.standard_normal(1 << 18).astype(np.float32)}
+  checkpointer = Checkpointer(tmp_path, every=1, max_to_keep=3)
+  checkpointer.save(1, params=small, host={})
+  checkpointer.wait()
+  with _file_size_limit(1 << 16):
+    checkpointer.save(2, params=large, host={})
+    with pytest.raises(UsageError, match="File too large") as caught:
+      checkpointer.wait()
+  assert str(tmp_path / "checkpoints") in str(caught.value)
+  with _open(tmp_path) as checkpointer:
+    assert checkpointer.latest_step() == 1
+    found = checkpointer.restore(1, params=_abstract(small))
+    assert checkpointer.save(2, params=large, host={})
+  np.testing.assert_array_equal(found.params["w"], small["w"])
+  restored = restore_params(tmp_path, _abstract(large))
+  np.testing.assert_array_equal(restored["w"], large["w"])
+
+
+def test_a_failed_save_surfaces_in_the_next_call_though_none_is_due(tmp_path):
+  rng = np.random.default_rng(0)
+  params = {"w": rng.standard_normal(1 << 18).astype(np.float32)}
+  checkpointer = Checkpointer(tmp_path, every=10, max_to_keep=3)
+  with _file_size_limit(1 << 16):
+    checkpointer.save(10, params=params, host={})
+    with pytest.raises(UsageError, match="File too large"):
+      while True:
+        assert not checkpointer.save(11, params=params, host={})
+
+
+def test_an_unwritable_directory_is_a_clear_error(tmp_path):
+  (tmp_path / "run").write_text("a file, not a directory")
+  with pytest.raises(UsageError, match="cannot save in .*Not a directory"):
+    Checkpointer(tmp_path / "run", every=1, max_to_keep=1)
+
+
+def test_differences_are_named_with_both_shapes(tmp_path):
+  params = {"embed_VD": jnp.zeros((8, 4)), "old_D": jnp.zeros(4)}
+  with _open(tmp_path) as checkpointer:
+    checkpointer.save(1, params=params, host={})
+    checkpointer.wait()
+    wanted = {"embed_VD": jnp.zeros((8, 2)), "new_D": jnp.zeros(3)}
+    with pytest.raises(UsageError) as caught:
+      restore_params(tmp_path, _abstract(wanted))
+    half = {name: x.astype(jnp.bfloat16) for name, x in params.items()}
+    with pytest.raises(UsageError, match="float32.*bfloat16"):
+      checkpointer.restore(1, params=_abstract(half))
+    with pytest.raises(UsageError, match="no opt_state in the checkpoint"):
+      checkpointer.restore(1, params=params, opt_state=params)
+  lines = [line.strip() for line in str(caught.value).splitlines()[1:]]
+  assert lines == [
+    "embed_VD: [8, 4] in the checkpoint, [8, 2] in this configuration",
+    "new_D: absent in the checkpoint, [3] in this configuration",
+    "old_D: [4] in the checkpoint, absent in this configuration",
+  ]
+
+
+def test_restore_params_takes_a_model_directory_and_casts(tmp_path):
+  params = {"w": np.linspace(-1, 1, 1000, dtype=np.float32)}
+  with ocp.StandardCheckpointer() as checkpointer:
+    checkpointer.save(tmp_path / "params", params)
+  wanted = {"w": jax.ShapeDtypeStruct((1000,), jnp.bfloat16)}
+  sharding = NamedSharding(_mesh(8), P("fsdp"))
+  found = restore_params(tmp_path, _with_sharding(wanted, sharding))
+  assert found["w"].sharding == sharding
+  np.testing.assert_array_equal(found["w"], params["w"].astype(jnp.bfloat16))
+
+
+def test_restore_params_takes_the_newest_of_a_run(tmp_path):
+  with _open(tmp_path) as checkpointer:
+    for step in (9, 10):
+      params = {"w": jnp.full(4, step)}
+      checkpointer.save(step, params=params, host={})
+  found = restore_params(tmp_path, _abstract(params))
+  np.testing.assert_array_equal(found["w"], [10, 10, 10, 10])
+  assert json.dumps(found["w"].tolist())
+
+
+def test_a_directory_that_is_no_checkpoint_is_a_clear_error(tmp_path):
+  (tmp_path / "params").mkdir()
+  with pytest.raises(UsageError, match="params is not a checkpoint"):
+    restore_params(tmp_path, {})
+
+
+def test_settings_out_of_range_are_refused(tmp_path):
+  with pytest.raises(UsageError, match="checkpoint.every is 0"):
+    Checkpointer(tmp_path, every=0, max_to_keep=1)
+
+
+class _open:
+  """A checkpointer that is closed, its saves complete, at the end."""
+
+  def __init__(self, path, every=1, max_to_keep=3):
+    self._checkpointer = Checkpointer(
+      path, every=every, max_to_keep=max_to_keep
+    )
+
+  def __enter__(self):
+    return self._checkpointer
+
+  def __exit__(self, *_):
+    self._checkpointer.close()
+
+
+class _file_size_limit:
+  """Writes beyond the limit fail, as they do on a full disk."""
+
+  def __init__(self, num_bytes):
+    self._num_bytes = num_bytes
+
+  def __enter__(self):
+    self._before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    limits = (self._num_bytes, self._before[1])
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+  def __exit__(self, *_):
+    resource.setrlimit(resource.RLIMIT_FSIZE, self._before)
+
+
+def _mesh(num_devices):
+  return jax.make_mesh(
+    (num_devices,),
+    ("fsdp",),
+    axis_types=(jax.sharding.AxisType.Auto,),
+    devices=jax.devices()[:num_devices],
+  )
+
+
+def _params(mesh):
+  rng = np.random.default_rng(0)
+  sharded = NamedSharding(mesh, P("fsdp"))
+  bits = rng.integers(0, 2**32, (16, 24), dtype=np.uint32)
+  return {
+    "layers": {
+      # Any bits, NaNs with payloads and denormals among them.
+      "w_DF": jax.device_put(bits.view(np.float32), sharded),
+      "b_F": jax.device_put(rng.standard_normal(24), NamedSharding(mesh, P())),
+    },
+    "embed_VD": jax.device_put(
+      rng.standard_normal((32, 16)).astype(jnp.bfloat16), sharded
+    ),
+  }
+
+
+def _adamw():
+  return optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(1e-3))
+
+
+def _abstract(tree):
+  sharding = NamedSharding(_mesh(1), P())
+  return jax.tree.map(
+    lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), tree
+  )
+
+
+def _with_sharding(tree, sharding):
+  return jax.tree.map(
+    lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), tree
+  )
+
+
+def _assert_same_bits(found, expected):
+  assert jax.tree.structure(found) == jax.tree.structure(expected)
+  for one, other in zip(
+    jax.tree.leaves(found), jax.tree.leaves(expected), strict=True
+  ):
+    assert one.dtype == other.dtype
+    assert np.asarray(one).tobytes() == np.asarray(other).tobytes()

@@ -1,0 +1,65 @@
+"""Every experiment loads, is locked, and holds only keys of common.py."""
+
+import importlib
+import pathlib
+
+import pytest
+from ml_collections import ConfigDict
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+NAMES = sorted(p.stem for p in (ROOT / "configs").glob("*.py"))
+
+
+def load(name: str) -> ConfigDict:
+  return importlib.import_module(f"configs.{name}").get_config()
+
+
+def keys(config: ConfigDict, prefix: str = "") -> dict[str, type]:
+  found = {}
+  for key, value in config.items():
+    if isinstance(value, ConfigDict):
+      found |= keys(value, f"{prefix}{key}.")
+    else:
+      found[prefix + key] = type(value)
+  return found
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_same_keys_and_types_as_common(name):
+  assert keys(load(name)) == keys(load("common"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_locked(name):
+  with pytest.raises(AttributeError):
+    load(name).no_such_key = 1
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_docstring_states_command_and_machine(name):
+  text = importlib.import_module(f"configs.{name}").__doc__
+  if name != "common":
+    assert "Machine:" in text
+    assert "./launch/" in text or "python -m kimina_jax." in text
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_sections_are_valid(name):
+  """What can be checked without weights, data or devices is checked."""
+  from kimina_jax.learning.losses import make_loss
+
+  from kimina_jax.model.config import model_config
+
+  config = load(name)
+  model = model_config(**config.model)
+  assert model.num_heads % model.num_kv_heads == 0
+  make_loss(**config.loss)
+  longest = config.rollouts.max_prompt_len + config.rollouts.max_response_len
+  assert longest <= config.train.sequence_len or name in ("eval_minif2f",)
+
+
+def test_common_takes_no_argument():
+  from configs import common
+
+  with pytest.raises(ValueError, match="no argument"):
+    common.get_config("x")

@@ -1,0 +1,138 @@
+"""A run that is killed and started again ends as if it had not been."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+NUM_ITERATIONS = 4
+SMALL = {
+  "train.num_iterations": NUM_ITERATIONS,
+  "train.num_problems": 4,
+  "train.num_per_problem": 4,
+  "train.num_minibatches": 2,
+  "rollouts.max_response_len": 48,
+  "rollouts.num_slots": 8,
+  "eval.every": 2,
+  "eval.num_samples": 1,
+  "eval.ks": "(1,)",
+  "problems.num_train": 32,
+  "problems.num_eval": 4,
+  "advantage.baseline": "mean",
+  "reward.format_failure": "zero",
+  "checker.num_workers": 1,
+  "checkpoint.every": 1,
+}
+SECONDS = ("queue_s", "load_s", "exec_s")
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+  """Compilations are shared by the processes of this module."""
+  return tmp_path_factory.mktemp("compiled")
+
+
+def start(run_dir, cache, program="train", **overrides):
+  flags = [f"--config.{k}={v}" for k, v in (SMALL | overrides).items()]
+  env = os.environ | {
+    "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
+    "JAX_COMPILATION_CACHE_DIR": str(cache),
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+  }
+  return subprocess.Popen(
+    [
+      *(sys.executable, "-m", f"kimina_jax.{program}"),
+      f"--config={ROOT}/configs/debug.py",
+      f"--run_dir={run_dir}",
+      *flags,
+    ],
+    cwd=ROOT,
+    env=env,
+    stdout=subprocess.PIPE,
+    stderr=subprocess.STDOUT,
+    text=True,
+  )
+
+
+def finish(process, code=0):
+  output, _ = process.communicate(timeout=300)
+  assert process.returncode == code, output
+  return output
+
+
+def wait_for_rows(process, path, count):
+  """Until the run has recorded `count` steps; it must not end before."""
+  while not path.exists() or path.read_text().count("\n") < count:
+    assert process.poll() is None, process.communicate()[0]
+    time.sleep(0.01)
+
+
+def params(run_dir, step=NUM_ITERATIONS):
+  path = (run_dir / "checkpoints" / str(step) / "params").absolute()
+  with ocp.StandardCheckpointer() as checkpointer:
+    return checkpointer.restore(path)
+
+
+def rollouts(run_dir):
+  lines = (run_dir / "rollouts.jsonl").read_text().splitlines()
+  rows = [json.loads(line) for line in lines]
+  return [{k: v for k, v in r.items() if k not in SECONDS} for r in rows]
+
+
+def assert_same_run(one, other):
+  leaves, tree = jax.tree.flatten(params(one))
+  others, other_tree = jax.tree.flatten(params(other))
+  assert tree == other_tree
+  for leaf, twin in zip(leaves, others, strict=True):
+    np.testing.assert_array_equal(np.asarray(leaf), np.asarray(twin))
+  assert rollouts(one) == rollouts(other)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory, cache):
+  run_dir = tmp_path_factory.mktemp("uninterrupted")
+  finish(start(run_dir, cache))
+  assert (run_dir / "report.html").exists()
+  return run_dir
+
+
+def test_the_run_learned_something(uninterrupted):
+  """Else equality after a restart would say nothing."""
+  first, last = params(uninterrupted, 2), params(uninterrupted)
+  moved = jax.tree.map(lambda a, b: bool(np.any(a != b)), first, last)
+  assert any(jax.tree.leaves(moved))
+
+
+def test_killed_three_times(uninterrupted, cache, tmp_path):
+  """SIGKILL in an iteration, right after a row, and while a save goes on."""
+  path = tmp_path / "metrics.jsonl"
+  for count, delay_s in ((1, 0.3), (2, 0.0), (3, 0.02)):
+    process = start(tmp_path, cache)
+    wait_for_rows(process, path, count)
+    time.sleep(delay_s)
+    process.kill()
+    process.communicate()
+  finish(start(tmp_path, cache))
+  assert_same_run(uninterrupted, tmp_path)
+
+
+def test_sigterm_saves_and_resumes(uninterrupted, cache, tmp_path):
+  """With saves every 100 iterations only SIGTERM can have saved."""
+  process = start(tmp_path, cache, **{"checkpoint.every": 100})
+  wait_for_rows(process, tmp_path / "metrics.jsonl", 2)
+  process.send_signal(signal.SIGTERM)
+  output = finish(process, code=143)
+  assert "the same command goes on from there" in output
+  steps = [int(p.name) for p in (tmp_path / "checkpoints").glob("[0-9]*")]
+  assert steps in ([2], [3])
+  finish(start(tmp_path, cache))
+  assert_same_run(uninterrupted, tmp_path)

@@ -1,0 +1,299 @@
+"""The model against transformers' Qwen2, and against itself on meshes."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+import transformers
+
+from kimina_jax.infra.mesh import ACTIVATIONS, make_mesh, sharding
+from kimina_jax.model import hf, params, transformer
+from kimina_jax.model.config import ModelConfig, model_config, to_hf
+
+TOLERANCE = 1e-4  # on logits
+
+# (data, fsdp, context, tensor) on eight devices.
+MESHES = [(8, 1, 1, 1), (1, 8, 1, 1), (1, 2, 2, 2), (2, 2, 1, 2), (1, 1, 8, 1)]
+
+
+def _config(**changes) -> ModelConfig:
+  small = model_config(
+    name="debug", param_dtype="float32", compute_dtype="float32", remat="none"
+  )
+  sizes = {"vocab_size": 210, "model_dim": 48, "num_layers": 2, "ffn_dim": 88}
+  return dataclasses.replace(small, **(sizes | changes))
+
+
+CONFIGS = {
+  "tied_G2": _config(),
+  "untied_G1": _config(tied=False, num_q_heads=3, num_kv_heads=3, head_dim=10),
+  "tied_G7": _config(
+    num_q_heads=14, num_kv_heads=2, head_dim=6, model_dim=20, rope_theta=1e6
+  ),
+  "untied_odd": _config(
+    tied=False,
+    num_kv_heads=1,
+    head_dim=16,
+    vocab_size=97,
+    model_dim=33,
+    ffn_dim=7,
+    norm_eps=1e-3,
+    rope_theta=123.0,
+  ),
+}
+
+
+@pytest.fixture(autouse=True)
+def one_device():
+  """forward pins layouts in the mesh that is set."""
+  with jax.set_mesh(_mesh(1, 1, 1, 1)):
+    yield
+
+
+@pytest.fixture(scope="module", params=CONFIGS)
+def case(request, tmp_path_factory):
+  """(config, our weights, transformers' model with the same weights)."""
+  config = CONFIGS[request.param]
+  model = _reference(config)
+  directory = tmp_path_factory.mktemp(request.param)
+  model.save_pretrained(directory)
+  return config, hf.load_params(directory, config), model
+
+
+def test_logits_equal_transformers(case):
+  config, weights, model = case
+  tokens_BT = _tokens(config, 2, 37)
+  got = _logits(weights, config, tokens_BT, _positions(tokens_BT))
+  np.testing.assert_allclose(got, _oracle(model, tokens_BT), atol=TOLERANCE)
+
+
+def test_cache_token_by_token_equals_transformers(case):
+  """Prompts of different lengths in one padded prefill, then decoding."""
+  config, weights, model = case
+  prompt_lens, total, S = np.array([5, 9, 1]), 21, 24
+  tokens_BT = _tokens(config, 3, total)
+  want = _oracle(model, tokens_BT)
+  positions = np.tile(np.arange(9), (3, 1))
+  positions = np.where(positions < prompt_lens[:, None], positions, S)
+  cache = transformer.init_cache(config, 3, S)
+  decode = _decode(config, kv_len=22)
+  got, cache = decode(weights, tokens_BT[:, :9], positions, cache)
+  for b, length in enumerate(prompt_lens):
+    np.testing.assert_allclose(
+      got[b, :length], want[b, :length], atol=TOLERANCE
+    )
+  rows = np.arange(3)
+  for step in range(total - 9):
+    at = prompt_lens + step
+    tokens_B1 = tokens_BT[rows, at][:, None]
+    got, cache = decode(weights, tokens_B1, at[:, None], cache)
+    np.testing.assert_allclose(got[:, 0], want[rows, at], atol=TOLERANCE)
+
+
+def test_packed_segments_equal_separate_rows(case):
+  config, weights, model = case
+  lengths = (7, 1, 11)
+  tokens = _tokens(config, 1, sum(lengths) + 4)
+  segments = np.repeat([1, 2, 3, 0], [*lengths, 4])[None]
+  positions = np.concatenate([np.arange(n) for n in (*lengths, 4)])[None]
+  got = _logits(weights, config, tokens, positions, segments)
+  assert np.isfinite(got).all()
+  start = 0
+  for length in lengths:
+    stop = start + length
+    want = _oracle(model, tokens[:, start:stop])
+    np.testing.assert_allclose(got[:, start:stop], want, atol=TOLERANCE)
+    start = stop
+
+
+def test_cache_beyond_kv_len_is_not_read_and_padding_is_not_stored():
+  config = CONFIGS["tied_G2"]
+  weights = _draw(config)
+  tokens_BT = _tokens(config, 2, 5)
+  positions = np.array([[0, 1, 2, 3, 4], [0, 1, 8, 8, 9]])
+  empty = transformer.init_cache(config, 2, 8)
+  poisoned = jax.tree.map(lambda x: x.at[:, :, 5:].set(np.nan), empty)
+  decode = _decode(config, kv_len=5)
+  got, stored = decode(weights, tokens_BT, positions, poisoned)
+  assert np.isfinite(got).all()
+  for x in stored:
+    assert (np.asarray(x)[:, 1, 2:5] == 0).all()
+    assert (np.asarray(x)[:, 0, :5] != 0).any(axis=(0, 2, 3)).all()
+    assert np.isnan(np.asarray(x)[:, :, 5:]).all()
+
+
+def test_cache_is_updated_in_place():
+  """The temporaries of a decode step are small beside a donated cache."""
+  config = CONFIGS["tied_G2"]
+  cache = jax.eval_shape(lambda: transformer.init_cache(config, 8, 4096))
+  num_bytes = sum(x.size * x.dtype.itemsize for x in cache)
+  ints = jax.ShapeDtypeStruct((8, 1), jnp.int32)
+  weights = params.abstract_params(config)
+  lowered = _decode(config, kv_len=16).lower(weights, ints, ints, cache)
+  memory = lowered.compile().memory_analysis()
+  assert memory.alias_size_in_bytes >= num_bytes
+  assert memory.temp_size_in_bytes < num_bytes / 20
+
+
+@pytest.mark.parametrize("shape", MESHES)
+def test_sharded_equals_unsharded(shape):
+  """Packed logits and gradients, weights and rows split over 8 devices."""
+  config = _config(vocab_size=208)
+  weights = _draw(config)
+  tokens = _tokens(config, 8, 24)
+  segments = np.repeat([1, 2, 0], [10, 12, 2])[None].repeat(8, 0)
+  args = (tokens, _positions(tokens), segments)
+  want = _value_and_grad(config)(weights, *args)
+  mesh = _mesh(*shape)
+  shardings = params.param_shardings(config, mesh, "train")
+  with jax.set_mesh(mesh):
+    got = _value_and_grad(config)(jax.device_put(weights, shardings), *args)
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5), got, want
+  )
+
+
+def test_decode_layout_equals_unsharded():
+  config = _config(vocab_size=208)
+  weights = _draw(config)
+  tokens = _tokens(config, 4, 6)
+  args = (tokens, _positions(tokens))
+  empty = transformer.init_cache(config, 4, 8)
+  want = _decode(config, kv_len=8)(weights, *args, empty)
+  mesh = _mesh(2, 2, 1, 2)
+  rows = sharding(mesh, "LBSKH", ACTIVATIONS["decode"])
+  with jax.set_mesh(mesh):
+    spread = jax.device_put(
+      weights, params.param_shardings(config, mesh, "decode")
+    )
+    empty = jax.device_put(transformer.init_cache(config, 4, 8), rows)
+    got = _decode(config, kv_len=8)(spread, *args, empty)
+  assert got[1].k_LBSKH.sharding.is_equivalent_to(rows, 5)
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5), got, want
+  )
+
+
+def test_remat_gives_equal_gradients_and_recomputes():
+  plain = _config(num_layers=2)
+  remat = dataclasses.replace(plain, remat="full")
+  weights = _draw(plain)
+  tokens = _tokens(plain, 2, 8)
+  args = (weights, tokens, _positions(tokens), np.ones_like(tokens))
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6),
+    _value_and_grad(remat)(*args),
+    _value_and_grad(plain)(*args),
+  )
+  assert "remat" in str(jax.make_jaxpr(_value_and_grad(remat))(*args))
+
+
+def test_bfloat16_compute_keeps_float32_logits_and_gradients():
+  exact = _config()
+  rough = dataclasses.replace(exact, compute_dtype="bfloat16")
+  weights = _draw(exact)
+  tokens = _tokens(exact, 2, 16)
+  args = (tokens, _positions(tokens))
+  hidden, _ = transformer.forward(weights, rough, *args)
+  assert hidden.dtype == jnp.bfloat16
+  got = _logits(weights, rough, *args)
+  assert got.dtype == np.float32
+  np.testing.assert_allclose(got, _logits(weights, exact, *args), atol=0.15)
+  _, grads = _value_and_grad(rough)(weights, *args, np.ones_like(tokens))
+  assert {x.dtype.name for x in jax.tree.leaves(grads)} == {"float32"}
+
+
+def test_cache_takes_no_segments():
+  config = _config()
+  cache = transformer.init_cache(config, 1, 4)
+  ones = jnp.ones((1, 1), jnp.int32)
+  weights = params.abstract_params(config)
+  with pytest.raises(ValueError, match="segment"):
+    transformer.forward(
+      weights, config, ones, ones, segments_BT=ones, cache=cache
+    )
+
+
+def _mesh(data, fsdp, context, tensor):
+  num = data * fsdp * context * tensor
+  return make_mesh(
+    data=data,
+    fsdp=fsdp,
+    context=context,
+    tensor=tensor,
+    devices=jax.devices()[:num],
+  )
+
+
+def _draw(config):
+  init = jax.jit(params.init_params, static_argnums=1)
+  return init(jax.random.key(0), config)
+
+
+def _reference(config) -> transformers.Qwen2ForCausalLM:
+  """A random Qwen2 whose biases and norms matter."""
+  torch.manual_seed(config.model_dim)
+  model = transformers.Qwen2ForCausalLM(
+    transformers.Qwen2Config(**to_hf(config))
+  )
+  for name, value in model.named_parameters():
+    noise = 0.2 * torch.randn_like(value)
+    value.data = noise + 1 if "norm" in name else noise
+  return model.eval()
+
+
+def _oracle(model, tokens_BT) -> np.ndarray:
+  with torch.no_grad():
+    return model(torch.tensor(tokens_BT)).logits.numpy()
+
+
+def _tokens(config, rows, length) -> np.ndarray:
+  rng = np.random.default_rng([rows, length])
+  return rng.integers(0, config.vocab_size, (rows, length))
+
+
+def _positions(tokens_BT) -> np.ndarray:
+  return np.tile(np.arange(tokens_BT.shape[1]), (tokens_BT.shape[0], 1))
+
+
+def _logits(weights, config, tokens, positions, segments=None) -> np.ndarray:
+  @jax.jit
+  def run(weights, tokens, positions, segments):
+    hidden, cache = transformer.forward(
+      weights, config, tokens, positions, segments_BT=segments
+    )
+    assert cache is None
+    return transformer.unembed(weights, config, hidden)
+
+  return np.asarray(run(weights, tokens, positions, segments))
+
+
+def _decode(config, kv_len):
+  @functools.partial(jax.jit, donate_argnums=3)
+  def run(weights, tokens, positions, cache):
+    hidden, cache = transformer.forward(
+      *(weights, config, tokens, positions),
+      cache=cache,
+      kv_len=kv_len,
+      layout="decode",
+    )
+    return transformer.unembed(weights, config, hidden), cache
+
+  return run
+
+
+def _value_and_grad(config):
+  """Loss over real tokens, mean square of the logits, and its gradient."""
+
+  def loss(weights, tokens, positions, segments):
+    hidden, _ = transformer.forward(
+      weights, config, tokens, positions, segments_BT=segments
+    )
+    logits = transformer.unembed(weights, config, hidden)
+    return jnp.mean(jnp.square(logits) * (segments > 0)[..., None])
+
+  return jax.jit(jax.value_and_grad(loss))

@@ -1,0 +1,332 @@
+"""One update is the same on every mesh and packing, and refuses nonsense."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from kimina_jax.infra.mesh import make_mesh
+from kimina_jax.learning import batch as batching
+from kimina_jax.learning import losses
+from kimina_jax.learning import update as updating
+from kimina_jax.learning.optimizer import cosine, make_optimizer
+from kimina_jax.model.config import ModelConfig
+from kimina_jax.model.params import abstract_params, param_shardings
+
+CONFIG = ModelConfig(
+  name="tiny",
+  vocab_size=48,
+  model_dim=16,
+  num_layers=2,
+  num_q_heads=4,
+  num_kv_heads=2,
+  head_dim=4,
+  ffn_dim=32,
+  tied=True,
+  rope_theta=1e4,
+  norm_eps=1e-6,
+  max_position=64,
+  param_dtype="float32",
+  compute_dtype="float32",
+  remat="none",
+)
+NUM_SEQUENCES = 20
+KIMI = losses.make_loss(
+  name="kimi",
+  tau=0.4,
+  clip_low=0.2,
+  clip_high=0.28,
+  sft_kl=0.0,
+  max_sampler_ratio=0.0,
+  max_len=16,
+)
+
+
+def _params():
+  rng = np.random.default_rng(0)
+  return jax.tree.map(
+    lambda leaf: rng.normal(0, 0.1, leaf.shape).astype(leaf.dtype),
+    abstract_params(CONFIG),
+  )
+
+
+def _optimizer(learning_rate=1e-2, *, reset=True):
+  # An eps this large keeps Adam from blowing the rounding of gradients that
+  # are zero in exact arithmetic (the bias of keys) up to full steps.
+  return make_optimizer(
+    learning_rate=learning_rate,
+    b1=0.9,
+    b2=0.95,
+    eps=1e-2,
+    weight_decay=0.0,
+    clip_norm=1.0,
+    reset=reset,
+  )
+
+
+def _mesh(*sizes: int) -> jax.sharding.Mesh:
+  data, fsdp, tensor = sizes
+  devices = jax.devices()[: data * fsdp * tensor]
+  return make_mesh(
+    data=data, fsdp=fsdp, context=1, tensor=tensor, devices=devices
+  )
+
+
+@functools.cache
+def _learner(sizes=(1, 1, 1), loss=KIMI):
+  """Mesh, maker of fresh states, scorer, update; compiled once per run."""
+  mesh, optimizer = _mesh(*sizes), _optimizer()
+
+  def new_state():
+    shardings = param_shardings(CONFIG, mesh, "train")
+    params = jax.device_put(_params(), shardings)
+    return updating.start_state(params, CONFIG, optimizer=optimizer, mesh=mesh)
+
+  return (
+    mesh,
+    new_state,
+    updating.make_scorer(CONFIG, mesh=mesh, chunk=16),
+    updating.make_update(CONFIG, optimizer, loss=loss, mesh=mesh, chunk=16),
+  )
+
+
+def _examples(num: int = 16) -> list[batching.Example]:
+  rng = np.random.default_rng(0)
+  examples = []
+  for i in range(num):
+    num_prompt, size = rng.integers(1, 6), rng.integers(8, 20)
+    examples.append(
+      batching.Example(
+        name=str(i),
+        tokens=rng.integers(0, CONFIG.vocab_size, size).astype(np.int32),
+        num_prompt=int(num_prompt),
+        advantage=float(rng.normal()),
+        sampler_logps=-rng.random(size - num_prompt, np.float32),
+      )
+    )
+  return examples
+
+
+def _pack(examples, rows_per_batch=8):
+  """Packed batches whose old_logp_BT differs from the policy's."""
+  batches = batching.pack(
+    examples, sequence_len=64, rows_per_batch=rows_per_batch
+  )
+  return [_anchor(batch) for batch in batches]
+
+
+def _anchor(batch):
+  return batch._replace(
+    old_logp_BT=batch.response_BT * (batch.sampler_logp_BT - 3.5)
+  )
+
+
+def _updated(batches, *, sizes=(1, 1, 1), num_updates=1):
+  """Parameters (NumPy) and metrics after updates with these batches."""
+  mesh, new_state, _, update = _learner(sizes)
+  state = new_state()
+  on_mesh = [batching.put(batch, mesh) for batch in batches]
+  for _ in range(num_updates):
+    state, metrics = update(state, on_mesh, NUM_SEQUENCES)
+  return jax.device_get((state.params, metrics))
+
+
+def _assert_close(found, expected, *, atol):
+  jax.tree.map(
+    lambda x, y: np.testing.assert_allclose(x, y, atol=atol, rtol=1e-5),
+    found,
+    expected,
+  )
+
+
+def _max_change(new, old) -> float:
+  return max(
+    float(np.abs(x - y).max())
+    for x, y in zip(jax.tree.leaves(new), jax.tree.leaves(old), strict=True)
+  )
+
+
+@pytest.mark.parametrize("sizes", [(8, 1, 1), (2, 2, 2), (1, 4, 2)])
+def test_eight_devices_make_the_update_of_one(sizes):
+  batches = _pack(_examples())
+  params, metrics = _updated(batches, sizes=sizes, num_updates=2)
+  expected, expected_metrics = _updated(batches, num_updates=2)
+  _assert_close(params, expected, atol=1e-5)
+  _assert_close(metrics, expected_metrics, atol=1e-5)
+  assert _max_change(expected, _params()) > 1e-3
+
+
+def test_packing_does_not_matter():
+  """Packed in one batch, or a row per sequence spread over four batches."""
+  examples = _examples()
+  padded = [
+    _anchor(
+      batching.stack_rows(
+        [[example] for example in examples[i : i + 4]],
+        sequence_len=64,
+        rows_per_batch=8,
+      )
+    )
+    for i in range(0, 16, 4)
+  ]
+  packed = _pack(examples)
+  assert len(packed) == 1
+  params, metrics = _updated(packed)
+  expected, expected_metrics = _updated(padded)
+  _assert_close(params, expected, atol=2e-6)
+  _assert_close(metrics, expected_metrics, atol=2e-6)
+
+
+def test_a_sequence_left_out_is_a_sequence_of_weight_zero():
+  """And the denominator counts it either way."""
+  examples = _examples()
+  params, metrics = _updated(_pack(examples[4:]))
+  (batch,) = _pack(examples)
+  dropped_BS = np.zeros_like(batch.weight_BS, bool)
+  for b, s in np.argwhere(batch.weight_BS):
+    advantage = batch.advantage_BS[b, s]
+    dropped_BS[b, s] = any(
+      np.float32(example.advantage) == advantage for example in examples[:4]
+    )
+  assert dropped_BS.sum() == 4
+  weighted = batch._replace(weight_BS=np.float32(batch.weight_BS * ~dropped_BS))
+  expected, expected_metrics = _updated([weighted])
+  _assert_close(params, expected, atol=2e-6)
+  _assert_close(metrics, expected_metrics, atol=2e-6)
+
+
+def test_metrics_of_the_first_update_of_an_iteration():
+  mesh, new_state, score, update = _learner()
+  state = new_state()
+  batches = [batching.put(batch, mesh) for batch in _pack(_examples())]
+  batches = [score(state.params, batch) for batch in batches]
+  _, metrics = jax.device_get(update(state, batches, NUM_SEQUENCES))
+  assert metrics["rho_abs"] < 1e-4
+  assert abs(metrics["loss"]) < 1e-5
+  assert metrics["sign_flips"] == 0
+  assert 0 < metrics["entropy"] <= np.log(CONFIG.vocab_size)
+  assert metrics["grad_norm"] > 0
+  np.testing.assert_allclose(metrics["learning_rate"], 1e-2)
+  assert metrics["finite"] == 1
+
+
+def test_learning_raises_what_was_better_and_lowers_what_was_worse():
+  mesh, new_state, score, update = _learner()
+  state = new_state()
+  good, bad = (
+    dataclasses.replace(example, advantage=advantage)
+    for example, advantage in zip(_examples(2), (1.0, -1.0), strict=True)
+  )
+  (batch,) = batching.pack([good, bad], sequence_len=64, rows_per_batch=8)
+  before = score(state.params, batching.put(batch, mesh))
+  for _ in range(3):
+    state, _ = update(state, [before], 2)
+  after = score(state.params, before)
+  change_T = np.asarray(after.old_logp_BT - before.old_logp_BT)[0]
+  change_T = change_T * batch.response_BT[0]
+  assert change_T[batch.segments_BT[0] == 1].sum() > 0.1
+  assert change_T[batch.segments_BT[0] == 2].sum() < -0.1
+
+
+def test_an_update_without_samples_changes_nothing():
+  params, metrics = _updated(_pack([]))
+  assert metrics["finite"] == 1
+  assert metrics["loss"] == metrics["grad_norm"] == metrics["entropy"] == 0
+  jax.tree.map(np.testing.assert_array_equal, params, _params())
+
+
+def test_a_non_finite_loss_leaves_the_state_alone():
+  mesh, new_state, _, update = _learner()
+  (batch,) = _pack(_examples())
+  before = jax.device_get(new_state())
+  broken_BT = batch.old_logp_BT.copy()
+  broken_BT[np.nonzero(batch.response_BT)] = np.nan
+  broken = batch._replace(old_logp_BT=broken_BT)
+  state, metrics = update(
+    new_state(), [batching.put(b, mesh) for b in (batch, broken)], NUM_SEQUENCES
+  )
+  jax.tree.map(np.testing.assert_array_equal, state, before)
+  with pytest.raises(FloatingPointError, match="step 7: loss = nan"):
+    updating.check_finite(jax.device_get(metrics), 7)
+  # The state is as good as new.
+  state, metrics = update(state, [batching.put(batch, mesh)], NUM_SEQUENCES)
+  updating.check_finite(jax.device_get(metrics), 8)
+  expected, _ = _updated([batch])
+  jax.tree.map(np.testing.assert_array_equal, state.params, expected)
+
+
+def test_imitation_learns_its_demonstrations():
+  mesh, new_state, score, update = _learner(loss=losses.sft)
+  state = new_state()
+  (batch,) = batching.pack(_examples(6), sequence_len=64, rows_per_batch=8)
+  on_mesh = batching.put(batch, mesh)
+  # The loss is the mean of what the scorer says of response tokens.
+  logp_BT = np.asarray(score(state.params, on_mesh).old_logp_BT)
+  expected = -logp_BT[batch.response_BT == 1].mean()
+  history = []
+  for _ in range(40):
+    state, metrics = update(state, [on_mesh], 6)
+    history.append(float(metrics["loss"]))
+  np.testing.assert_allclose(history[0], expected, rtol=1e-5)
+  assert history[-1] < 0.6 * history[0]
+
+
+def test_resetting_keeps_the_schedule():
+  mesh = _mesh(2, 2, 2)
+  schedule = cosine(1e-2, 10, warmup_fraction=0.2)
+  for reset in (True, False):
+    optimizer = _optimizer(schedule, reset=reset)
+    begin = updating.make_begin_iteration(CONFIG, optimizer, mesh=mesh)
+    state = updating.start_state(
+      jax.device_put(_params(), param_shardings(CONFIG, mesh, "train")),
+      CONFIG,
+      optimizer=optimizer,
+      mesh=mesh,
+    )
+    worn = state._replace(
+      opt_state=jax.tree.map(lambda x: x + 1, state.opt_state),
+      step=state.step + 5,
+    )
+    renewed = begin(worn)
+    assert renewed.step == 5
+    expected = state.opt_state if reset else worn.opt_state
+    jax.tree.map(np.testing.assert_array_equal, renewed.opt_state, expected)
+
+
+def test_a_state_is_born_where_it_is_wanted():
+  config = dataclasses.replace(CONFIG, param_dtype="bfloat16")
+  mesh, optimizer = _mesh(1, 4, 2), _optimizer()
+  state = updating.init_state(
+    jax.random.key(0), config, optimizer=optimizer, mesh=mesh
+  )
+  abstract = updating.abstract_state(config, optimizer, mesh=mesh)
+
+  def check(x: jax.Array, wanted: jax.ShapeDtypeStruct) -> None:
+    assert x.shape == wanted.shape
+    assert x.dtype == wanted.dtype
+    assert x.sharding.is_equivalent_to(wanted.sharding, x.ndim)
+
+  jax.tree.map(check, state, abstract)
+  gate = state.params["layers"]["ffn"]["gate_DF"]
+  assert gate.dtype == jnp.bfloat16
+  assert gate.addressable_shards[0].data.shape == (2, 16 // 4, 32 // 2)
+  moments = [
+    leaf
+    for leaf in jax.tree.leaves(state.opt_state)
+    if leaf.shape == gate.shape and leaf.sharding == gate.sharding
+  ]
+  assert {leaf.dtype for leaf in moments} == {jnp.dtype("float32")}
+  assert len(moments) >= 2
+
+
+def test_the_loop_moves_nothing_between_host_and_devices():
+  mesh, new_state, score, update = _learner()
+  state = new_state()
+  batches = _pack(_examples())
+  with jax.transfer_guard("disallow"):
+    on_mesh = [batching.put(batch, mesh) for batch in batches]
+    on_mesh = [score(state.params, batch) for batch in on_mesh]
+    update(state, on_mesh, NUM_SEQUENCES)
