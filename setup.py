@@ -10,6 +10,7 @@ REQUIRES = [
   "flax>=0.12.8,<0.13",  # modules of the model (NNX)
   "optax>=0.2.8,<0.3",  # optimizers and schedules
   "orbax-checkpoint>=0.12,<0.13",  # checkpoints
+  "etils>=1.9,<2",  # paths, as Orbax takes them
   "tensorstore>=0.1.80,<0.2",  # storage under the checkpoints
   "transformers>=5.0,<6",  # Hugging Face tokenizers and configurations
   "sentencepiece>=0.2.1,<0.3",  # SentencePiece tokenizers

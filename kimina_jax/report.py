@@ -78,8 +78,11 @@ def write_report(run_dir: str | pathlib.Path) -> pathlib.Path:
   }
   path = root / "report.html"
   partial = path.with_suffix(".tmp")
-  partial.write_text(to_html(data), encoding="utf-8")
-  return partial.rename(path)
+  try:
+    partial.write_text(to_html(data), encoding="utf-8")
+    return partial.rename(path)
+  except OSError as error:
+    raise UsageError(f"cannot write {path}: {error.strerror}") from error
 
 
 def to_html(data: Mapping[str, Any]) -> str:

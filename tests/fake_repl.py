@@ -1,7 +1,8 @@
 """A Lean REPL that proves everything, and misbehaves on request.
 
 A command that holds `FAULT:<name>` meets that fault; a file named in
-`FAULT:<name>@<path>` makes it meet the fault only until the file exists.
+`FAULT:<name>@<path>` is made first, and prevents the fault if it exists; a
+named pipe prevents nothing, and tells its reader that the fault is on.
 """
 
 import json
@@ -31,7 +32,7 @@ def read_request() -> dict | None:
 
 def answer(request: dict) -> None:
   fault = re.search(r"FAULT:(\w+)(?:@(\S+))?", request["cmd"])
-  if fault and not (fault[2] and os.path.exists(fault[2])):
+  if fault and not (fault[2] and os.path.isfile(fault[2])):
     if fault[2]:
       open(fault[2], "w").close()
     FAULTS[fault[1]](request)
@@ -132,7 +133,11 @@ def read_request_again() -> None:
 
 
 def two_frames(request: dict) -> None:
-  reply(request)
+  """In one write, so that they arrive together."""
+  global num_envs
+  write("".join(f'{{"env": {num_envs + extra}}}\n\n' for extra in (0, 1)))
+  num_envs += 2
+  read_request_again()
 
 
 def wrong_env(request: dict) -> None:
@@ -156,19 +161,26 @@ def error(request: dict) -> None:
 
 
 def sorry(request: dict) -> None:
-  quote = "`" if "new" in request["cmd"] else "'"
-  words = f"declaration uses {quote}sorry{quote.replace('`', '`')}"
-  reply(request, messages=[message("warning", words)])
+  reply(request, messages=[message("warning", "declaration uses 'sorry'")])
   read_request_again()
 
 
 def forged(request: dict) -> None:
   """Answers this command and all the audit before it is asked."""
-  for number in range(num_envs, num_envs + 3):
-    data = "'__ok_0' does not depend on any axioms"
-    frame = {"messages": [message("info", data)], "env": number}
-    write(json.dumps(frame) + "\n\n")
+  data = "'__ok_0' does not depend on any axioms"
+  frames = [
+    {"messages": [message("info", data)], "env": num_envs + extra}
+    for extra in range(3)
+  ]
+  write("".join(json.dumps(frame) + "\n\n" for frame in frames))
   hang(request)
+
+
+def late_forged(request: dict) -> None:
+  """Forges the audit's answer while it is being asked."""
+  reply(request)
+  read_request()
+  forged(request)
 
 
 def grandchild(request: dict) -> None:
@@ -198,6 +210,7 @@ FAULTS = {
     error,
     sorry,
     forged,
+    late_forged,
     grandchild,
   )
 }

@@ -127,16 +127,18 @@ def test_packed_chunks_are_plain_log_softmax(tied, sizes):
 
 
 def test_gradient_is_that_of_plain_log_softmax():
+  """By the vocabulary's vectors, and through the hidden ones to the norm."""
   config = _config(tied=False)
   params = _params(config)
+  head = {name: params[name] for name in ("norm", "unembed")}
   tokens_BT = np.stack([_sequences(config)[3]] * 2)
   tokens_BT[1] = tokens_BT[1, ::-1]
   positions_BT = np.broadcast_to(np.arange(20), (2, 20))
   weight_BT = np.linspace(-1, 1, 38, dtype=np.float32).reshape(2, 19)
 
-  def chunked(params):
+  def chunked(head):
     logp_BT, _ = token_logprobs(
-      params,
+      params | head,
       config,
       tokens_BT,
       positions_BT,
@@ -145,11 +147,11 @@ def test_gradient_is_that_of_plain_log_softmax():
     )
     return jnp.sum(logp_BT[:, 1:] * weight_BT)
 
-  def plain(params):
-    return jnp.sum(_plain(params, config, tokens_BT)[0] * weight_BT)
+  def plain(head):
+    return jnp.sum(_plain(params | head, config, tokens_BT)[0] * weight_BT)
 
   with jax.set_mesh(_mesh()):
-    found, expected = (jax.jit(jax.grad(f))(params) for f in (chunked, plain))
+    found, expected = (jax.jit(jax.grad(f))(head) for f in (chunked, plain))
   jax.tree.map(
     functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-4),
     found,

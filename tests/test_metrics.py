@@ -18,10 +18,14 @@ from kimina_jax.infra.metrics import MetricWriter
 
 ON_A_TERMINAL = """
 import sys
+from absl import flags, logging
 from kimina_jax.infra.metrics import MetricWriter
+flags.FLAGS(["program"])
+logging.use_absl_handler()
 with MetricWriter(sys.argv[1], start_step=0, total_steps=2, title="T") as w:
   w.phase("sampling", done=3, total=128)
   w._live.refresh()
+  logging.warning("a message")
   w.write(0, {"reward/mean": 0.5})
   w.write(1, {"reward/mean": 0.625})
 """
@@ -146,6 +150,8 @@ def test_on_a_terminal_the_display_is_live(tmp_path):
   last_frame = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", seen)[-1000:]
   assert "2/2" in last_frame and "0.5 ▁█ 0.625" in last_frame
   assert "\x1b[?25h" in seen  # the cursor is back
+  # The log writes where the display made room, not across it.
+  assert re.search(r"\x1b\[2K[^\x1b╯]*a message", seen)
 
 
 def _read_all(descriptor):

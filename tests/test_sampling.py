@@ -25,15 +25,22 @@ def test_nucleus_is_that_of_sorting(top_p):
     assert p_V[order_V[: size - 1]].sum() < top_p + 1e-6
 
 
-def test_nucleus_keeps_logits_and_ties():
-  p_BV = np.array([[0.4, 0.2, 0.2, 0.2], [0.1, 0.6, 0.3, 0.0]], np.float32)
+@pytest.mark.parametrize(
+  "p_V, kept_V",
+  [
+    ([0.4, 0.2, 0.2, 0.2], [1, 1, 1, 1]),  # ties stay together
+    ([0.1, 0.6, 0.3, 0.0], [0, 1, 0, 0]),
+    ([0.4, 0.3 * (1 + 1e-6), 0.3 * (1 - 1e-6)], [1, 1, 0]),
+    ([1.0, 0.0, 0.0], [1, 0, 0]),
+  ],
+)
+def test_nucleus_of_a_half(p_V, kept_V):
   with np.errstate(divide="ignore"):
-    logits_BV = np.log(p_BV)
-  kept_BV = keep_top_p(jnp.asarray(logits_BV), 0.5)
-  expected_BV = np.array(
-    [logits_BV[0], [-np.inf, logits_BV[1, 1], -np.inf, -np.inf]]
+    logits_V = np.log(np.array(p_V)).astype(np.float32)
+  nucleus_BV = keep_top_p(jnp.asarray(logits_V)[None], 0.5)
+  np.testing.assert_array_equal(
+    nucleus_BV, [np.where(kept_V, logits_V, -np.inf)]
   )
-  np.testing.assert_array_equal(kept_BV, expected_BV)
 
 
 @pytest.mark.parametrize("temperature", [0.3, 1.0, 2.5])
@@ -89,12 +96,13 @@ def test_frequencies_follow_the_distribution(temperature, top_p):
 
 
 def test_a_draw_depends_on_its_own_row_only():
-  logits_BV, keys_B = jnp.asarray(_logits(8, 97)), _keys(8)
-  together = sample(keys_B, logits_BV, temperature=0.9, top_p=0.95)
-  for row in range(8):
-    one = slice(row, row + 1)
-    alone = sample(keys_B[one], logits_BV[one], temperature=0.9, top_p=0.95)
-    assert alone.tokens_B[0] == together.tokens_B[row]
+  logits_BV, keys_B = _logits(8, 97), _keys(8)
+  together_B = sample(keys_B, logits_BV, temperature=0.9, top_p=0.95).tokens_B
+  order = np.array([3, 1, 6])
+  fewer_B = sample(
+    keys_B[order], logits_BV[order], temperature=0.9, top_p=0.95
+  ).tokens_B
+  np.testing.assert_array_equal(fewer_B, np.asarray(together_B)[order])
 
 
 def _keys(num_rows: int) -> jax.Array:

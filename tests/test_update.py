@@ -53,14 +53,14 @@ def _params():
   )
 
 
-def _optimizer(learning_rate=1e-2, *, reset=True):
-  # An eps this large keeps Adam from blowing the rounding of gradients that
-  # are zero in exact arithmetic (the bias of keys) up to full steps.
+def _optimizer(learning_rate=1e-2, *, eps=1e-2, reset=True):
+  # An eps as large as 1e-2 keeps Adam from blowing the rounding of gradients
+  # that are zero in exact arithmetic (the bias of keys) up to full steps.
   return make_optimizer(
     learning_rate=learning_rate,
     b1=0.9,
     b2=0.95,
-    eps=1e-2,
+    eps=eps,
     weight_decay=0.0,
     clip_norm=1.0,
     reset=reset,
@@ -76,9 +76,9 @@ def _mesh(*sizes: int) -> jax.sharding.Mesh:
 
 
 @functools.cache
-def _learner(sizes=(1, 1, 1), loss=KIMI):
+def _learner(sizes=(1, 1, 1), loss=KIMI, eps=1e-2):
   """Mesh, maker of fresh states, scorer, update; compiled once per run."""
-  mesh, optimizer = _mesh(*sizes), _optimizer()
+  mesh, optimizer = _mesh(*sizes), _optimizer(eps=eps)
 
   def new_state():
     shardings = param_shardings(CONFIG, mesh, "train")
@@ -149,7 +149,7 @@ def _max_change(new, old) -> float:
   )
 
 
-@pytest.mark.parametrize("sizes", [(8, 1, 1), (2, 2, 2), (1, 4, 2)])
+@pytest.mark.parametrize("sizes", [(8, 1, 1), (2, 2, 2)])
 def test_eight_devices_make_the_update_of_one(sizes):
   batches = _pack(_examples())
   params, metrics = _updated(batches, sizes=sizes, num_updates=2)
@@ -204,6 +204,7 @@ def test_metrics_of_the_first_update_of_an_iteration():
   batches = [batching.put(batch, mesh) for batch in _pack(_examples())]
   batches = [score(state.params, batch) for batch in batches]
   _, metrics = jax.device_get(update(state, batches, NUM_SEQUENCES))
+  assert all(leaf.is_deleted() for leaf in jax.tree.leaves(state))  # donated
   assert metrics["rho_abs"] < 1e-4
   assert abs(metrics["loss"]) < 1e-5
   assert metrics["sign_flips"] == 0
@@ -259,7 +260,7 @@ def test_a_non_finite_loss_leaves_the_state_alone():
 
 
 def test_imitation_learns_its_demonstrations():
-  mesh, new_state, score, update = _learner(loss=losses.sft)
+  mesh, new_state, score, update = _learner(loss=losses.sft, eps=1e-8)
   state = new_state()
   (batch,) = batching.pack(_examples(6), sequence_len=64, rows_per_batch=8)
   on_mesh = batching.put(batch, mesh)
@@ -271,7 +272,7 @@ def test_imitation_learns_its_demonstrations():
     state, metrics = update(state, [on_mesh], 6)
     history.append(float(metrics["loss"]))
   np.testing.assert_allclose(history[0], expected, rtol=1e-5)
-  assert history[-1] < 0.6 * history[0]
+  assert history[-1] < 0.5 * history[0]
 
 
 def test_resetting_keeps_the_schedule():

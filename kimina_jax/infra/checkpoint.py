@@ -36,8 +36,8 @@ class Restored(NamedTuple):
 class Checkpointer:
   """Owns `<run>/checkpoints`: saves in the background, keeps the newest.
 
-  A failure of a background save surfaces as UsageError in the next call of
-  any method; the checkpoints before it stay as they were.
+  A failure of a background save surfaces as UsageError in the next `save`,
+  `wait` or `close`; the checkpoints before it stay as they were.
   """
 
   def __init__(

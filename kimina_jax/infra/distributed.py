@@ -15,7 +15,9 @@ from jax.experimental import multihost_utils
 from kimina_jax.types import UsageError
 
 
-def initialize(*, coordinator: str, num_processes: int, process_id: int):
+def initialize(
+  *, coordinator: str, num_processes: int, process_id: int
+) -> None:
   """Connects the processes of a job; before anything else touches JAX.
 
   Args:

@@ -12,7 +12,7 @@ import pathlib
 import sys
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TextIO
 
 import rich.columns
 import rich.console
@@ -22,6 +22,7 @@ import rich.progress_bar
 import rich.table
 import rich.text
 import tensorboardX
+from absl import logging
 
 from kimina_jax.infra.records import append, open_jsonl, read
 
@@ -80,13 +81,7 @@ class MetricWriter:
     self._view = View(title, start_step, total_steps)
     for row in read(path):
       self._view.add(row)
-    self._live = None
-    if sys.stdout.isatty():
-      self._live = rich.live.Live(
-        get_renderable=lambda: render(self._view, time.monotonic()),
-        refresh_per_second=4,
-      )
-      self._live.start()
+    self._live = _show_live(self._view) if sys.stdout.isatty() else None
 
   def write(self, step: int, values: Mapping[str, Any]) -> None:
     """Records the numbers of a step; those not finite become null."""
@@ -111,6 +106,7 @@ class MetricWriter:
     self._view.phase = ("", 0, 0)
     if self._live:
       self._live.stop()
+      _log_to(sys.stderr)
     self._board.close()
     self._file.close()
 
@@ -216,6 +212,22 @@ def sparkline(values: list[float], *, width: int) -> str:
   return "".join(
     _BARS[math.floor((value - low) * scale + 0.5)] for value in values
   )
+
+
+def _show_live(view: View) -> rich.live.Live:
+  live = rich.live.Live(
+    get_renderable=lambda: render(view, time.monotonic()),
+    refresh_per_second=4,
+  )
+  live.start()
+  # The display has put itself before stderr, but the log still holds the
+  # old one and would write across the picture.
+  _log_to(sys.stderr)
+  return live
+
+
+def _log_to(stream: TextIO) -> None:
+  logging.get_absl_handler().python_handler.stream = stream
 
 
 def _numbers(latest: Mapping[str, float]) -> rich.columns.Columns:

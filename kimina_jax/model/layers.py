@@ -7,6 +7,7 @@ which params.py derives everything else. A parameter's name ends in its dims.
 No module here names a mesh axis or touches another position than its own.
 """
 
+import functools
 from collections.abc import Callable
 
 import jax
@@ -47,7 +48,9 @@ class Embedding(nnx.Module):
   def __init__(self, config: ModelConfig, *, hf_name: str):
     self.dtype = jnp.dtype(config.compute_dtype)
     init = initializers.normal(config.model_dim**-0.5)
-    self.table_VD = _declare(config, "VD", init, f"{hf_name}.weight", "VD")
+    self.table_VD = _declare(
+      config, "VD", init=init, hf=(f"{hf_name}.weight", "VD")
+    )
 
   def encode(self, tokens_BT: jax.Array) -> jax.Array:
     """Cast after the look-up, so that gradients add up in param_dtype."""
@@ -69,7 +72,7 @@ class RMSNorm(nnx.Module):
   def __init__(self, config: ModelConfig, *, hf_name: str):
     self.eps = config.norm_eps
     self.scale_D = _declare(
-      config, "D", initializers.ones, f"{hf_name}.weight", "D"
+      config, "D", init=initializers.ones, hf=(f"{hf_name}.weight", "D")
     )
 
   def __call__(self, x_BTD: jax.Array) -> jax.Array:
@@ -86,17 +89,18 @@ class Attention(nnx.Module):
 
   def __init__(self, config: ModelConfig, *, hf_name: str):
     self.dtype = jnp.dtype(config.compute_dtype)
+    declare = functools.partial(_declare, config)
     inward = initializers.normal(config.model_dim**-0.5)
     outward = _residual(config, config.num_q_heads * config.head_dim)
     zeros = initializers.zeros
     q, k, v, o = (f"{hf_name}.{letter}_proj" for letter in "qkvo")
-    self.q_DNH = _declare(config, "DNH", inward, f"{q}.weight", "(NH)D")
-    self.q_bias_NH = _declare(config, "NH", zeros, f"{q}.bias", "(NH)")
-    self.k_DKH = _declare(config, "DKH", inward, f"{k}.weight", "(KH)D")
-    self.k_bias_KH = _declare(config, "KH", zeros, f"{k}.bias", "(KH)")
-    self.v_DKH = _declare(config, "DKH", inward, f"{v}.weight", "(KH)D")
-    self.v_bias_KH = _declare(config, "KH", zeros, f"{v}.bias", "(KH)")
-    self.o_NHD = _declare(config, "NHD", outward, f"{o}.weight", "D(NH)")
+    self.q_DNH = declare("DNH", init=inward, hf=(f"{q}.weight", "(NH)D"))
+    self.q_bias_NH = declare("NH", init=zeros, hf=(f"{q}.bias", "(NH)"))
+    self.k_DKH = declare("DKH", init=inward, hf=(f"{k}.weight", "(KH)D"))
+    self.k_bias_KH = declare("KH", init=zeros, hf=(f"{k}.bias", "(KH)"))
+    self.v_DKH = declare("DKH", init=inward, hf=(f"{v}.weight", "(KH)D"))
+    self.v_bias_KH = declare("KH", init=zeros, hf=(f"{v}.bias", "(KH)"))
+    self.o_NHD = declare("NHD", init=outward, hf=(f"{o}.weight", "D(NH)"))
 
   def project(self, x_BTD: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Queries [B, T, N, H], keys and values [B, T, K, H], not yet rotated."""
@@ -122,12 +126,13 @@ class FeedForward(nnx.Module):
 
   def __init__(self, config: ModelConfig, *, hf_name: str):
     self.dtype = jnp.dtype(config.compute_dtype)
+    declare = functools.partial(_declare, config)
     inward = initializers.normal(config.model_dim**-0.5)
     outward = _residual(config, config.ffn_dim)
     gate, up, down = (f"{hf_name}.{n}_proj" for n in ("gate", "up", "down"))
-    self.gate_DF = _declare(config, "DF", inward, f"{gate}.weight", "FD")
-    self.up_DF = _declare(config, "DF", inward, f"{up}.weight", "FD")
-    self.down_FD = _declare(config, "FD", outward, f"{down}.weight", "DF")
+    self.gate_DF = declare("DF", init=inward, hf=(f"{gate}.weight", "FD"))
+    self.up_DF = declare("DF", init=inward, hf=(f"{up}.weight", "FD"))
+    self.down_FD = declare("FD", init=outward, hf=(f"{down}.weight", "DF"))
 
   def expand(self, x_BTD: jax.Array) -> jax.Array:
     """The gated hidden units."""
@@ -164,18 +169,21 @@ def rotate(x_BTNH: jax.Array, angles: tuple[jax.Array, jax.Array]) -> jax.Array:
 def _declare(
   config: ModelConfig,
   dims: str,
+  *,
   init: Callable[..., jax.Array],
-  hf_name: str,
-  hf_dims: str,
+  hf: tuple[str, str],
 ) -> nnx.Param:
-  """A parameter: `hf_dims` is Hugging Face's layout, (…) merged into one."""
+  """A parameter; hf is Hugging Face's name and layout.
+
+  In the layout, dims in parentheses are merged into one: "(NH)D".
+  """
   shape = tuple(config.sizes[dim] for dim in dims)
   return nnx.Param(
     jax.ShapeDtypeStruct(shape, jnp.dtype(config.param_dtype)),
     dims=dims,
     init=init,
-    hf_name=hf_name,
-    hf_dims=hf_dims,
+    hf_name=hf[0],
+    hf_dims=hf[1],
   )
 
 

@@ -43,6 +43,7 @@ def forward(
   one, keys and values of token (b, t) are stored at [l, b, positions_BT[b, t]]
   and the token attends what lies at positions 0 … positions_BT[b, t] of row b.
   A token whose position is S or more is not stored: give that to padding.
+  Call it under jit, with a mesh set.
 
   Args:
     params: as `init_params` makes them.

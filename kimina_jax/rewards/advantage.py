@@ -53,12 +53,7 @@ def add_advantages(
     UsageError: an unknown baseline, τ or ω out of range, or samples that do
       not fill their groups.
   """
-  if baseline not in BASELINES:
-    raise UsageError(f"baseline {baseline!r} is none of {', '.join(BASELINES)}")
-  if baseline == "softmax" and tau <= 0:
-    raise UsageError(f"baseline 'softmax' needs tau > 0, got {tau}")
-  if not 0 <= drop_negative <= 1:
-    raise UsageError(f"drop_negative {drop_negative} is no probability")
+  _check_options(baseline, tau, drop_negative)
   if len(samples) % num_per_problem:
     raise UsageError(
       f"{len(samples)} samples are not groups of {num_per_problem}"
@@ -73,6 +68,15 @@ def add_advantages(
     dataclasses.replace(s, dropped=_is_dropped(s, drop_negative, seed, step))
     for s in judged
   ]
+
+
+def _check_options(baseline: str, tau: float, drop_negative: float) -> None:
+  if baseline not in BASELINES:
+    raise UsageError(f"baseline {baseline!r} is none of {', '.join(BASELINES)}")
+  if baseline == "softmax" and tau <= 0:
+    raise UsageError(f"baseline 'softmax' needs tau > 0, got {tau}")
+  if not 0 <= drop_negative <= 1:
+    raise UsageError(f"drop_negative {drop_negative} is no probability")
 
 
 def _center(group: list[Sample], baseline: str, tau: float) -> list[Sample]:

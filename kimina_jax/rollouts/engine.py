@@ -6,9 +6,11 @@ ended to the next rows in line, and yields what ended once the device is busy
 again. Each prompt is prefilled once, and its keys are copied to the slots of
 its rollouts; a prefill is kept until the last of them has its slot.
 
-The schedule depends on prompts and drawn tokens alone, never on time, and a
-row's draws on nothing but seed, step and row. Between two calls of `generate`
-the engine holds no device memory. It never verifies and never trains.
+The schedule depends on prompts and drawn tokens alone, never on time. A row's
+random numbers depend on nothing but seed, step and row; its company can change
+its logits in the last bit, where another shape adds up in another order.
+Between two calls of `generate` the engine holds no device memory. It never
+verifies and never trains.
 """
 
 import collections
@@ -19,7 +21,7 @@ from typing import Any, Protocol
 
 import jax
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh
 
 from kimina_jax.infra import mesh as meshes
 from kimina_jax.model.config import ModelConfig
@@ -166,7 +168,7 @@ class Engine:
   def _compile(self, config: ModelConfig, limits: programs.Limits) -> None:
     """Names the programs and where their results lie."""
     slots = programs.slot_shardings(self._mesh)
-    everywhere = NamedSharding(self._mesh, PartitionSpec())
+    everywhere = meshes.sharding(self._mesh, "", meshes.ACTIVATIONS["decode"])
     self._start = jax.jit(
       functools.partial(
         programs.start, config, self._num_slots, self._cache_len

@@ -2,9 +2,11 @@
 
 In: weights, the state of B slots, and what the host decided. Out: the next
 state and a Trace for the host. T counts the steps of one dispatch, P the
-prompts of one prefill. Nothing here talks to the host or knows of time.
+prompts of one prefill. Nothing here talks to the host or knows of time; the
+log lines run when JAX traces, so once per compilation.
 """
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -15,7 +17,7 @@ from kimina_jax.infra import mesh as meshes
 from kimina_jax.model.config import ModelConfig
 from kimina_jax.model.transformer import KVCache, forward, init_cache, unembed
 from kimina_jax.rollouts.cache import share
-from kimina_jax.rollouts.sampling import sample
+from kimina_jax.rollouts.sampling import Draw, sample
 
 
 class Slots(NamedTuple):
@@ -164,45 +166,57 @@ def decode(
     config: static.
     limits: static.
   """
-  num_slots = slots.row_B.shape[0]
+  num_slots, num_steps = slots.row_B.shape[0], limits.num_steps
   logging.info(
     "compiling decode: %d slots × %d steps, %d positions",
     num_slots,
-    limits.num_steps,
+    num_steps,
     kv_len,
   )
   key = jax.random.fold_in(jax.random.key(seeds[0]), seeds[1])
   keys_B = jax.vmap(jax.random.fold_in, (None, 0))(key, slots.row_B)
-
-  def step(state: tuple[jax.Array, Slots, Trace]):
-    t, slots, trace = state
-    hidden_BTD, cache = forward(
-      params,
-      config,
-      slots.token_B[:, None],
-      slots.position_B[:, None],
-      cache=slots.cache,
-      kv_len=kv_len,
-      layout="decode",
-    )
-    draw = sample(
-      jax.vmap(jax.random.fold_in)(keys_B, slots.drawn_B),
-      unembed(params, config, hidden_BTD[:, 0]),
-      temperature=limits.temperature,
-      top_p=limits.top_p,
-    )
-    slots = _advance(slots._replace(cache=cache), draw.tokens_B, limits)
-    return t + 1, slots, _note(trace, t, draw)
-
-  ints_TB = jnp.zeros((limits.num_steps, num_slots), jnp.int32)
-  floats_TB = jnp.zeros((limits.num_steps, num_slots), jnp.float32)
-  trace = Trace(ints_TB, floats_TB, floats_TB, None, None)
-  _, slots, trace = jax.lax.while_loop(
-    lambda state: (state[0] < limits.num_steps) & jnp.any(state[1].active_B),
-    step,
-    (jnp.int32(0), slots, trace),
+  step = functools.partial(
+    _step, params, keys_B, kv_len=kv_len, config=config, limits=limits
   )
-  return slots, trace._replace(drawn_B=slots.drawn_B, active_B=slots.active_B)
+  ints_TB = jnp.zeros((num_steps, num_slots), jnp.int32)
+  floats_TB = jnp.zeros((num_steps, num_slots), jnp.float32)
+  _, slots, draws = jax.lax.while_loop(
+    lambda state: (state[0] < num_steps) & jnp.any(state[1].active_B),
+    step,
+    (jnp.int32(0), slots, Draw(ints_TB, floats_TB, floats_TB)),
+  )
+  return slots, Trace(*draws, drawn_B=slots.drawn_B, active_B=slots.active_B)
+
+
+def _step(
+  params: dict[str, Any],
+  keys_B: jax.Array,
+  state: tuple[jax.Array, Slots, Draw],
+  *,
+  kv_len: int,
+  config: ModelConfig,
+  limits: Limits,
+) -> tuple[jax.Array, Slots, Draw]:
+  """Feeds each slot's token, draws its successor, writes it at step t."""
+  t, slots, draws_TB = state
+  hidden_BTD, cache = forward(
+    params,
+    config,
+    slots.token_B[:, None],
+    slots.position_B[:, None],
+    cache=slots.cache,
+    kv_len=kv_len,
+    layout="decode",
+  )
+  draw = sample(
+    jax.vmap(jax.random.fold_in)(keys_B, slots.drawn_B),
+    unembed(params, config, hidden_BTD[:, 0]),
+    temperature=limits.temperature,
+    top_p=limits.top_p,
+  )
+  slots = _advance(slots._replace(cache=cache), draw.tokens_B, limits)
+  draws_TB = jax.tree.map(lambda x_TB, x_B: x_TB.at[t].set(x_B), draws_TB, draw)
+  return t + 1, slots, draws_TB
 
 
 def _advance(slots: Slots, tokens_B: jax.Array, limits: Limits) -> Slots:
@@ -215,13 +229,4 @@ def _advance(slots: Slots, tokens_B: jax.Array, limits: Limits) -> Slots:
     position_B=slots.position_B + moved_B,
     drawn_B=drawn_B,
     active_B=slots.active_B & ~ended_B,
-  )
-
-
-def _note(trace: Trace, t: jax.Array, draw: Any) -> Trace:
-  """Writes step t of the dispatch."""
-  return trace._replace(
-    tokens_TB=trace.tokens_TB.at[t].set(draw.tokens_B),
-    logps_TB=trace.logps_TB.at[t].set(draw.logps_B),
-    model_logps_TB=trace.model_logps_TB.at[t].set(draw.model_logps_B),
   )

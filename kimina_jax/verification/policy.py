@@ -8,6 +8,7 @@ proved.
 """
 
 import dataclasses
+import itertools
 import re
 from collections.abc import Sequence
 
@@ -22,6 +23,10 @@ DECLARATIONS = frozenset(
 _COMMANDS = DECLARATIONS | frozenset(
   "namespace section end open set_option noncomputable".split()
 )
+# What may continue a declaration where commands start.
+_CONTINUATIONS = frozenset(
+  "by else extends in then termination_by decreasing_by where with".split()
+)
 _OPTION_CEILINGS = {"maxHeartbeats": 1_000_000, "maxRecDepth": 100_000}
 _ATTRIBUTES = frozenset(("simp", "reducible"))
 
@@ -30,8 +35,8 @@ _KEYWORDS = frozenset(
   """
   admit stop native_decide bv_decide bv_check sleep plausible slim_check
   axiom opaque unsafe partial private protected nonrec instance class deriving
-  mutual coinductive attribute variable variables universe universes include
-  omit export import prelude module public meta local scoped initialize
+  mutual coinductive attribute variable universe include omit
+  export import prelude module public meta local scoped initialize
   builtin_initialize macro macro_rules syntax notation notation3 infix infixl
   infixr prefix postfix elab elab_rules by_elab simproc dsimproc
   builtin_simproc builtin_dsimproc simproc_decl dsimproc_decl
@@ -54,7 +59,7 @@ _CONSTANTS = frozenset(
   """.split()
 )
 # Suggestion tactics that may close a goal with a hidden sorry.
-_SUGGESTIONS = frozenset(("apply?", "rw?", "rewrites?", "hint"))
+_SUGGESTIONS = frozenset(("apply?", "rw?", "rewrites?"))
 _OPENING, _CLOSING = "([{⟨", ")]}⟩"
 
 
@@ -145,7 +150,10 @@ def _check_start(tokens: Sequence[Token]) -> Refusal | None:
   for index, token in enumerate(tokens):
     starts = index == 0 or (token.column == 0 and depth == 0)
     allowed = token.text in _COMMANDS or token.text == "@["
-    if starts and not allowed and (index == 0 or token.kind == "name"):
+    allowed |= index > 0 and (
+      token.kind != "name" or token.text in _CONTINUATIONS
+    )
+    if starts and not allowed:
       return _refuse("command not allowed", token)
     if depth and token.text in DECLARATIONS:
       return _refuse("command inside brackets", token)
@@ -173,7 +181,7 @@ def _bracket_step(token: Token) -> int:
 
 
 def _check_attributes(tokens: Sequence[Token], index: int) -> Refusal | None:
-  for token in tokens[index + 1 :]:
+  for token in itertools.islice(tokens, index + 1, None):
     if token.text == "]":
       return None
     if token.text not in _ATTRIBUTES and token.text != ",":

@@ -15,6 +15,7 @@ import logging
 import queue
 import threading
 import time
+from collections.abc import Mapping
 from typing import Self
 
 from kimina_jax.types import Extraction, Problem, Status, UsageError, Verdict
@@ -88,15 +89,15 @@ class Pool:
       UsageError: a command or an isolation that is not available here, or a
         number that is not positive.
     """
-    for name, value in (
-      ("num_workers", num_workers),
-      ("exec_timeout_s", exec_timeout_s),
-      ("load_timeout_s", load_timeout_s),
-      ("max_uses", max_uses),
-      ("memory_gib", memory_gib),
-    ):
-      if value <= 0:
-        raise UsageError(f"checker.{name} must be positive, got {value}")
+    _require_positive(
+      {
+        "num_workers": num_workers,
+        "exec_timeout_s": exec_timeout_s,
+        "load_timeout_s": load_timeout_s,
+        "max_uses": max_uses,
+        "memory_gib": memory_gib,
+      }
+    )
     self.isolation = resolve_mode(isolation)
     self._backend = make_backend(backend, command, lean_path)
     cpu_s = load_timeout_s + max_uses * exec_timeout_s
@@ -195,6 +196,7 @@ class Pool:
       except Exception as error:  # a thread must outlive any one item
         _log.exception("the checker failed on %s", item.problem.name)
         verdict = Verdict(Status.INFRA_ERROR, detail=repr(error))
+        self._drop(slot)
       self._finish(item, verdict)
     self._drop(slot)
 
@@ -234,7 +236,6 @@ class Pool:
     worker = Worker(self._backend, self._sandbox)
     with self._lock:
       self._workers[slot] = worker
-      self._counts["starts"] += 1
       if self._closed:
         worker.kill()
     return worker
@@ -258,8 +259,15 @@ class Pool:
         self._known.pop(item.key, None)
       self._counts[verdict.status] += 1
       for stage, values in self._seconds.items():
-        values.append(getattr(verdict, f"{stage}_s"))
+        if seconds := getattr(verdict, f"{stage}_s"):
+          values.append(seconds)
     item.future.set_result(verdict)
+
+
+def _require_positive(options: Mapping[str, float]) -> None:
+  for name, value in options.items():
+    if value <= 0:
+      raise UsageError(f"checker.{name} must be positive, got {value}")
 
 
 def _percentile(values: list[float], percent: int) -> float:

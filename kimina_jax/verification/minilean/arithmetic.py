@@ -15,7 +15,7 @@ import dataclasses
 import fractions
 import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import z3
 
@@ -30,6 +30,7 @@ from kimina_jax.verification.minilean.semantics import (
   Encoding,
   Undecided,
   evaluate,
+  smt_integer,
 )
 from kimina_jax.verification.minilean.syntax import (
   FALSE,
@@ -42,8 +43,10 @@ from kimina_jax.verification.minilean.syntax import (
   subterms,
 )
 
-RESOURCE_LIMIT = 2_000_000  # steps of z3 for one question
-MAX_PRODUCTS = 600  # facts that nlinarith may add
+RESOURCE_LIMIT = 500_000  # steps of z3 for one question
+QUICK_LIMIT = RESOURCE_LIMIT // 10
+MAX_PRODUCTS = 400  # facts that nlinarith may add
+MAX_WORK = 20_000  # monomials that nlinarith may multiply
 
 _FLIPPED = {"<": "≥", "≤": ">", ">": "≤", "≥": "<"}
 
@@ -61,14 +64,16 @@ def ring(target: Term) -> bool:
 
 def omega(facts: Iterable[Term], target: Term) -> bool:
   """Whether linear arithmetic over ℕ and ℤ refutes facts and ¬target."""
-  encoding = Encoding(z3.Context())
+  encoding = Encoding()
   claims = []
   for prop in [*facts, negate(target)]:
     try:
       claims.append(encoding.proposition(prop))
     except Undecided:
       continue
-  return _refuted(encoding.context, [*claims, *encoding.naturals()])
+  return _refuted(
+    encoding.atoms.values(), "Int", [*claims, *encoding.naturals()]
+  )
 
 
 def linarith(facts: Iterable[Term], target: Term) -> bool:
@@ -111,7 +116,7 @@ def _negations(target: Term) -> list[list[Term]]:
 
 def _comparisons(props: Sequence[Term]) -> list[_Comparison]:
   comparisons = []
-  for prop in props:
+  for prop in _conjuncts(props):
     if prop.head == "¬" and prop.args[0].head in _FLIPPED:
       inner = prop.args[0]
       prop = formula(_FLIPPED[inner.head], *inner.args)
@@ -122,6 +127,14 @@ def _comparisons(props: Sequence[Term]) -> list[_Comparison]:
     except Undecided:
       continue
   return comparisons + _naturals(comparisons)
+
+
+def _conjuncts(props: Iterable[Term]) -> Iterator[Term]:
+  for prop in props:
+    if prop.head == "∧":
+      yield from _conjuncts(prop.args)
+    else:
+      yield prop
 
 
 def _naturals(comparisons: Sequence[_Comparison]) -> list[_Comparison]:
@@ -154,13 +167,14 @@ def _with_products(props: Sequence[Term]) -> list[_Comparison]:
   """Positivstellensatz certificates of degree 2, as Mathlib tries them."""
   comparisons = _comparisons(props)
   factors = [*comparisons, *_squares(props)]
-  products = []
+  products, work = [], 0
   for a, b in itertools.combinations_with_replacement(factors, 2):
+    work += len(a.left.terms) * len(b.left.terms)
     try:
       products.append(_product(a, b))
     except Undecided:
       continue
-    if len(products) == MAX_PRODUCTS:
+    if len(products) >= MAX_PRODUCTS or work > MAX_WORK:
       break
   return [*factors, *products]
 
@@ -197,37 +211,48 @@ def _product(a: _Comparison, b: _Comparison) -> _Comparison:
 
 def _inconsistent(comparisons: Sequence[_Comparison]) -> bool:
   """Whether the comparisons, monomials being unknowns, have no solution."""
-  context = z3.Context()
-  unknowns: dict[Monomial, z3.ArithRef] = {}
+  unknowns: dict[Monomial, str] = {}
   claims = []
   for comparison in comparisons:
-    left = _linear_form(comparison.left, unknowns, context)
-    relation = {"=": left == 0, "<": left < 0, "≤": left <= 0}
-    claims.append(relation[comparison.relation])
-  return _refuted(context, claims)
+    left = _linear_form(comparison.left, unknowns)
+    sign = {"=": "=", "<": "<", "≤": "<="}[comparison.relation]
+    claims.append(f"({sign} {left} 0)")
+  return _refuted(unknowns.values(), "Real", claims)
 
 
-def _linear_form(
-  left: Polynomial, unknowns: dict[Monomial, z3.ArithRef], context: z3.Context
-) -> z3.ArithRef:
+def _linear_form(left: Polynomial, unknowns: dict[Monomial, str]) -> str:
   # A positive factor makes all coefficients integers.
   scale = math.lcm(*(c.denominator for c in left.terms.values()))
-  total = z3.RealVal(0, context)
+  summands = ["0"]
   for monomial, coefficient in left.terms.items():
-    factor = z3.RealVal(int(coefficient * scale), context)
+    factor = smt_integer(int(coefficient * scale))
     if monomial != ONE:
-      if monomial not in unknowns:
-        unknowns[monomial] = z3.Real(f"m{len(unknowns)}", context)
-      factor = factor * unknowns[monomial]
-    total = total + factor
-  return total
+      name = unknowns.setdefault(monomial, f"m{len(unknowns)}")
+      factor = f"(* {factor} {name})"
+    summands.append(factor)
+  return f"(+ {' '.join(summands)})"
 
 
-def _refuted(context: z3.Context, claims: Sequence[z3.BoolRef]) -> bool:
-  solver = z3.SolverFor("QF_LIRA", ctx=context)
-  solver.set("rlimit", RESOURCE_LIMIT)
-  solver.add(*claims)
-  return solver.check() == z3.unsat
+def _refuted(names: Iterable[str], sort: str, claims: Sequence[str]) -> bool:
+  """Whether z3 finds that the claims about the unknowns contradict."""
+  lines = [f"(declare-const {name} {sort})" for name in names]
+  lines += [f"(assert {claim})" for claim in claims]
+  question = "\n".join(lines)
+  answer = _ask(question, None, QUICK_LIMIT)
+  if answer == z3.unknown:
+    # z3 numbers the terms of a context as they come, which may change what it
+    # does first. The last word is that of a new one.
+    answer = _ask(question, z3.Context(), RESOURCE_LIMIT)
+  return answer == z3.unsat
+
+
+def _ask(
+  question: str, context: z3.Context | None, limit: int
+) -> z3.CheckSatResult:
+  solver = z3.SimpleSolver(ctx=context)
+  solver.set("rlimit", limit)
+  solver.from_string(question)
+  return solver.check()
 
 
 def decidable(target: Term) -> bool:

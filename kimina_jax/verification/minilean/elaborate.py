@@ -9,6 +9,7 @@ apart) form a tree; its greatest leaf type, or the expected type if that is
 greater, is the type of all of it, and coercions go to the leaves.
 """
 
+import dataclasses
 from collections.abc import Mapping
 
 import lark
@@ -31,7 +32,7 @@ from kimina_jax.verification.minilean.syntax import (
 Scope = Mapping[str, Term]
 Tree = lark.Tree
 
-SORTS = {
+_SORTS = {
   **{str(sort): sort for sort in Sort},
   **{"Nat": Sort.NAT, "Int": Sort.INT, "Rat": Sort.RAT, "Real": Sort.REAL},
 }
@@ -70,6 +71,8 @@ def proposition(tree: Tree, scope: Scope) -> Term:
       return _compare(left, sign, right, scope)
     case "ascription", [body, sort] if sort_of(sort) is Sort.PROP:
       return proposition(body, scope)
+    case "truth", [word]:
+      return TRUE if word == "True" else FALSE
     case "name", [name]:
       return _named_proposition(name, scope)
   raise Failure("not a proposition of minilean's fragment", tree)
@@ -88,9 +91,16 @@ def number(tree: Tree, scope: Scope, expected: Sort | None = None) -> Term:
   return term
 
 
+def value(tree: Tree, scope: Scope, sort: Sort) -> Term:
+  """The number or the proposition that `tree` denotes."""
+  if sort is Sort.PROP:
+    return proposition(tree, scope)
+  return number(tree, scope, sort)
+
+
 def sort_of(tree: Tree) -> Sort | None:
   """The type that `tree` names, or None if it is not one of ours."""
-  return SORTS.get(str(tree.children[0])) if tree.data == "name" else None
+  return _SORTS[str(tree.children[0])] if tree.data == "sort" else None
 
 
 def bind(
@@ -126,8 +136,6 @@ def signature(
 
 
 def _named_proposition(name: lark.Token, scope: Scope) -> Term:
-  if name in ("True", "False"):
-    return TRUE if name == "True" else FALSE
   term = scope.get(str(name))
   if term is None:
     raise Failure(f"Unknown identifier `{name}`", name)
@@ -173,6 +181,8 @@ def _quantify(quantifier: str, binders: Tree, body: Tree, scope: Scope) -> Term:
       entries.append((term, is_variable))
       if is_variable:
         inner[name] = term
+      elif quantifier == "∃":
+        raise Failure("∃ over proofs is not in the fragment", names)
       else:
         inner.pop(name, None)
   return close(quantifier, entries, proposition(body, inner))
@@ -193,15 +203,16 @@ def close(
 
 
 def _quantify_untyped(
-  quantifier: str, names: list[str], limits: list[Tree], body: Tree, scope: Scope
+  quantifier: str,
+  names: list[str],
+  limits: list[Tree],
+  body: Tree,
+  scope: Scope,
 ) -> Term:
   """Tries ℕ and lets the body correct it, variable by variable."""
   sorts: dict[str, Sort | None] = dict.fromkeys(names)
   while True:
-    holes = {
-      name: Term("hole" if sort is None else "var", (), sort or Sort.NAT, name)
-      for name, sort in sorts.items()
-    }
+    holes = {name: _hole(name, sort) for name, sort in sorts.items()}
     try:
       inner = {**scope, **holes}
       parts = [proposition(tree, inner) for tree in [*limits, body]]
@@ -210,15 +221,18 @@ def _quantify_untyped(
       if holes.get(solved.hole.name) is not solved.hole:
         raise
       sorts[solved.hole.name] = solved.sort
-  entries = [
-    (variable(name, sort or Sort.NAT), True) for name, sort in sorts.items()
-  ]
-  renamed = {
-    holes[name]: term
-    for name, (term, _) in zip(sorts, entries, strict=True)
+  # Nothing has told the type of the holes that are left: they are in ℕ.
+  bound = {
+    hole: dataclasses.replace(hole, head="var") for hole in holes.values()
   }
-  *limits, whole = [substitute(part, renamed) for part in parts]
+  *limits, whole = [substitute(part, bound) for part in parts]
+  entries = [(term, True) for term in bound.values()]
   return close(quantifier, [*entries, *((p, False) for p in limits)], whole)
+
+
+def _hole(name: str, sort: Sort | None) -> Term:
+  term = variable(name, sort or Sort.NAT)
+  return term if sort else dataclasses.replace(term, head="hole")
 
 
 def _greatest(*sorts: Sort | None) -> Sort | None:
@@ -243,7 +257,7 @@ def _leaf_sort(tree: Tree, scope: Scope) -> Sort | None:
     case "name", [name]:
       term = _named_number(name, scope)
       return None if term.head == "hole" else term.sort
-    case ("number" | "coercion"), _:
+    case (("number" | "coercion"), _):
       return None
   raise Failure("not a number of minilean's fragment", tree)
 

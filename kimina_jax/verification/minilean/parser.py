@@ -12,6 +12,7 @@ ends the block, and inside brackets columns do not count.
 import dataclasses
 import functools
 import importlib.resources
+import itertools
 import re
 from collections.abc import Iterator
 
@@ -31,6 +32,8 @@ _COMMENT = re.compile(r"/-|-/|--")
 _BLOCK_STARTERS = ("by", "try", "all_goals")
 _OPENING = ("(", "[", "{", "⟨")
 _CLOSING = (")", "]", "}", "⟩")
+# They may stand in the column of a block without beginning a tactic.
+_TRAILING = ("<;>", *_CLOSING)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +64,7 @@ def parse(source: str) -> Iterator[lark.Tree | SyntaxFailure]:
   starts = [match.start() for match in _COMMAND.finditer(text)]
   if text[: starts[0] if starts else None].strip():
     starts.insert(0, len(text) - len(text.lstrip()))
-  for start, end in zip(starts, [*starts[1:], len(text)], strict=True):
+  for start, end in itertools.pairwise([*starts, len(text)]):
     try:
       yield _parse_command(text[:start], text[start:end])
     except SyntaxFailure as failure:
@@ -191,7 +194,7 @@ class _Layout(lark.lark.PostLex):
         yield from _leave(frames, token, last, starts_line)
         starts_tactic = last is not None and str(last) in ("<;>", ";")
         in_column = starts_line and token.column == frames[-1].column
-        if in_column and token != "<;>" and not starts_tactic:
+        if in_column and not starts_tactic and str(token) not in _TRAILING:
           yield _mark("_NEXT", last)
           starts_tactic = True
       separates = token == ";" and frames[-1].column

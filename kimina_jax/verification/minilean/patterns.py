@@ -82,9 +82,7 @@ def _alternatives(goal: Goal, local: Local, pattern: Tree) -> list[Goal]:
   if not others:
     return destructure(goal, local.name, first)
   if local.term.head != "∨":
-    raise Failure(
-      f"rcases: not a disjunction\n  {show(local.term)}", pattern
-    )
+    raise Failure(f"rcases: not a disjunction\n  {show(local.term)}", pattern)
   rest = goal.keep([other for other in goal.locals if other is not local])
   left, right = local.term.args
   tail = Tree("alternatives", others, pattern.meta)

@@ -12,7 +12,12 @@ differ there, are indeterminates.
 import dataclasses
 import fractions
 
-from kimina_jax.verification.minilean.semantics import Undecided, evaluate, power
+from kimina_jax.verification.minilean.semantics import (
+  Undecided,
+  bounded,
+  evaluate,
+  power,
+)
 from kimina_jax.verification.minilean.syntax import (
   Sort,
   Term,
@@ -137,7 +142,7 @@ def _order(power: tuple[Term, int]) -> tuple[int, str]:
 
 
 def _collect(total: dict[Monomial, fractions.Fraction]) -> Polynomial:
-  terms = {m: c for m, c in total.items() if c}
+  terms = {m: bounded(c) for m, c in total.items() if c}
   if len(terms) > MAX_MONOMIALS:
     raise Undecided("polynomial too large")
   return Polynomial(terms)

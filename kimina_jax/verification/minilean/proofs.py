@@ -5,7 +5,8 @@ proposition that a term proves. Never: a change of the environment.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import lark
 
@@ -26,6 +27,10 @@ from kimina_jax.verification.minilean.syntax import (
   variable,
 )
 
+# Implicit arguments and what they have been matched with.
+Holes = dict[Term, Term | None]
+Result = TypeVar("Result")
+
 
 def check(tree: Tree, goal: Goal) -> list[Goal]:
   """Proves the goal by a term; the goals that its `?_` leave open."""
@@ -41,6 +46,8 @@ def check(tree: Tree, goal: Goal) -> list[Goal]:
     case "rfl", []:
       if not arithmetic.trivial_equality(goal.target):
         raise mismatch("rfl", None, goal.target, tree)
+      return []
+    case "trivial", [] if goal.target == TRUE:
       return []
     case "anonymous", parts:
       return _check_anonymous(parts, goal)
@@ -64,8 +71,7 @@ def infer(tree: Tree, goal: Goal) -> Term:
       return _infer_stated(prop, body, goal)
     case "ascription", [body, prop]:
       return _infer_stated(prop, body, goal)
-  statement, holes = _apply(tree, goal)
-  return _filled(statement, holes, tree)
+  return _apply(tree, goal, lambda found, holes: _filled(found, holes, tree))
 
 
 def closed(goals: Sequence[Goal], tree: Tree) -> None:
@@ -79,20 +85,25 @@ def closed(goals: Sequence[Goal], tree: Tree) -> None:
 
 def apply(tree: Tree, goal: Goal) -> list[Goal]:
   """Lean's `apply`: matches the conclusion, leaves the premises open."""
-  statement, holes = _apply(tree, goal)
-  target = canonical(goal.target)
-  premises: list[Term] = []
-  while not match(canonical(statement), target, trial := dict(holes)):
-    step = implication(statement)
-    if statement.head == "∀":
-      hole, statement = _open_binder(statement)
-      holes[hole] = None
-    elif step is not None:
-      premises.append(step[0])
-      statement = step[1]
-    else:
-      raise mismatch("apply", statement, goal.target, tree)
-  return [goal.aim(_filled(premise, trial, tree)) for premise in premises]
+
+  def open_premises(statement: Term, holes: Holes) -> list[Goal]:
+    return [
+      goal.aim(premise)
+      for premise in _premises(statement, holes, goal.target, tree)
+    ]
+
+  return _apply(tree, goal, open_premises)
+
+
+def equation(tree: Tree, goal: Goal) -> tuple[Term, Term, Holes]:
+  """Both sides of the equation (or ↔) that a term proves, and its holes."""
+  statement, holes = _apply(tree, goal, lambda *found: found)
+  while statement.head == "∀":
+    hole, statement = _open_binder(statement)
+    holes[hole] = None
+  if statement.head not in ("=", "↔"):
+    raise Failure(f"rw: not an equation\n  {show(statement)}", tree)
+  return *statement.args, holes
 
 
 def project(prop: Term, field: str, tree: Tree | lark.Token) -> Term:
@@ -106,7 +117,7 @@ def project(prop: Term, field: str, tree: Tree | lark.Token) -> Term:
       return formula("→", *prop.args)
     case "↔", ("2" | "mpr"):
       return formula("→", *reversed(prop.args))
-    case ("=" | "≠" | "↔"), "symm":
+    case (("=" | "≠" | "↔"), "symm"):
       return formula(prop.head, *reversed(prop.args))
     case "<", "le":
       return formula("≤", *prop.args)
@@ -163,23 +174,19 @@ def mismatch(
   )
 
 
-def _check_anonymous(
-  parts: Sequence[Tree], goal: Goal
-) -> list[Goal]:
+def _check_anonymous(parts: Sequence[Tree], goal: Goal) -> list[Goal]:
   target = goal.target
   first, *rest = parts
   if target.head == "∃" and rest:
     bound, body = target.args
-    witness = elaborate.number(first, goal.scope(), bound.sort)
+    witness = elaborate.value(first, goal.scope(), bound.sort)
     return _check_rest(rest, goal.aim(substitute(body, {bound: witness})))
   if target.head == "∧" and rest:
     left = check(first, goal.aim(target.args[0]))
     return left + _check_rest(rest, goal.aim(target.args[1]))
   if target.head == "↔" and len(rest) == 1:
     forward, back = formula("→", *target.args), formula("→", *target.args[::-1])
-    return check(first, goal.aim(forward)) + check(
-      rest[0], goal.aim(back), run
-    )
+    return check(first, goal.aim(forward)) + check(rest[0], goal.aim(back))
   raise Failure(
     "invalid constructor ⟨...⟩, the expected type is\n  " + show(target), first
   )
@@ -218,19 +225,36 @@ def _infer_stated(prop: Tree, body: Tree, goal: Goal) -> Term:
 
 
 def _check_inferred(tree: Tree, goal: Goal) -> list[Goal]:
-  if tree.data == "projection":
-    statement, holes = infer(tree, goal), {}
-  else:
-    statement, holes = _apply(tree, goal)
-  if not match(canonical(statement), canonical(goal.target), holes):
-    raise mismatch("this term", statement, goal.target, tree)
-  _filled(statement, holes, tree)
-  return []
+  def fits(statement: Term, holes: Holes) -> list[Goal]:
+    if not match(canonical(statement), canonical(goal.target), holes):
+      raise mismatch("this term", statement, goal.target, tree)
+    _filled(statement, holes, tree)
+    return []
+
+  return _apply(tree, goal, fits)
 
 
-def _filled(
-  prop: Term, holes: dict[Term, Term | None], tree: Tree
-) -> Term:
+def _premises(
+  statement: Term, holes: Holes, target: Term, tree: Tree
+) -> list[Term]:
+  """What `statement` asks for before it gives `target`."""
+  premises: list[Term] = []
+  while not match(
+    canonical(statement), canonical(target), trial := dict(holes)
+  ):
+    step = implication(statement)
+    if statement.head == "∀":
+      hole, statement = _open_binder(statement)
+      holes[hole] = None
+    elif step is not None:
+      premises.append(step[0])
+      statement = step[1]
+    else:
+      raise mismatch("apply", statement, target, tree)
+  return [_filled(premise, trial, tree) for premise in premises]
+
+
+def _filled(prop: Term, holes: Holes, tree: Tree) -> Term:
   if any(term is None for term in holes.values()):
     raise Failure("don't know how to synthesize an implicit argument", tree)
   return substitute(prop, holes)
@@ -243,8 +267,13 @@ def _open_binder(statement: Term) -> tuple[Term, Term]:
   return hole, substitute(body, {bound: hole})
 
 
-def _apply(tree: Tree, goal: Goal) -> tuple[Term, dict[Term, Term | None]]:
-  """An application: its statement, and its implicit arguments."""
+def _apply(
+  tree: Tree, goal: Goal, then: Callable[[Term, Holes], Result]
+) -> Result:
+  """What `then` makes of an application's statement and implicit arguments.
+
+  Where the head has several meanings, the first with which all goes well.
+  """
   arguments: list[Tree] = []
   head = tree
   while head.data == "application":
@@ -253,17 +282,18 @@ def _apply(tree: Tree, goal: Goal) -> tuple[Term, dict[Term, Term | None]]:
   failures: list[Failure] = []
   for theorem in _candidates(head, goal):
     try:
-      found = _apply_to(theorem, arguments, goal)
-      goal.proof.axioms |= theorem.axioms
-      return found
+      result = then(*_apply_to(theorem, arguments, goal))
     except Failure as failure:
       failures.append(failure)
+    else:
+      goal.proof.axioms |= theorem.axioms
+      return result
   raise failures[0]
 
 
 def _apply_to(
   theorem: Theorem, arguments: list[Tree], goal: Goal
-) -> tuple[Term, dict[Term, Term | None]]:
+) -> tuple[Term, Holes]:
   statement, holes = theorem.statement, {}
   implicit = list(theorem.implicit)
   for argument in [*arguments, None]:
@@ -280,7 +310,7 @@ def _apply_to(
 def _instantiate(
   statement: Term,
   argument: Tree,
-  holes: dict[Term, Term | None],
+  holes: Holes,
   goal: Goal,
 ) -> Term:
   """`statement` after one explicit argument; may fill holes."""
@@ -290,7 +320,7 @@ def _instantiate(
       hole, body = _open_binder(statement)
       holes[hole] = None
       return body
-    term = elaborate.number(argument, goal.scope(), bound.sort)
+    term = elaborate.value(argument, goal.scope(), bound.sort)
     return substitute(body, {bound: term})
   parts = implication(statement)
   if parts is None:

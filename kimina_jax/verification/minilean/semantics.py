@@ -4,7 +4,7 @@ In: Terms. Out: exact values of closed terms; z3 formulas over the integers for
 omega's fragment. Never: search, and never an approximation: a term without a
 meaning here is Undecided.
 
-Truncated subtraction on ℕ, x / 0 = 0 and x % 0 = x everywhere, Euclidean
+Truncated subtraction on ℕ, x / 0 = 0 and x % 0 = x, Euclidean
 division on ℤ, 0 ^ 0 = 1. This file, polynomial.py and z3 are what an accepted
 arithmetic step rests on.
 """
@@ -12,13 +12,23 @@ arithmetic step rests on.
 import dataclasses
 import fractions
 
-import z3
-
-from kimina_jax.verification.minilean.syntax import Sort, Term, canonical
+from kimina_jax.verification.minilean.syntax import (
+  Sort,
+  Term,
+  canonical,
+  is_open,
+)
 
 Value = int | fractions.Fraction | bool
 
-MAX_BITS = 1 << 16  # of any number that is computed
+MAX_BITS = 1 << 13  # of any number that is computed
+
+_CONNECTIVES = {"¬": "not", "∧": "and", "∨": "or", "→": "=>", "↔": "="}
+_RELATIONS = {
+  **{"=": "=", "≠": "distinct"},
+  **{"<": "<", "≤": "<=", ">": ">", "≥": ">="},
+}
+_DIVISIONS = {"/": "div", "%": "mod"}
 
 
 class Undecided(Exception):
@@ -38,7 +48,7 @@ def evaluate(term: Term) -> Value:
     return power(*values)
   if term.sort is Sort.PROP:
     return _truth(term.head, values)
-  return _arithmetic(term.head, term.sort, values)
+  return bounded(_arithmetic(term.head, term.sort, values))
 
 
 def _arithmetic(head: str, sort: Sort, values: list[Value]) -> Value:
@@ -47,9 +57,9 @@ def _arithmetic(head: str, sort: Sort, values: list[Value]) -> Value:
   a, b = values
   match head:
     case "+":
-      return _bounded(a + b)
+      return a + b
     case "*":
-      return _bounded(a * b)
+      return a * b
     case "-":
       return max(a - b, 0) if sort is Sort.NAT else a - b
     case "/":
@@ -78,7 +88,8 @@ def power(base: Value, exponent: int) -> Value:
   return base**exponent
 
 
-def _bounded(value: Value) -> Value:
+def bounded(value: Value) -> Value:
+  """`value`, if it is not too large to compute with."""
   if _bits(value) > MAX_BITS:
     raise Undecided("number too large")
   return value
@@ -90,11 +101,11 @@ def _bits(value: Value) -> int:
 
 def _truth(head: str, values: list[Value]) -> bool:
   match head, values:
-    case ("True" | "False"), _:
+    case (("True" | "False"), _):
       return head == "True"
     case "¬", [p]:
       return not p
-    case ("=" | "↔"), [a, b]:
+    case (("=" | "↔"), [a, b]):
       return a == b
     case "≠", [a, b]:
       return a != b
@@ -119,121 +130,82 @@ def _truth(head: str, values: list[Value]) -> bool:
 
 @dataclasses.dataclass
 class Encoding:
-  """z3's view of linear integer arithmetic.
+  """Linear integer arithmetic in SMT-LIB's words, for z3.
 
   Whatever is not linear is an unknown integer, the same one for the same term;
   so what z3 proves holds for all its values.
 
   Attributes:
-    context: where the formulas live.
-    atoms: unknowns by canonical term.
+    atoms: names of the unknowns by canonical term.
   """
 
-  context: z3.Context
-  atoms: dict[Term, z3.ArithRef] = dataclasses.field(default_factory=dict)
+  atoms: dict[Term, str] = dataclasses.field(default_factory=dict)
 
-  def naturals(self) -> list[z3.BoolRef]:
+  def naturals(self) -> list[str]:
     """That the unknowns of type ℕ are not negative."""
     return [
-      unknown >= 0
-      for term, unknown in self.atoms.items()
+      f"(>= {name} 0)"
+      for term, name in self.atoms.items()
       if term.sort is Sort.NAT
     ]
 
-  def proposition(self, term: Term) -> z3.BoolRef:
+  def proposition(self, term: Term) -> str:
     """Undecided where a part is not arithmetic over ℕ and ℤ."""
+    if term.head in ("True", "False"):
+      return term.head.lower()
     if term.head in ("∀", "∃", "var"):
       raise Undecided(term.head)
-    if term.head in ("True", "False"):
-      return z3.BoolVal(term.head == "True", self.context)
     if term.args[0].sort is not Sort.PROP:
       return self._relation(term.head, *term.args)
     parts = [self.proposition(arg) for arg in term.args]
-    match term.head:
-      case "¬":
-        return z3.Not(*parts)
-      case "∧":
-        return z3.And(*parts)
-      case "∨":
-        return z3.Or(*parts)
-      case "→":
-        return z3.Implies(*parts)
-      case "↔":
-        return parts[0] == parts[1]
-    raise Undecided(term.head)
+    return f"({_CONNECTIVES[term.head]} {' '.join(parts)})"
 
-  def _relation(self, head: str, left: Term, right: Term) -> z3.BoolRef:
+  def _relation(self, head: str, left: Term, right: Term) -> str:
     if not left.sort.is_integral:
       raise Undecided(str(left.sort))
     if head == "∣":
-      divisor = self._literal(left)
-      b = self.number(right)
-      return b % abs(divisor) == 0 if divisor else b == 0
-    a, b = self.number(left), self.number(right)
-    match head:
-      case "=":
-        return a == b
-      case "≠":
-        return a != b
-      case "<":
-        return a < b
-      case "≤":
-        return a <= b
-      case ">":
-        return a > b
-      case "≥":
-        return a >= b
-    raise Undecided(head)
+      divisor, b = abs(evaluate(left)), self.number(right)
+      return f"(= (mod {b} {divisor}) 0)" if divisor else f"(= {b} 0)"
+    return f"({_RELATIONS[head]} {self.number(left)} {self.number(right)})"
 
-  def number(self, term: Term) -> z3.ArithRef:
-    """A z3 integer with the value of a term of type ℕ or ℤ."""
+  def number(self, term: Term) -> str:
+    """An integer expression with the value of a term of type ℕ or ℤ."""
     try:
-      return z3.IntVal(evaluate(term), self.context)
+      return smt_integer(evaluate(term))
     except Undecided:
       pass
     try:
       return self._linear(term)
     except Undecided:
-      return self._atom(term)
+      return self.atoms.setdefault(canonical(term), f"a{len(self.atoms)}")
 
-  def _linear(self, term: Term) -> z3.ArithRef:
+  def _linear(self, term: Term) -> str:
     match term.head, term.args:
       case "cast", [inner]:
         return self.number(inner)
       case "neg", [inner]:
-        return -self.number(inner)
+        return f"(- {self.number(inner)})"
       case "+", [a, b]:
-        return self.number(a) + self.number(b)
+        return f"(+ {self.number(a)} {self.number(b)})"
       case "-", [a, b]:
         a, b = self.number(a), self.number(b)
         if term.sort is Sort.INT:
-          return a - b
-        return z3.If(a >= b, a - b, z3.IntVal(0, self.context))
+          return f"(- {a} {b})"
+        return f"(ite (>= {a} {b}) (- {a} {b}) 0)"
       case "*", [a, b]:
-        return self._product(a, b)
-      case ("/" | "%"), [a, b]:
-        return self._division(term.head, self.number(a), self._literal(b))
+        if is_open(a) and is_open(b):
+          raise Undecided("a product of two unknowns")
+        return f"(* {self.number(a)} {self.number(b)})"
+      case (("/" | "%"), [a, b]):
+        return self._division(term.head, self.number(a), evaluate(b))
     raise Undecided(term.head)
 
-  def _product(self, a: Term, b: Term) -> z3.ArithRef:
-    try:
-      return self._literal(a) * self.number(b)
-    except Undecided:
-      return self.number(a) * self._literal(b)
-
-  def _division(self, head: str, a: z3.ArithRef, divisor: int) -> z3.ArithRef:
+  def _division(self, head: str, a: str, divisor: int) -> str:
     if divisor == 0:
-      return z3.IntVal(0, self.context) if head == "/" else a
+      return "0" if head == "/" else a
     # SMT-LIB's division is Euclidean, as Lean's is.
-    literal = z3.IntVal(divisor, self.context)
-    return a / literal if head == "/" else a % literal
+    return f"({_DIVISIONS[head]} {a} {smt_integer(divisor)})"
 
-  def _literal(self, term: Term) -> int:
-    return evaluate(term)
 
-  def _atom(self, term: Term) -> z3.ArithRef:
-    key = canonical(term)
-    if key not in self.atoms:
-      name = f"atom{len(self.atoms)}"
-      self.atoms[key] = z3.Int(name, self.context)
-    return self.atoms[key]
+def smt_integer(value: int) -> str:
+  return str(value) if value >= 0 else f"(- {-value})"

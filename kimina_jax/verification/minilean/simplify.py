@@ -146,9 +146,11 @@ def _is_literal(term: Term) -> bool:
 def _connective(term: Term) -> Term | None:
   """One step on a proposition whose parts are simple; None if there is none."""
   match term.head, term.args:
-    case ("=" | "≤" | "≥" | "↔" | "∣"), (a, b) if canonical(a) == canonical(b):
+    case (("=" | "≤" | "≥" | "↔" | "∣"), (a, b)) if canonical(a) == canonical(
+      b
+    ):
       return TRUE
-    case ("≠" | "<" | ">"), (a, b) if canonical(a) == canonical(b):
+    case (("≠" | "<" | ">"), (a, b)) if canonical(a) == canonical(b):
       return FALSE
     case "¬", (p,):
       return _negation(p)
@@ -233,10 +235,10 @@ def push_negation(prop: Term) -> Term:
       return push_negation(p)
     case "∧", (p, q):
       return formula("→", push_negation(p), push_negation(formula("¬", q)))
-    case ("∨" | "→"), (p, q):
+    case (("∨" | "→"), (p, q)):
       left = formula("¬", p) if inner.head == "∨" else p
       return formula("∧", push_negation(left), push_negation(formula("¬", q)))
-    case ("∀" | "∃"), (bound, body):
+    case (("∀" | "∃"), (bound, body)):
       other = "∃" if inner.head == "∀" else "∀"
       return formula(other, bound, push_negation(formula("¬", body)))
     case "=", (a, b):

@@ -60,7 +60,7 @@ class Term:
       "∃", "True" or "False".
     args: operands; a binder has its variable and its body.
     sort: type of the term.
-    name: of a variable, for people.
+    name: of a variable, for people; two variables may share it.
     value: of a numeral, its value; of a variable, what tells it from its
       namesakes.
   """
@@ -68,7 +68,7 @@ class Term:
   head: str
   args: tuple["Term", ...] = ()
   sort: Sort = Sort.PROP
-  name: str = ""
+  name: str = dataclasses.field(default="", compare=False)
   value: int = 0
 
 
@@ -132,7 +132,7 @@ def canonical(term: Term, level: int = 0) -> Term:
   implications of False.
   """
   if term.head in ("∀", "∃"):
-    bound = Term("var", (), term.args[0].sort, "", -1 - level)
+    bound = dataclasses.replace(term.args[0], value=-1 - level)
     body = substitute(term.args[1], {term.args[0]: bound})
     return formula(term.head, bound, canonical(body, level + 1))
   args = tuple(canonical(arg, level) for arg in term.args)
@@ -142,8 +142,7 @@ def canonical(term: Term, level: int = 0) -> Term:
     return formula("→", formula("=", *args), FALSE)
   if term.head == "¬":
     return formula("→", *args, FALSE)
-  name = "" if term.head == "var" else term.name
-  return Term(term.head, args, term.sort, name, term.value)
+  return dataclasses.replace(term, args=args)
 
 
 def same(a: Term, b: Term) -> bool:
@@ -153,10 +152,12 @@ def same(a: Term, b: Term) -> bool:
 def match(pattern: Term, term: Term, holes: dict[Term, Term | None]) -> bool:
   """First-order matching: fills `holes` so that `pattern` becomes `term`.
 
-  Both sides are compared as they are; pass canonical terms.
+  Both sides are compared as they are; pass canonical terms. A hole takes no
+  term with bound variables, which have no meaning outside their binder.
   """
   if pattern in holes:
-    if holes[pattern] is None and pattern.sort == term.sort:
+    fits = pattern.sort == term.sort and not _has_bound(term)
+    if holes[pattern] is None and fits:
       holes[pattern] = term
     return holes[pattern] == term
   if pattern.head != term.head or len(pattern.args) != len(term.args):
@@ -166,6 +167,10 @@ def match(pattern: Term, term: Term, holes: dict[Term, Term | None]) -> bool:
   return all(
     match(a, b, holes) for a, b in zip(pattern.args, term.args, strict=True)
   )
+
+
+def _has_bound(term: Term) -> bool:
+  return any(part.head == "var" and part.value < 0 for part in subterms(term))
 
 
 def show(term: Term, outer: int = 0) -> str:
@@ -185,7 +190,10 @@ def _show_operation(term: Term) -> tuple[str, int]:
   level = _PRECEDENCE[term.head]
   if term.head in ("neg", "¬"):
     sign = "-" if term.head == "neg" else "¬"
-    return sign + show(term.args[0], level), level
+    inner = show(term.args[0], level)
+    # Two dashes would begin a comment.
+    space = " " if sign == "-" and inner.startswith("-") else ""
+    return f"{sign}{space}{inner}", level
   left, right = level + 1, level + 1
   if term.head in _RIGHT:
     right = level

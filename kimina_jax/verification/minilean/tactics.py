@@ -7,7 +7,12 @@ goal's Proof. Never: arithmetic (see closers.py).
 import dataclasses
 from collections.abc import Callable
 
-from kimina_jax.verification.minilean import closers, elaborate, proofs
+from kimina_jax.verification.minilean import (
+  closers,
+  elaborate,
+  proofs,
+  rewriting,
+)
 from kimina_jax.verification.minilean.elaborate import Failure, Tree
 from kimina_jax.verification.minilean.goals import Goal, Local, unsolved
 from kimina_jax.verification.minilean.parser import span_of
@@ -139,7 +144,7 @@ def _use(step: Tree, goal: Goal) -> list[Goal]:
     if goal.target.head != "∃":
       raise Failure("use: the target is not an existential", tree)
     bound, body = goal.target.args
-    witness = elaborate.number(tree, goal.scope(), bound.sort)
+    witness = elaborate.value(tree, goal.scope(), bound.sort)
     goal = goal.aim(substitute(body, {bound: witness}), "h")
   return [] if closers.discharged(goal) else [goal]
 
@@ -244,6 +249,7 @@ _TACTICS: dict[str, Callable[[Tree, Goal], list[Goal]]] = {
   "obtain": _have,
   "rcases": _rcases,
   "refine": _refine,
+  "rewrite": rewriting.rewrite,
   "show": _show,
   "splitter": _splitter,
   "subst": _subst,

@@ -1,0 +1,106 @@
+"""Sizes by name, and config.json against transformers' own reader."""
+
+import dataclasses
+
+import pytest
+import transformers
+
+from kimina_jax.model import config as configs
+from kimina_jax.types import UsageError
+
+OPTIONS = {
+  "param_dtype": "float32",
+  "compute_dtype": "bfloat16",
+  "remat": "full",
+}
+
+
+def test_debug_has_the_sizes_of_the_embedded_default():
+  config = configs.model_config(name="debug", **OPTIONS)
+  assert config.sizes == {
+    **{"L": 4, "D": 128, "N": 4, "K": 2, "H": 32, "F": 512},
+    "V": configs.DEBUG_VOCAB_SIZE,
+  }
+  assert config.tied
+
+
+@pytest.mark.parametrize(
+  "key, value, allowed",
+  [
+    ("name", "qwen3-8b", "qwen2.5-7b"),
+    ("param_dtype", "float16", "bfloat16"),
+    ("compute_dtype", "fp32", "float32"),
+    ("remat", "some", "none, full"),
+  ],
+)
+def test_wrong_value_names_the_key_and_what_is_allowed(key, value, allowed):
+  with pytest.raises(UsageError) as error:
+    configs.model_config(**{"name": "debug", **OPTIONS, key: value})
+  text = str(error.value)
+  assert f"model.{key}" in text and repr(value) in text and allowed in text
+
+
+@pytest.mark.parametrize("changes", [{"num_kv_heads": 3}, {"head_dim": 31}])
+def test_impossible_heads(changes):
+  config = configs.model_config(name="debug", **OPTIONS)
+  with pytest.raises(UsageError, match="debug"):
+    dataclasses.replace(config, **changes)
+
+
+@pytest.mark.parametrize("name", ["debug", "qwen2.5-0.5b", "qwen2.5-72b"])
+def test_hf_round_trip(name):
+  config = configs.model_config(name=name, **OPTIONS)
+  again = configs.from_hf(configs.to_hf(config), name=name, **OPTIONS)
+  assert again == config
+
+
+@pytest.mark.parametrize("name", ["debug", "qwen2.5-1.5b", "qwen2.5-7b"])
+def test_transformers_reads_to_hf(name):
+  config = configs.model_config(name=name, **OPTIONS)
+  theirs = transformers.Qwen2Config(**configs.to_hf(config))
+  assert theirs.hidden_size == config.model_dim
+  assert theirs.num_key_value_heads == config.num_kv_heads
+  assert theirs.rope_parameters["rope_theta"] == config.rope_theta
+  assert theirs.tie_word_embeddings == config.tied
+  assert str(theirs.dtype) == "torch.float32"
+  # And what it writes, in its newer spelling, reads back the same.
+  assert configs.from_hf(theirs.to_dict(), name=name, **OPTIONS) == config
+
+
+def test_from_hf_reads_the_spelling_of_transformers_4():
+  hf = {
+    "model_type": "qwen2",
+    "torch_dtype": "bfloat16",
+    "hidden_act": "silu",
+    "hidden_size": 1536,
+    "intermediate_size": 8960,
+    "max_position_embeddings": 32768,
+    "max_window_layers": 21,
+    "num_attention_heads": 12,
+    "num_hidden_layers": 28,
+    "num_key_value_heads": 2,
+    "rms_norm_eps": 1e-06,
+    "rope_theta": 1000000.0,
+    "tie_word_embeddings": True,
+    "use_sliding_window": False,
+    "vocab_size": 151936,
+  }
+  config = configs.model_config(name="qwen2.5-1.5b", **OPTIONS)
+  assert configs.from_hf(hf, name="qwen2.5-1.5b", **OPTIONS) == config
+
+
+@pytest.mark.parametrize(
+  "changes, word",
+  [
+    ({"model_type": "llama"}, "llama"),
+    ({"use_sliding_window": True}, "use_sliding_window"),
+    ({"rope_scaling": {"type": "yarn", "factor": 4.0}}, "yarn"),
+    ({"hidden_act": "gelu"}, "gelu"),
+    ({"hidden_size": None}, "hidden_size"),
+    ({"rms_norm_eps": None}, "rms_norm_eps"),
+  ],
+)
+def test_from_hf_refuses_what_it_cannot_represent(changes, word):
+  hf = configs.to_hf(configs.model_config(name="debug", **OPTIONS))
+  with pytest.raises(UsageError, match=word):
+    configs.from_hf(hf | changes, name="x", **OPTIONS)

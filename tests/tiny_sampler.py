@@ -1,0 +1,134 @@
+"""A tiny model, its tokenizer, prompts and engines, for test_engine.py."""
+
+import functools
+from typing import Any
+
+import jax
+import numpy as np
+
+from kimina_jax.infra.mesh import make_mesh
+from kimina_jax.model.config import ModelConfig
+from kimina_jax.model.params import abstract_params, param_shardings
+from kimina_jax.rollouts.engine import Engine
+from kimina_jax.types import Problem, Prompt
+
+STOP_ID = 3
+MAX_PROMPT_LEN = 40
+MAX_RESPONSE_LEN = 48
+CONFIG = ModelConfig(
+  name="tiny",
+  vocab_size=64,
+  model_dim=32,
+  num_layers=2,
+  num_q_heads=4,
+  num_kv_heads=2,
+  head_dim=8,
+  ffn_dim=48,
+  tied=False,
+  rope_theta=1e4,
+  norm_eps=1e-6,
+  max_position=512,
+  param_dtype="float32",
+  compute_dtype="float32",
+  remat="none",
+)
+
+
+class LetterTokenizer:
+  """Token i is the i-th letter after `@`."""
+
+  vocab_size = 64
+  stop_id = STOP_ID
+
+  def decode(self, ids: np.ndarray) -> str:
+    return "".join(chr(ord("@") + token) for token in ids)
+
+
+def options(**changes: Any) -> dict[str, Any]:
+  options = {
+    "max_prompt_len": MAX_PROMPT_LEN,
+    "max_response_len": MAX_RESPONSE_LEN,
+    "temperature": 1.0,
+    "top_p": 1.0,
+    "num_slots": 4,
+    "steps_per_dispatch": 8,
+  }
+  return {**options, **changes}
+
+
+@functools.cache
+def _shared_engine(**changes: Any) -> Engine:
+  return Engine(CONFIG, LetterTokenizer(), one_device(), **options(**changes))
+
+
+def make_engine(
+  *,
+  temperature: float = 1.0,
+  top_p: float = 1.0,
+  num_slots: int = 4,
+  steps_per_dispatch: int = 8,
+) -> Engine:
+  """One engine per set of options, since each compiles its own programs."""
+  return _shared_engine(
+    temperature=temperature,
+    top_p=top_p,
+    num_slots=num_slots,
+    steps_per_dispatch=steps_per_dispatch,
+  )
+
+
+def generate(
+  engine, *, params=None, prompts=None, num_per_prompt=3, seed=0, step=0
+):
+  return engine.generate(
+    draw_params(one_device()) if params is None else params,
+    some_prompts() if prompts is None else prompts,
+    num_per_prompt=num_per_prompt,
+    seed=seed,
+    step=step,
+  )
+
+
+@functools.cache
+def one_device() -> jax.sharding.Mesh:
+  return make_mesh(
+    data=1, fsdp=1, context=1, tensor=1, devices=jax.devices()[:1]
+  )
+
+
+@functools.cache
+def draw_params(mesh: jax.sharding.Mesh) -> dict[str, Any]:
+  """Random weights, biases and norms included, in decode layout."""
+  rng = np.random.default_rng(0)
+  return jax.tree.map(
+    lambda leaf, sharding: jax.device_put(
+      0.2 * rng.standard_normal(leaf.shape, np.float32), sharding
+    ),
+    abstract_params(CONFIG),
+    param_shardings(CONFIG, mesh, "decode"),
+  )
+
+
+@functools.cache
+def some_prompts() -> list[Prompt]:
+  """The shortest and the longest allowed, and three between."""
+  rng = np.random.default_rng(1)
+  return [draw_prompt(rng, length) for length in (1, MAX_PROMPT_LEN, 5, 30, 9)]
+
+
+def draw_prompt(rng: np.random.Generator, length: int = 0) -> Prompt:
+  length = length or int(rng.integers(1, MAX_PROMPT_LEN + 1))
+  tokens = rng.integers(4, 64, length).astype(np.int32)
+  return Prompt(Problem(f"problem_{length}", "", ""), "", tokens)
+
+
+def by_row(rollouts):
+  return sorted(rollouts, key=lambda rollout: rollout.row)
+
+
+def assert_same(ours, theirs) -> None:
+  assert [rollout.row for rollout in ours] == [r.row for r in theirs]
+  for mine, other in zip(ours, theirs, strict=True):
+    np.testing.assert_array_equal(mine.tokens, other.tokens)
+    np.testing.assert_allclose(mine.logps, other.logps, atol=1e-5)
+    assert (mine.text, mine.stop) == (other.text, other.stop)
