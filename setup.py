@@ -31,6 +31,7 @@ EXTRAS = {
     "pytest>=8.4,<10",
     "pytest-xdist>=3.6,<4",  # both cores
     "hypothesis>=6.130,<7",  # properties
+    "scipy>=1.14,<2",  # statistics, as an oracle
     "ruff>=0.12,<1",  # style
     "torch==2.13.0",  # oracle for parity with transformers
   ],

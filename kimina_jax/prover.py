@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from kimina_jax.infra import preemption
 from kimina_jax.job import Job
 from kimina_jax.prompts.template import make_prompt
-from kimina_jax.rewards.reward import score
+from kimina_jax.rewards.reward import check, score
 from kimina_jax.rollouts.engine import Engine
 from kimina_jax.types import Problem, Sample
 from kimina_jax.verification.extract import extract
@@ -26,6 +26,7 @@ class Prover:
     """Starts the checker's processes; compiles at the first attempt."""
     self._tokenizer = job.tokenizer
     self._reward = job.config.reward
+    check(**self._reward)
     self.engine = Engine(
       job.model, job.tokenizer, job.mesh, **job.config.rollouts
     )

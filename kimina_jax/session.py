@@ -80,12 +80,12 @@ def open_session(job: Job) -> Iterator[Session]:
   curriculum = Curriculum(problems, seed=config.seed, **config.curriculum)
   optimizer = make_optimizer(**config.optimizer)
   with contextlib.ExitStack() as stack:
+    prover = stack.enter_context(Prover(job))
     checkpoints = Checkpointer(job.run_dir, **config.checkpoint)
     stack.enter_context(contextlib.closing(checkpoints))
     state, step, host = resume_state(job, optimizer, checkpoints)
     if host:
       curriculum.restore(host["curriculum"])
-    prover = stack.enter_context(Prover(job))
     rows = RolloutWriter(job.run_dir / "rollouts.jsonl", step)
     stack.enter_context(contextlib.closing(rows))
     log = MetricWriter(

@@ -32,7 +32,7 @@ _EVAL_SEED = 2**31
 
 def train(config: ConfigDict, run_dir: str) -> None:
   """Trains to `config.train.num_iterations`; goes on where a run stopped."""
-  _check_sizes(config)
+  _check(config)
   job = open_job(
     config,
     run_dir,
@@ -84,14 +84,7 @@ def iterate(
     progress=run.log.phase,
   )
   sampled = time.perf_counter()
-  samples = add_advantages(
-    samples,
-    num_per_problem=config.train.num_per_problem,
-    seed=config.seed,
-    step=step,
-    tau=config.loss.tau,
-    **config.advantage,
-  )
+  samples = advantages(config, samples, step)
   state, learned = improve(run, state, samples, step)
   updated = time.perf_counter()
   run.curriculum.record(step, solve_counts(samples))
@@ -102,6 +95,20 @@ def iterate(
     **_prefixed("checker/", run.prover.pool.stats()),
     **_speed(samples, sampled - start, updated - sampled),
   }
+
+
+def advantages(
+  config: ConfigDict, samples: Sequence[Sample], step: int
+) -> list[Sample]:
+  """Rewards against the baseline of each problem's group."""
+  return add_advantages(
+    samples,
+    num_per_problem=config.train.num_per_problem,
+    seed=config.seed,
+    step=step,
+    tau=config.loss.tau,
+    **config.advantage,
+  )
 
 
 def improve(
@@ -177,15 +184,22 @@ def _speed(
   }
 
 
-def _check_sizes(config: ConfigDict) -> None:
-  """Refuses sizes that would fail hours later, with both numbers."""
+def _check(config: ConfigDict) -> None:
+  """Refuses what would fail hours later, with both numbers."""
   longest = config.rollouts.max_prompt_len + config.rollouts.max_response_len
   if longest > config.train.sequence_len:
     raise UsageError(
       f"rollouts.max_prompt_len + max_response_len = {longest} tokens do not "
       f"fit train.sequence_len = {config.train.sequence_len}"
     )
+  num_samples = config.train.num_problems * config.train.num_per_problem
+  if num_samples % config.train.num_minibatches:
+    raise UsageError(
+      f"train.num_problems × num_per_problem = {num_samples} samples do not "
+      f"split into num_minibatches = {config.train.num_minibatches} equal parts"
+    )
   evaluate.check_ks(config.eval.ks, config.eval.num_samples)
+  advantages(config, [], step=0)
 
 
 def _prefixed(prefix: str, values: dict[str, float]) -> dict[str, float]:

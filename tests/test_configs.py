@@ -47,7 +47,6 @@ def test_docstring_states_command_and_machine(name):
 def test_sections_are_valid(name):
   """What can be checked without weights, data or devices is checked."""
   from kimina_jax.learning.losses import make_loss
-
   from kimina_jax.model.config import model_config
 
   config = load(name)

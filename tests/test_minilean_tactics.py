@@ -19,7 +19,8 @@ PROVED = [
   "theorem t (x : ℝ) (h : x = 3) : x ^ 2 + x = 12 := by norm_num [h]",
   "theorem t (x : ℝ) (h : 2 + 3 < 4) : x = 12 := by norm_num at h",
   "theorem t (x : ℤ) (h : x = 2 + 3) : x = 5 := by\n  norm_num at h\n  exact h",
-  "theorem t (x : ℤ) (h : x = 2) (k : x + 1 = 4) : x = 9 := by norm_num [h] at k",
+  "theorem t (x : ℤ) (h : x = 2) (k : x + 1 = 4) : x = 9 := by\n"
+  "  norm_num [h] at k",
   # Linear arithmetic.
   "theorem t (x y : ℝ) (h : x + y = 3) (k : x - y = 1) : x = 2 := by linarith",
   "theorem t (x : ℚ) (h : x / 2 < 3) : x < 6 := by linarith",
@@ -70,7 +71,8 @@ PROVED = [
   "  · intro h\n    exact ⟨h.right, h.left⟩",
   "theorem t (h : ∃ x : ℕ, x > 3) : ∃ y : ℕ, y > 2 := by\n"
   "  obtain ⟨x, hx⟩ := h\n  exact ⟨x, by omega⟩",
-  "theorem t : ∃ x y : ℤ, x + y = 5 ∧ x < y := ⟨2, 3, by norm_num, by norm_num⟩",
+  "theorem t : ∃ x y : ℤ, x + y = 5 ∧ x < y :=\n"
+  "  ⟨2, 3, by norm_num, by norm_num⟩",
   "theorem t : ∃ x : ℝ, 2 * x = 7 := by\n  refine ⟨7 / 2, ?_⟩\n  norm_num",
   "theorem t : ∃ x : ℤ, x + 2 = 5 := by\n  use 3\n  norm_num",
   "theorem t : ∃ x, x + 2 = 5 := by use 3",
@@ -132,8 +134,33 @@ REFUSED = [
   ("theorem t (x : ℕ) (h : x = 2) : x ^ 2 = 4 := by rw [h]", "⊢ 2 ^ 2 = 4"),
   ("theorem t (x : ℕ) (h : x < 2) : x = 4 := by rw [h]", "not an equation"),
   (
-    "theorem t (h : ∀ a : ℕ, a = a * 1) : ∀ b : ℕ, b = 1 := by rw [h]",
+    "theorem t (h : ∀ a : ℕ, a = a * 1) : ∀ b c : ℕ, b = c := by rw [h]",
     "Did not find",
+  ),
+  # Types that only a coercion tells apart.
+  (
+    "theorem t (n m k : ℕ) (h : (n : ℤ) / m = k) : (n : ℝ) / m = k := h",
+    "mismatch",
+  ),
+  (
+    "theorem t (n m k : ℕ) (h : (n : ℤ) / m = k) : (n : ℝ) / m = k := by\n"
+    "  apply h",
+    "mismatch",
+  ),
+  (
+    "theorem t (n m k : ℕ) (h : (n : ℤ) / m = k) : (n : ℝ) / m = k := by\n"
+    "  norm_num [h]",
+    "no progress",
+  ),
+  (
+    "theorem t (n m k : ℕ) (h : (n : ℤ) / m = k) : (n : ℝ) / m = k := by\n"
+    "  rw [h]",
+    "Did not find",
+  ),
+  (
+    "theorem t (n m k : ℕ) (h : (n : ℤ) / m = k) : (n : ℝ) / m = k := by\n"
+    "  linarith",
+    "linarith failed",
   ),
   # Structure.
   (

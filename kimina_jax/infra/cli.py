@@ -27,8 +27,11 @@ def run_experiment(
     **flag_helps: a string flag, and what it means.
   """
   config = config_flags.DEFINE_config_file(
-    "config", default, "Experiment file; override with --config.key=value."
+    "config", None, "Experiment file; override with --config.key=value."
   )
+  # As a flag, not as its default: defaults are loaded outside of parsing.
+  if not any(word.split("=")[0] == "--config" for word in sys.argv):
+    sys.argv.insert(1, f"--config={default}")
   values = {
     name: flags.DEFINE_string(name, "", meaning)
     for name, meaning in flag_helps.items()
@@ -39,6 +42,10 @@ def run_experiment(
       raise UsageError(
         f"unexpected argument {argv[1]!r}; flags look like --name=value"
       )
+    try:
+      config.value.keys()
+    except OSError as error:
+      raise UsageError(_one_line(error)) from None
     main(config.value, **{name: flag.value for name, flag in values.items()})
 
   run(call)
@@ -70,9 +77,7 @@ def _parse(argv: Sequence[str]) -> list[str]:
   except flags.Error as error:
     message = f"{error}"
   except AttributeError as error:
-    message = f"unknown configuration key {error}".replace("\n", " ")
-  except (OSError, ValueError, SyntaxError) as error:
-    message = f"cannot load the configuration: {_first_line(error)}"
+    message = f"unknown configuration key {_one_line(error)}"
   print(f"error: {message}", file=sys.stderr)
   sys.exit(1)
 
@@ -82,5 +87,5 @@ def _is_worth_a_line(record: py_logging.LogRecord) -> bool:
   return "kimina_jax" in record.pathname or record.levelno >= py_logging.WARNING
 
 
-def _first_line(error: Exception) -> str:
-  return " ".join(str(error).split())
+def _one_line(error: Exception) -> str:
+  return " ".join(str(error).replace("\\n", " ").split())

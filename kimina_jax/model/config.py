@@ -14,7 +14,7 @@ DTYPES = ("float32", "bfloat16")
 REMATS = ("none", "full")
 
 # Vocabulary of the embedded tokenizer.
-DEBUG_VOCAB_SIZE = 768
+DEBUG_VOCAB_SIZE = 672
 
 
 @dataclasses.dataclass(frozen=True)
@@ -200,7 +200,7 @@ _FIELDS = (
 )
 _ROWS = {
   # V, D, L, N, K, H, F, tied, θ, ε, positions
-  "debug": (DEBUG_VOCAB_SIZE, 128, 4, 4, 2, 32, 512, True, 1e4, 1e-6, 2048),
+  "debug": (DEBUG_VOCAB_SIZE, 128, 4, 4, 2, 32, 256, True, 1e4, 1e-6, 2048),
   "qwen2.5-0.5b": (151936, 896, 24, 14, 2, 64, 4864, True, 1e6, 1e-6, 32768),
   "qwen2.5-1.5b": (151936, 1536, 28, 12, 2, 128, 8960, True, 1e6, 1e-6, 32768),
   "qwen2.5-3b": (151936, 2048, 36, 16, 2, 128, 11008, True, 1e6, 1e-6, 32768),

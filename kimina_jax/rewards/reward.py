@@ -44,12 +44,11 @@ def score(
   Raises:
     UsageError: a choice that is neither `zero` nor `exclude`.
   """
-  for key, choice in (
-    ("format_failure", format_failure),
-    ("truncated", truncated),
-  ):
-    if choice not in _CHOICES:
-      raise UsageError(f"reward.{key} {choice!r} is neither zero nor exclude")
+  check(
+    min_coverage=min_coverage,
+    format_failure=format_failure,
+    truncated=truncated,
+  )
   error = format_error(extraction, min_coverage=min_coverage)
   if verdict.status is Status.INFRA_ERROR:
     reward = None
@@ -60,3 +59,15 @@ def score(
   else:
     reward = float(verdict.proved)
   return Sample(rollout, verdict, format_error=error, reward=reward)
+
+
+def check(*, min_coverage: float, format_failure: str, truncated: str) -> None:
+  """Refuses options that `score` would refuse, before there is a rollout."""
+  if not 0 <= min_coverage <= 1:
+    raise UsageError(f"reward.min_coverage {min_coverage} is not in [0, 1]")
+  for key, choice in (
+    ("format_failure", format_failure),
+    ("truncated", truncated),
+  ):
+    if choice not in _CHOICES:
+      raise UsageError(f"reward.{key} {choice!r} is neither zero nor exclude")

@@ -19,6 +19,7 @@ fragment is an error, never accepted; what Lean proves it may fail to prove.
   rewriting     rw
   signs         positivity
   goals         goals, messages
+  logic         what a proposition gives and asks for
   proofs        proof terms
   patterns      rcases
   tactics       blocks and tactics that shape goals

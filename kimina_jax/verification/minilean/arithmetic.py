@@ -281,6 +281,6 @@ def absurd(prop: Term) -> bool:
   """Whether a hypothesis is false on its face, as `contradiction` sees it."""
   if prop == FALSE:
     return True
-  if prop.head in ("≠", "<", ">") and prop.head != "=":
+  if prop.head == "≠":
     return canonical(prop.args[0]) == canonical(prop.args[1])
   return decidable(prop) and holds(negate(prop))

@@ -10,6 +10,7 @@ import dataclasses
 from kimina_jax.verification.minilean import arithmetic, proofs, rewriting
 from kimina_jax.verification.minilean.elaborate import Failure, Tree
 from kimina_jax.verification.minilean.goals import Goal, Local
+from kimina_jax.verification.minilean.logic import introduce
 from kimina_jax.verification.minilean.semantics import Undecided
 from kimina_jax.verification.minilean.signs import positivity
 from kimina_jax.verification.minilean.simplify import (
@@ -137,7 +138,7 @@ def _trivial(goal: Goal) -> bool:
 
 def _omega(goal: Goal) -> bool:
   while goal.target.head in ("∀", "→"):
-    goal = proofs.introduce(goal, "h✝", Tree("omega", []))
+    goal = introduce(goal, "h✝", Tree("omega", []))
   return arithmetic.omega(goal.hypotheses(), goal.target)
 
 

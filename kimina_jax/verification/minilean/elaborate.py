@@ -36,6 +36,8 @@ _SORTS = {
   **{str(sort): sort for sort in Sort},
   **{"Nat": Sort.NAT, "Int": Sort.INT, "Rat": Sort.RAT, "Real": Sort.REAL},
 }
+MAX_BINDERS = 100  # of a statement or a quantifier
+
 _SPELLINGS = {"<=": "≤", ">=": "≥", "!=": None}
 
 
@@ -192,6 +194,8 @@ def close(
   quantifier: str, entries: list[tuple[Term, bool]], body: Term
 ) -> Term:
   """`body` under variables and hypotheses, outermost first."""
+  if len(entries) > MAX_BINDERS:
+    raise Failure(f"more than {MAX_BINDERS} binders; not in the fragment")
   for term, is_variable in reversed(entries):
     if is_variable:
       # The binder's variable is its own even if `entries` are used again.

@@ -132,12 +132,12 @@ def _declare(environment: Environment, command: Tree) -> Outcome:
   entries, target, implicit = elaborate.signature(
     binders, statement, environment.definitions
   )
+  closed = elaborate.close("∀", [entry[1:] for entry in entries], target)
   proof = Proof(environment.theorems, environment.definitions, tactics.prove)
   goal = Goal(proof, (), target).assume(*(Local(*entry) for entry in entries))
   _check(goal, body)
   after = dataclasses.replace(environment, fresh=False)
   if not proof.reports and name is not None:
-    closed = elaborate.close("∀", [entry[1:] for entry in entries], target)
     theorem = Theorem(closed, implicit, frozenset(proof.axioms))
     theorems = {**environment.theorems, str(name): theorem}
     after = dataclasses.replace(after, theorems=theorems)

@@ -12,9 +12,14 @@ import lark
 
 from kimina_jax.verification.minilean import arithmetic, elaborate, library
 from kimina_jax.verification.minilean.elaborate import Failure, Tree
-from kimina_jax.verification.minilean.goals import Goal, Local, Theorem
+from kimina_jax.verification.minilean.goals import Goal, Theorem
+from kimina_jax.verification.minilean.logic import (
+  implication,
+  introduce,
+  mismatch,
+  project,
+)
 from kimina_jax.verification.minilean.syntax import (
-  FALSE,
   TRUE,
   Term,
   canonical,
@@ -95,64 +100,20 @@ def apply(tree: Tree, goal: Goal) -> list[Goal]:
   return _apply(tree, goal, open_premises)
 
 
-def equation(tree: Tree, goal: Goal) -> tuple[Term, Term, Holes]:
-  """Both sides of the equation (or ↔) that a term proves, and its holes."""
-  statement, holes = _apply(tree, goal, lambda *found: found)
-  while statement.head == "∀":
-    hole, statement = _open_binder(statement)
-    holes[hole] = None
-  if statement.head not in ("=", "↔"):
-    raise Failure(f"rw: not an equation\n  {show(statement)}", tree)
-  return *statement.args, holes
+def use_equation(
+  tree: Tree, goal: Goal, then: Callable[[Term, Term, Holes], Result]
+) -> Result:
+  """What `then` makes of the equation (or ↔) that a term proves."""
 
+  def split(statement: Term, holes: Holes) -> Result:
+    while statement.head == "∀":
+      hole, statement = _open_binder(statement)
+      holes[hole] = None
+    if statement.head not in ("=", "↔"):
+      raise Failure(f"rw: not an equation\n  {show(statement)}", tree)
+    return then(*statement.args, holes)
 
-def project(prop: Term, field: str, tree: Tree | lark.Token) -> Term:
-  """What `.left`, `.1`, `.mp`, `.symm` … of a proof of `prop` proves."""
-  match prop.head, field:
-    case "∧", ("1" | "left"):
-      return prop.args[0]
-    case "∧", ("2" | "right"):
-      return prop.args[1]
-    case "↔", ("1" | "mp"):
-      return formula("→", *prop.args)
-    case "↔", ("2" | "mpr"):
-      return formula("→", *reversed(prop.args))
-    case (("=" | "≠" | "↔"), "symm"):
-      return formula(prop.head, *reversed(prop.args))
-    case "<", "le":
-      return formula("≤", *prop.args)
-    case "=", "le":
-      return formula("≤", *prop.args)
-  raise Failure(f"invalid field '{field}' of a proof of\n  {show(prop)}", tree)
-
-
-def introduce(goal: Goal, name: str, node: Tree | lark.Token) -> Goal:
-  """The goal after `intro name`."""
-  target = goal.target
-  if target.head == "∀":
-    bound, body = target.args
-    term = variable(name, bound.sort)
-    inner = goal.assume(Local(name, term, True))
-    return inner.aim(substitute(body, {bound: term}))
-  premise = implication(target)
-  if premise is None:
-    raise Failure(
-      "Tactic `introN` failed: There are no additional binders or `let` "
-      f"bindings in the goal to introduce\n\n{goal.show()}",
-      node,
-    )
-  return goal.assume(Local(name, premise[0])).aim(premise[1])
-
-
-def implication(prop: Term) -> tuple[Term, Term] | None:
-  """(premise, conclusion) of →, ¬ and ≠."""
-  if prop.head == "→":
-    return prop.args
-  if prop.head == "¬":
-    return prop.args[0], FALSE
-  if prop.head == "≠":
-    return formula("=", *prop.args), FALSE
-  return None
+  return _apply(tree, goal, split)
 
 
 def restated(goal: Goal, prop: Tree) -> Goal:
@@ -161,17 +122,6 @@ def restated(goal: Goal, prop: Tree) -> Goal:
   if not same(stated, goal.target):
     raise mismatch("this term", stated, goal.target, prop)
   return goal.aim(stated)
-
-
-def mismatch(
-  text: str, found: Term | None, expected: Term, tree: Tree
-) -> Failure:
-  has = "" if found is None else f"\nhas type\n  {show(found)}"
-  return Failure(
-    f"Type mismatch\n  {text}{has}\n"
-    f"but is expected to have type\n  {show(expected)}",
-    tree,
-  )
 
 
 def _check_anonymous(parts: Sequence[Tree], goal: Goal) -> list[Goal]:

@@ -44,24 +44,25 @@ def closes(target: Term) -> bool:
 
 def _rewrite_place(goal: Goal, name: str, rule: Tree) -> Goal:
   *arrow, tree = rule.children
-  left, right, holes = proofs.equation(tree, goal)
-  if arrow:
-    left, right = right, left
-  if name == "⊢":
-    return goal.aim(_replaced(goal.target, left, right, holes, rule))
   local = goal.find(name)
-  if local is None or local.is_variable:
+  if name != "⊢" and (local is None or local.is_variable):
     raise Failure(f"Unknown hypothesis `{name}`", rule)
-  new = Local(name, _replaced(local.term, left, right, holes, rule))
-  return goal.keep([new if old is local else old for old in goal.locals])
+  prop = goal.target if name == "⊢" else local.term
+
+  def replaced(left: Term, right: Term, holes: proofs.Holes) -> Term:
+    sides = (right, left) if arrow else (left, right)
+    return _replaced(prop, *sides, holes, rule)
+
+  new = proofs.use_equation(tree, goal, replaced)
+  if name == "⊢":
+    return goal.aim(new)
+  return goal.keep(
+    [Local(name, new) if old is local else old for old in goal.locals]
+  )
 
 
 def _replaced(
-  prop: Term,
-  left: Term,
-  right: Term,
-  holes: dict[Term, Term | None],
-  rule: Tree,
+  prop: Term, left: Term, right: Term, holes: proofs.Holes, rule: Tree
 ) -> Term:
   pattern = canonical(left)
   bound = {part.args[0] for part in subterms(prop) if part.head in ("∀", "∃")}

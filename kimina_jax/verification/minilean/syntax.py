@@ -160,10 +160,11 @@ def match(pattern: Term, term: Term, holes: dict[Term, Term | None]) -> bool:
     if holes[pattern] is None and fits:
       holes[pattern] = term
     return holes[pattern] == term
-  if pattern.head != term.head or len(pattern.args) != len(term.args):
-    return False
-  if not pattern.args:
+  if not pattern.args or len(pattern.args) != len(term.args):
     return pattern == term
+  # Casts to two types differ in nothing but their sorts.
+  if (pattern.head, pattern.sort) != (term.head, term.sort):
+    return False
   return all(
     match(a, b, holes) for a, b in zip(pattern.args, term.args, strict=True)
   )

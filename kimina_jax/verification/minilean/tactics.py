@@ -15,6 +15,7 @@ from kimina_jax.verification.minilean import (
 )
 from kimina_jax.verification.minilean.elaborate import Failure, Tree
 from kimina_jax.verification.minilean.goals import Goal, Local, unsolved
+from kimina_jax.verification.minilean.logic import introduce
 from kimina_jax.verification.minilean.parser import span_of
 from kimina_jax.verification.minilean.patterns import (
   PATTERNS,
@@ -112,16 +113,16 @@ def _intro(step: Tree, goal: Goal) -> list[Goal]:
 def _intro_one(pattern: Tree, goal: Goal) -> list[Goal]:
   if pattern.data == "named":
     name = local_name(pattern.children[0])
-    return [proofs.introduce(goal, name, pattern)]
-  inner = proofs.introduce(goal, local_name("_"), pattern)
+    return [introduce(goal, name, pattern)]
+  inner = introduce(goal, local_name("_"), pattern)
   return destructure(inner, inner.locals[-1].name, pattern)
 
 
 def _intros(step: Tree, goal: Goal) -> list[Goal]:
   for name in step.children:
-    goal = proofs.introduce(goal, local_name(name), step)
+    goal = introduce(goal, local_name(name), step)
   while not step.children and goal.target.head in ("∀", "→"):
-    goal = proofs.introduce(goal, local_name("_"), step)
+    goal = introduce(goal, local_name("_"), step)
   return [goal]
 
 
