@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from kimina_jax.infra import cli, preemption, records
+from kimina_jax.infra.checkpoint import find_weights
 from kimina_jax.infra.metrics import MetricWriter
 from kimina_jax.job import Job, eval_problems, first_params, open_job
 from kimina_jax.prover import Prover
@@ -135,7 +136,8 @@ def evaluate(config: ConfigDict, checkpoint: str, run_dir: str) -> None:
   check_ks(config.eval.ks, config.eval.num_samples)
   if not checkpoint:
     raise UsageError("--checkpoint is missing; name a run or model directory")
-  config.init_from = checkpoint
+  # The very step: weights that a run adds later are another evaluation.
+  config.init_from = str(find_weights(checkpoint))
   job = open_job(
     config,
     run_dir,

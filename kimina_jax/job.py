@@ -192,8 +192,8 @@ def eval_problems(job: Job) -> list[Problem]:
 def _model(config: ConfigDict) -> ModelConfig:
   """The named model; weights trained as another one are refused."""
   model = model_config(**config.model)
-  path = pathlib.Path(config.init_from or ".") / "model" / "config.json"
-  if not config.init_from or not path.exists():
+  path = _model_file(config.init_from)
+  if not path:
     return model
   there = from_hf(json.loads(path.read_text()), **config.model)
   differing = [
@@ -207,6 +207,17 @@ def _model(config: ConfigDict) -> ModelConfig:
       f"{path} is another model than model.name: {'; '.join(differing)}"
     )
   return model
+
+
+def _model_file(weights: str) -> pathlib.Path | None:
+  """config.json beside weights: of a model, a run, or a step of a run."""
+  if not weights:
+    return None
+  path = pathlib.Path(weights)
+  found = (
+    place / "model" / "config.json" for place in (path, path.parent.parent)
+  )
+  return next(filter(pathlib.Path.exists, found), None)
 
 
 def _load(source: str, split: str, count: int, seed: int) -> list[Problem]:

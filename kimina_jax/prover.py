@@ -7,6 +7,8 @@ being written. It never changes the policy.
 
 from collections.abc import Callable, Sequence
 
+from absl import logging
+
 from kimina_jax.infra import preemption
 from kimina_jax.job import Job
 from kimina_jax.prompts.template import make_prompt
@@ -31,6 +33,11 @@ class Prover:
       job.model, job.tokenizer, job.mesh, **job.config.rollouts
     )
     self.pool = Pool(**job.config.checker)
+    logging.info(
+      "checker %s, isolation %s",
+      job.config.checker.backend,
+      self.pool.isolation,
+    )
 
   def attempt(
     self,

@@ -1,12 +1,24 @@
 #!/usr/bin/env bash
 # The main job on the embedded default: supervised start, reinforcement
-# learning against the checker, report. Runs again from where it stopped.
-#   ./launch/demo.sh [--config.seed=1 …]      (further flags go to both stages)
+# learning against the checker, evaluation. Goes on from where it stopped.
+#   ./launch/demo.sh [--config.seed=1 …]      (further flags go to each stage)
 #   RUN=runs/other ./launch/demo.sh           (another directory)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source launch/venv.sh
 run="${RUN:-runs/demo}"
-python -m kimina_jax.sft --config=configs/debug.py --run_dir="$run/sft" "$@"
-python -m kimina_jax.train --config=configs/debug.py --run_dir="$run/rl" \
+config=configs/debug.py
+
+echo "Supervised start: the pattern of a proof, in $run/sft"
+python -m kimina_jax.sft --config=$config --run_dir="$run/sft" "$@"
+
+echo "Reinforcement learning against the checker, in $run/rl"
+python -m kimina_jax.train --config=$config --run_dir="$run/rl" \
   --config.init_from="$run/sft" "$@"
+
+echo "pass@k on held-out problems, in $run/eval"
+python -m kimina_jax.evaluate --config=$config --run_dir="$run/eval" \
+  --checkpoint="$run/rl" --config.eval.num_samples=8 \
+  --config.eval.ks='(1, 8)' "$@"
+
+echo "Read $run/rl/report.html, $run/rl/rollouts.jsonl, $run/rl/checkpoints"

@@ -43,8 +43,9 @@ def _python(proposition: str) -> str:
   if " → " in proposition:
     premise, conclusion = map(_python, proposition.split(" → "))
     return f"(not ({premise}) or ({conclusion}))"
-  if match := re.fullmatch(r"∃ x : ℕ, (.*)", proposition):
-    return f"any({_python(match[1])} for x in map(_Nat, range(100)))"
+  if match := re.fullmatch(r"∃ x : (ℕ|ℤ|ℝ), (.*)", proposition):
+    kind = "_Nat" if match[1] == "ℕ" else "int"
+    return f"any({_python(match[2])} for x in map({kind}, range(100)))"
   for lean, python in (
     (" = ", " == "),
     (" ≤ ", " <= "),

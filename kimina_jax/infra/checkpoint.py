@@ -150,19 +150,25 @@ def restore_params(path: str | pathlib.Path, abstract_params: PyTree) -> PyTree:
     UsageError: no weights at the path, or names or shapes differ.
   """
   _quiet_orbax()
-  directory = _find_params(_absolute(path))
+  directory = find_weights(path) / "params"
   _check_tree(directory, abstract_params, dtypes=False)
   with contextlib.closing(ocp.StandardCheckpointer()) as checkpointer:
     return checkpointer.restore(directory, abstract_params)
 
 
-def _find_params(path: pathlib.Path) -> pathlib.Path:
+def find_weights(path: str | pathlib.Path) -> pathlib.Path:
+  """The directory that holds `params/`: a model, or a run's newest step.
+
+  Raises:
+    UsageError: there are no weights at the path.
+  """
+  path = _absolute(path)
   if (path / "params").is_dir():
-    return path / "params"
+    return path
   checkpoints = path / "checkpoints"
   steps = ocp.utils.checkpoint_steps(checkpoints)
   if steps:
-    return checkpoints / str(max(steps)) / "params"
+    return checkpoints / str(max(steps))
   if not path.is_dir():
     raise UsageError(f"no such directory: {path}; give a model or a run")
   raise UsageError(

@@ -199,15 +199,14 @@ def _conj_real() -> _Statements:
     yield f"{given} : {a} * x = {a * x} ∧ x < {x + b}", _BOTH_LINEAR
 
 
-def _exists_nat() -> _Statements:
-  for a, x in itertools.product(_ONE, _ONE):
-    for left in (f"x + {a}", f"{a} + x"):
-      yield f": ∃ x : ℕ, {left} = {x + a}", *_around(_take, x)
-      yield f": ∃ x : ℕ, {x + a} = {left}", *_around(_take, x)
-  for a, x in itertools.product(_TWO[:4], _ONE):
-    for left in (f"x * {a}", f"{a} * x"):
-      yield f": ∃ x : ℕ, {left} = {x * a}", *_around(_take, x)
-      yield f": ∃ x : ℕ, {x * a} = {left}", *_around(_take, x)
+def _exists_witness() -> _Statements:
+  for kind, x in itertools.product("ℕℤℝ", range(1, 6)):
+    sums = [(f"x + {a}", f"{a} + x", x + a) for a in range(1, 5)]
+    products = [(f"x * {a}", f"{a} * x", x * a) for a in range(2, 4)]
+    for *lefts, right in sums + products:
+      for left in lefts:
+        yield f": ∃ x : {kind}, {left} = {right}", *_around(_take, x)
+        yield f": ∃ x : {kind}, {right} = {left}", *_around(_take, x)
 
 
 def _cases_real() -> _Statements:
@@ -227,14 +226,15 @@ def _implies_real() -> _Statements:
 
 
 def _square_real() -> _Statements:
+  # (x - a)² ≥ 0 in disguise: the number to square with is read off.
   for a, c in itertools.product(_ONE, range(10)):
-    double, square = f"{2 * a} * x", a * a
+    double, square = f"2 * {a} * x", f"{a} ^ 2"
     plus = f" + {c}" if c else ""
     for goal in (
-      f"{double}{plus} ≤ x ^ 2 + {square + c}",
-      f"{double} - x ^ 2{plus} ≤ {square + c}",
-      f"{c} ≤ x ^ 2 - {double} + {square + c}",
-      f"x ^ 2 + {square + c} ≥ {double}{plus}",
+      f"{double}{plus} ≤ x ^ 2 + {square}{plus}",
+      f"{double} - x ^ 2{plus} ≤ {square}{plus}",
+      f"{c} ≤ x ^ 2 - {double} + {square}{plus}",
+      f"x ^ 2 + {square}{plus} ≥ {double}{plus}",
     ):
       yield f"(x : ℝ) : {goal}", *_around(_square, a)
 
@@ -271,7 +271,7 @@ _FAMILIES = {
     _conj_real,
     (_COMPUTE, _OMEGA, _LINEAR, _BOTH_COMPUTE, _EXPAND),
   ),
-  "exists_nat": (_exists_nat, (_OMEGA, _LINEAR, _EXPAND, _DECIDE)),
+  "exists_witness": (_exists_witness, (_OMEGA, _LINEAR, _EXPAND, _DECIDE)),
   "cases_real": (_cases_real, (_COMPUTE, _OMEGA, _LINEAR, _EXPAND, _DECIDE)),
   "implies_real": (
     _implies_real,

@@ -20,18 +20,25 @@ FORMAL = "# Formal statement:"
 def render(problem: Problem) -> str:
   """The whole prompt: system and user turn, and the assistant's marker.
 
-  An empty `problem.informal` leaves its heading empty, as in training.
+  An empty `problem.informal` leaves its heading empty, as in training. A
+  problem without a statement is a plain question: its words are the turn.
   """
+  if not problem.statement:
+    return _chat(problem.informal)
   formal = f"```lean4\n{problem.header}{problem.statement}\n```"
   user = f"{TASK}\n{INFORMAL}{problem.informal}\n{FORMAL}\n{formal}\n"
-  turns = _turn("system", SYSTEM) + _turn("user", user)
-  return f"{turns}<|im_start|>assistant\n"
+  return _chat(user)
 
 
 def make_prompt(problem: Problem, tokenizer: Tokenizer) -> Prompt:
   """The prompt with its tokens."""
   text = render(problem)
   return Prompt(problem, text, tokenizer.encode(text))
+
+
+def _chat(user: str) -> str:
+  turns = _turn("system", SYSTEM) + _turn("user", user)
+  return f"{turns}<|im_start|>assistant\n"
 
 
 def _turn(role: str, content: str) -> str:
