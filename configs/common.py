@@ -131,7 +131,12 @@ def _advantage() -> ConfigDict:
 
 def _loss() -> ConfigDict:
   loss = ConfigDict()
-  # kimi, reinforce, grpo, dr_grpo, dapo, gspo or cispo.
+  # kimi, reinforce, grpo, dr_grpo, dapo, gspo or cispo. The names say the loss
+  # alone; what belongs to a method besides:
+  #   rloo     reinforce, advantage.baseline leave_one_out, drop_negative 0
+  #   grpo     baseline standardized, drop_negative 0, clip_high 0.2
+  #   dapo     baseline standardized, drop_negative 0
+  #   gspo     as grpo, with clip_low 3e-4 and clip_high 4e-4
   loss.name = "kimi"
   loss.tau = 0.4  # weight of (τ/2)ρ² and temperature of "softmax"
   loss.clip_low = 0.2  # ratio clipping of the ratio-based losses

@@ -18,6 +18,7 @@ def get_config(arg: str = "") -> ConfigDict:
   config.model.name = "qwen2.5-1.5b"
   config.tokenizer = "checkpoints/qwen2.5-1.5b/model"
   config.init_from = "checkpoints/qwen2.5-1.5b"
+  config.problems.eval = "data/minif2f.jsonl"
   config.sft.sources = (
     ("data/cold_start.jsonl", 0.8),
     ("data/informal.jsonl", 0.2),

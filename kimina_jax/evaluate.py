@@ -155,7 +155,9 @@ def evaluate(config: ConfigDict, checkpoint: str, run_dir: str) -> None:
 
 def table(found: Sequence[Outcome], ks: Sequence[int]) -> Table:
   """pass@k in percent with 95 % intervals, for each source and for all."""
-  view = Table("source", "problems", *(f"pass@{k}" for k in ks))
+  view = Table("source", "problems")
+  for k in ks:
+    view.add_column(f"pass@{k} %", justify="right", no_wrap=True)
   groups = _by_source(found)
   for source, group in groups.items() if len(groups) > 1 else ():
     view.add_row(source, str(len(group)), *(_cell(group, k) for k in ks))
@@ -206,9 +208,12 @@ def _num_done(
   """How many parts an earlier start has completed."""
   if not path.exists():
     return 0
-  rows = collections.Counter(row["step"] for row in records.read(path))
+  rows = collections.Counter(
+    (row["step"], row["name"]) for row in records.read(path)
+  )
   whole = (
-    rows[step] == len(part) * num_samples for step, part in enumerate(parts)
+    all(rows[step, problem.name] == num_samples for problem in part)
+    for step, part in enumerate(parts)
   )
   return sum(itertools.takewhile(bool, whole))
 
@@ -239,7 +244,7 @@ def _cell(found: Sequence[Outcome], k: int) -> str:
   if not passes:
     return "–"
   low, high = interval(passes)
-  return f"{np.mean(passes):.1%} [{low:.1%}, {high:.1%}]"
+  return f"{100 * np.mean(passes):.1f} [{100 * low:.1f}, {100 * high:.1f}]"
 
 
 def _passes(found: Sequence[Outcome], k: int) -> list[float]:

@@ -1,8 +1,8 @@
 """What every entry point sets up: run directory, mesh, policy, problems.
 
 Comes in: the experiment (ConfigDict) and a directory. Goes out: a Job, the
-first weights and the statements. Everything that can be refused is refused
-here, before anything is compiled.
+first weights and the statements. What does not fit the machine, the weights or
+the tokenizer is refused here, before anything is compiled.
 """
 
 import dataclasses
@@ -32,6 +32,25 @@ from kimina_jax.problems import arithmetic, dataset
 from kimina_jax.prompts.template import make_prompt
 from kimina_jax.prompts.tokenizer import Tokenizer, load_tokenizer
 from kimina_jax.types import Problem, UsageError
+
+# What weights of one size have in common.
+_SHAPE = (
+  "vocab_size",
+  "model_dim",
+  "num_layers",
+  "num_q_heads",
+  "num_kv_heads",
+  "head_dim",
+  "ffn_dim",
+  "tied",
+)
+
+# Tokenizers that agree on this are taken to be the same.
+_PROBE = (
+  "theorem both (x y : ℝ) (h₀ : 2 * x = 10) : x + 3 = 8 ∧ y ≤ y ^ 2 + 1 := by"
+  "\n  rcases h with rfl | rfl <;> norm_num\n<think>Linear over the integers. "
+  "0123456789 The quick brown fox jumps over the lazy dog; ∀ ε > 0, ∃ δ"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,10 +94,13 @@ def open_job(
   """
   if not run_dir:
     raise UsageError("--run_dir is missing; name a directory for this run")
+  _check_numbers(config)
   model = _model(config)
+  _check_length(config, model)
   mesh = make_mesh(**config.mesh)
   check_mesh(model, mesh, num_rows=rows_per_batch, sequence_len=sequence_len)
   tokenizer = load_tokenizer(config.tokenizer)
+  _check_tokenizer(config, tokenizer)
   if tokenizer.vocab_size > model.vocab_size:
     raise UsageError(
       f"tokenizer {config.tokenizer} has {tokenizer.vocab_size} tokens, model "
@@ -98,7 +120,11 @@ def write_model(
 ) -> None:
   """Writes what weights need beside them: config.json and tokenizer files."""
   path.mkdir(parents=True, exist_ok=True)
-  (path / "config.json").write_text(json.dumps(to_hf(model), indent=2))
+  stop = {
+    "eos_token_id": tokenizer.stop_id,
+    "pad_token_id": tokenizer.pad_id,
+  }
+  (path / "config.json").write_text(json.dumps(to_hf(model) | stop, indent=2))
   tokenizer.save(path)
 
 
@@ -168,15 +194,14 @@ def resume_state(
 
 
 def train_problems(job: Job) -> list[Problem]:
-  """Statements to train on, none of which is held out."""
+  """Statements to train on, none of which is held out.
+
+  Those that come close to any statement of the evaluation file are left out,
+  whichever split of it is evaluated on.
+  """
   settings = job.config.problems
   found = _load(settings.train, "train", settings.num_train, job.config.seed)
-  kept = found
-  if settings.decontaminate_ngram:
-    held_out = eval_problems(job)
-    kept = dataset.decontaminate(
-      found, held_out, ngram=settings.decontaminate_ngram
-    )
+  kept = decontaminate(job, found)
   _log_left_out(len(found) - len(kept), "close to held-out statements")
   return _short_enough(job, kept)
 
@@ -189,24 +214,76 @@ def eval_problems(job: Job) -> list[Problem]:
   )
 
 
+def decontaminate(job: Job, found: Sequence[Problem]) -> list[Problem]:
+  """What shares no n-gram with any split of the evaluation file."""
+  settings = job.config.problems
+  if not settings.decontaminate_ngram:
+    return list(found)
+  split = settings.eval_split if settings.eval == "arithmetic" else ""
+  held_out = _load(settings.eval, split, settings.num_eval, 0)
+  return dataset.decontaminate(
+    found, held_out, ngram=settings.decontaminate_ngram
+  )
+
+
+def _check_numbers(config: ConfigDict) -> None:
+  """No number is negative, and counts of something are at least one."""
+  if not 0 <= config.seed < 2**31:
+    raise UsageError(f"seed = {config.seed} must be in [0, 2147483648)")
+  for name, section in config.items():
+    if not isinstance(section, ConfigDict) or name == "mesh":
+      continue
+    for key, value in section.items():
+      is_count = isinstance(value, int) and name in ("train", "sft", "rollouts")
+      least = 1 if is_count else 0
+      if isinstance(value, int | float) and value < least:
+        raise UsageError(f"{name}.{key} = {value} must be at least {least}")
+
+
+def _check_length(config: ConfigDict, model: ModelConfig) -> None:
+  longest = config.rollouts.max_prompt_len + config.rollouts.max_response_len
+  if longest > model.max_position:
+    raise UsageError(
+      f"rollouts.max_prompt_len + max_response_len = {longest} tokens, but "
+      f"{model.name} was trained for {model.max_position} positions"
+    )
+
+
 def _model(config: ConfigDict) -> ModelConfig:
-  """The named model; weights trained as another one are refused."""
+  """The named model, or that of the weights if it has the same shapes.
+
+  Base, instruct and math weights of one size differ in what is no shape: the
+  base of the rotary wavelengths, epsilon, the length trained for.
+  """
   model = model_config(**config.model)
   path = _model_file(config.init_from)
   if not path:
     return model
   there = from_hf(json.loads(path.read_text()), **config.model)
   differing = [
-    f"{field.name} is {getattr(there, field.name)} there, "
-    f"{getattr(model, field.name)} in {model.name}"
-    for field in dataclasses.fields(model)
-    if getattr(there, field.name) != getattr(model, field.name)
+    f"{name} is {getattr(there, name)} there, {getattr(model, name)} in "
+    f"{model.name}"
+    for name in _SHAPE
+    if getattr(there, name) != getattr(model, name)
   ]
   if differing:
     raise UsageError(
       f"{path} is another model than model.name: {'; '.join(differing)}"
     )
-  return model
+  return there
+
+
+def _check_tokenizer(config: ConfigDict, tokenizer: Tokenizer) -> None:
+  """Weights know the tokens that they were trained with, and no others."""
+  path = _model_file(config.init_from)
+  if not path:
+    return
+  there = load_tokenizer(str(path.parent))
+  if not np.array_equal(there.encode(_PROBE), tokenizer.encode(_PROBE)):
+    raise UsageError(
+      f"the weights in {config.init_from} were trained with another tokenizer "
+      f"than {config.tokenizer!r}; set tokenizer={path.parent}"
+    )
 
 
 def _model_file(weights: str) -> pathlib.Path | None:

@@ -14,7 +14,7 @@ from kimina_jax.job import Job
 from kimina_jax.prompts.template import make_prompt
 from kimina_jax.rewards.reward import check, score
 from kimina_jax.rollouts.engine import Engine
-from kimina_jax.types import Problem, Sample
+from kimina_jax.types import Problem, Sample, Status, UsageError
 from kimina_jax.verification.extract import extract
 from kimina_jax.verification.pool import Pool
 
@@ -63,15 +63,20 @@ class Prover:
       Samples ordered by row: all k of the first problem, then the next.
 
     Raises:
-      Preempted: SIGTERM arrived; nothing has changed.
+      Preempted: SIGTERM or SIGINT arrived; nothing has changed.
+      UsageError: the checker could not judge a single rollout.
     """
     prompts = [make_prompt(p, self._tokenizer) for p in problems]
     total = len(prompts) * num_per_problem
     waiting = []
     for rollout in self.engine.generate(
-      params, prompts, num_per_prompt=num_per_problem, seed=seed, step=step
+      params,
+      prompts,
+      num_per_prompt=num_per_problem,
+      seed=seed,
+      step=step,
+      poll=preemption.check,
     ):
-      preemption.check()
       extraction = extract(rollout.text)
       verdict = self.pool.submit(rollout.prompt.problem, extraction)
       waiting.append((rollout, extraction, verdict))
@@ -83,6 +88,7 @@ class Prover:
         score(rollout, extraction, verdict.result(), **self._reward)
       )
       progress("verifying", done=len(samples), total=total)
+    _check_judged(samples)
     return sorted(samples, key=lambda sample: sample.rollout.row)
 
   def close(self) -> None:
@@ -94,3 +100,13 @@ class Prover:
 
   def __exit__(self, *exc_info: object) -> None:
     self.close()
+
+
+def _check_judged(samples: Sequence[Sample]) -> None:
+  """A checker that cannot start would silently teach nothing."""
+  verdicts = [sample.verdict for sample in samples]
+  if verdicts and all(v.status is Status.INFRA_ERROR for v in verdicts):
+    raise UsageError(
+      f"the checker judged none of {len(verdicts)} rollouts: "
+      f"{verdicts[0].detail}. Look at checker.command and checker.lean_path"
+    )

@@ -31,7 +31,7 @@ from kimina_jax.learning.update import (
 from kimina_jax.problems.curriculum import Curriculum
 from kimina_jax.prover import Prover
 from kimina_jax.rollouts.weights import make_reshard
-from kimina_jax.types import Problem
+from kimina_jax.types import Problem, UsageError
 
 
 class Programs(NamedTuple):
@@ -79,6 +79,7 @@ def open_session(job: Job) -> Iterator[Session]:
   problems, held_out = train_problems(job), eval_problems(job)
   curriculum = Curriculum(problems, seed=config.seed, **config.curriculum)
   optimizer = make_optimizer(**config.optimizer)
+  programs = _programs(job, optimizer)
   with contextlib.ExitStack() as stack:
     prover = stack.enter_context(Prover(job))
     checkpoints = Checkpointer(job.run_dir, **config.checkpoint)
@@ -86,6 +87,11 @@ def open_session(job: Job) -> Iterator[Session]:
     state, step, host = resume_state(job, optimizer, checkpoints)
     if host:
       curriculum.restore(host["curriculum"])
+    if step > config.train.num_iterations:
+      raise UsageError(
+        f"{job.run_dir} has done {step} iterations, more than "
+        f"train.num_iterations = {config.train.num_iterations}"
+      )
     rows = RolloutWriter(job.run_dir / "rollouts.jsonl", step)
     stack.enter_context(contextlib.closing(rows))
     log = MetricWriter(
@@ -103,7 +109,7 @@ def open_session(job: Job) -> Iterator[Session]:
       held_out=held_out,
       curriculum=curriculum,
       prover=prover,
-      programs=_programs(job, optimizer),
+      programs=programs,
       checkpoints=checkpoints,
       log=log,
       rows=rows,

@@ -22,6 +22,7 @@ from kimina_jax.infra.checkpoint import Checkpointer
 from kimina_jax.infra.metrics import MetricWriter
 from kimina_jax.job import (
   Job,
+  decontaminate,
   open_job,
   resume_state,
   save_state,
@@ -75,9 +76,9 @@ def train(config: ConfigDict, run_dir: str) -> None:
       batch = put(_batch_at(batches, step, config.seed), job.mesh)
       start = time.perf_counter()
       state, metrics = update(state, [batch], num_sequences=1)
+      metrics = jax.device_get(metrics)
+      check_finite(metrics, step)
       if step % settings.log_every == 0 or step == num_steps - 1:
-        metrics = jax.device_get(metrics)
-        check_finite(metrics, step)
         log.write(step, _row(metrics, batch, time.perf_counter() - start))
       _save(checkpoints, state, step + 1, num_steps, run_dir)
 
@@ -116,7 +117,15 @@ def _demonstrations(job: Job, source: str) -> Iterator[Demonstration]:
     for attempt in itertools.count():
       for problem in problems:
         yield demonstrate(problem, skill=skill, seed=seed * 1000 + attempt)
-  yield from itertools.cycle(load_demonstrations(source))
+  found = load_demonstrations(source)
+  clean = {p.name for p in decontaminate(job, [d.problem for d in found])}
+  kept = [d for d in found if d.problem.name in clean]
+  if not kept:
+    raise UsageError(
+      f"{source}: every demonstration is of a held-out statement"
+    )
+  order = np.random.default_rng(seed).permutation(len(kept))
+  yield from itertools.cycle([kept[i] for i in order])
 
 
 def _tokenize(job: Job, demonstration: Demonstration) -> Example:

@@ -32,7 +32,6 @@ _EVAL_SEED = 2**31
 
 def train(config: ConfigDict, run_dir: str) -> None:
   """Trains to `config.train.num_iterations`; goes on where a run stopped."""
-  _check(config)
   job = open_job(
     config,
     run_dir,
@@ -40,6 +39,7 @@ def train(config: ConfigDict, run_dir: str) -> None:
     rows_per_batch=config.train.rows_per_batch,
     sequence_len=config.train.sequence_len,
   )
+  _check(config)
   with open_session(job) as run:
     loop(run)
   print(f"report: {write_report(job.run_dir)}")
@@ -93,6 +93,7 @@ def iterate(
     **summarize(samples),
     **learned,
     **_prefixed("checker/", run.prover.pool.stats()),
+    "curriculum/pruned": float(run.curriculum.num_pruned),
     **_speed(samples, sampled - start, updated - sampled),
   }
 

@@ -16,8 +16,9 @@ echo "Reinforcement learning against the checker, in $run/rl"
 python -m kimina_jax.train --config=$config --run_dir="$run/rl" \
   --config.init_from="$run/sft" "$@"
 
-echo "pass@k on held-out problems, in $run/eval"
-python -m kimina_jax.evaluate --config=$config --run_dir="$run/eval" \
+step="$(ls "$run/rl/checkpoints" | sort -n | tail -1)"
+echo "pass@k on held-out problems after $step iterations, in $run/eval_$step"
+python -m kimina_jax.evaluate --config=$config --run_dir="$run/eval_$step" \
   --checkpoint="$run/rl" --config.eval.num_samples=8 \
   --config.eval.ks='(1, 8)' "$@"
 

@@ -69,6 +69,12 @@ def test_one_line_and_exit_code_1(flags, message):
     ({"reward.truncated": "half"}, "half"),
     ({"eval.ks": (1, 99)}, "99"),
     ({"checkpoint.every": 0}, "every.*0"),
+    ({"train.num_minibatches": 0}, "num_minibatches = 0"),
+    ({"train.num_per_problem": 0}, "num_per_problem = 0"),
+    ({"sft.log_every": 0}, "log_every = 0"),
+    ({"optimizer.learning_rate": -1.0}, "learning_rate = -1.0"),
+    ({"seed": -1}, "seed = -1"),
+    ({"rollouts.max_response_len": 4000, "train.sequence_len": 8192}, "2048"),
   ],
   ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )

@@ -51,8 +51,8 @@ def test_sections_are_valid(name):
 
   config = load(name)
   model = model_config(**config.model)
-  assert model.num_heads % model.num_kv_heads == 0
-  make_loss(**config.loss)
+  assert model.num_q_heads % model.num_kv_heads == 0
+  make_loss(**config.loss, max_len=config.rollouts.max_response_len)
   longest = config.rollouts.max_prompt_len + config.rollouts.max_response_len
   assert longest <= config.train.sequence_len or name in ("eval_minif2f",)
 

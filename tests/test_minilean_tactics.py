@@ -201,6 +201,33 @@ REFUSED = [
   ("theorem t : ∀ y : ℤ, ∃ x : ℤ, x = y + 1 := fun y => ⟨y, rfl⟩", "mismatch"),
   ("theorem t (False : Prop) (h : False) : 1 = 2 := by contradiction", ""),
   ("theorem t (p : Prop) (h : p) : ¬p := fun k => k", "Type mismatch"),
+  # A proposition that is a variable is no hypothesis.
+  ("theorem t : ∀ p : Prop, p := by\n  rintro (p)\n  assumption", "a name"),
+  ("theorem t : ∀ p : Prop, p := by\n  intro ⟨p⟩\n  exact p", "a name"),
+  (
+    "theorem t : True → ∀ h : Prop, h ∧ True := by\n  intro h h\n"
+    "  norm_num at *\n  assumption",
+    "`assumption` failed",
+  ),
+  # A statement inside itself: each `x` belongs to the nearest binder.
+  (
+    "theorem t (p : Prop) (k : p) : False := by\n"
+    "  have h : p ↔ ∀ x : ℕ, p ∧ 5 * x = x + 4 * x :=\n"
+    "    ⟨fun a x => ⟨a, by ring⟩, fun a => (a 0).1⟩\n"
+    "  rw [h, h] at k\n  have l := ((k 5).1 1).2\n  norm_num at l",
+    "unsolved goals",
+  ),
+  (
+    "def d : Prop := ∀ (p : Prop) (x : ℕ), p → p ∧ 5 * x = x + 4 * x\n"
+    "theorem h : d := fun p x k => ⟨k, by ring⟩\n"
+    "theorem t : 1 * 1 = 1 + 4 * 1 := ((h d 5 h).1 True 1 True.intro).2",
+    "5 * 1 = 1 + 4 * 1\n",
+  ),
+  ("theorem t (h : 1 = 1) : 1 = 2 := by\n  simp at h h", "unsolved goals"),
+  # Names that are taken, and the one that is none.
+  ("theorem sq_nonneg : 1 = 1 := rfl", "already been declared"),
+  ("theorem t (_ : 1 = 2) : 1 = 2 := by exact _", "placeholder"),
+  ("theorem t (_ : ℕ) : _ = _ := rfl", "Unknown identifier `_`"),
   # What is not in the fragment.
   ("theorem t : 1 = 1 := by native_decide", "unknown tactic 'native_decide'"),
   ("theorem t : 1 = 1 := by exact?", "unknown tactic 'exact?'"),

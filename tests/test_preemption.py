@@ -1,4 +1,4 @@
-"""SIGTERM is noticed where asked for, and a second one kills."""
+"""Signals are noticed where asked for, and a second one acts as usual."""
 
 import os
 import signal
@@ -9,19 +9,21 @@ from kimina_jax.infra import preemption
 
 
 @pytest.fixture(autouse=True)
-def restored_handler():
-  before = signal.getsignal(signal.SIGTERM)
+def restored_handlers():
+  before = {s: signal.getsignal(s) for s in preemption.SIGNALS}
   yield
-  signal.signal(signal.SIGTERM, before)
+  for signum, handler in before.items():
+    signal.signal(signum, handler)
 
 
-def test_check_raises_after_sigterm_only():
+@pytest.mark.parametrize("signum", preemption.SIGNALS)
+def test_check_raises_after_the_signal_only(signum):
   preemption.install()
   preemption.check()
-  os.kill(os.getpid(), signal.SIGTERM)
-  with pytest.raises(preemption.Preempted):
+  os.kill(os.getpid(), signum)
+  with pytest.raises(preemption.Preempted, match=signum.name):
     preemption.check()
-  assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+  assert signal.getsignal(signum) is signal.SIG_DFL
 
 
 def test_install_forgets_an_old_request():

@@ -46,7 +46,7 @@ def cache(tmp_path_factory):
   return tmp_path_factory.mktemp("compiled")
 
 
-def start(run_dir, cache, program="train", **overrides):
+def start(run_dir, cache, program="train", *more, **overrides):
   flags = [f"--config.{k}={v}" for k, v in (SMALL | overrides).items()]
   env = os.environ | {
     "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
@@ -59,6 +59,7 @@ def start(run_dir, cache, program="train", **overrides):
       f"--config={ROOT}/configs/debug.py",
       f"--run_dir={run_dir}",
       *flags,
+      *more,
     ],
     cwd=ROOT,
     env=env,
@@ -168,3 +169,24 @@ def test_sigterm_saves_and_resumes(uninterrupted, cold_start, cache, tmp_path):
   finish(start(tmp_path, cache, **rare))
   assert_same_params(uninterrupted, tmp_path)
   assert rollouts(uninterrupted) == rollouts(tmp_path)
+
+
+def test_evaluation_goes_on_after_its_whole_parts(cold_start, cache, tmp_path):
+  """A part that was cut in the middle is sampled again, to the same end."""
+  settings = {
+    "eval.num_samples": 16,
+    "eval.ks": "(1, 16)",
+    "problems.num_eval": 6,
+  }
+  flags = [f"--checkpoint={cold_start}"]
+  finish(start(tmp_path, cache, "evaluate", *flags, **settings))
+  whole = rollouts(tmp_path)
+  result = json.loads((tmp_path / "result.json").read_text())
+  assert [row["row"] for row in whole] == [*range(64), *range(32)]
+  assert result["num_problems"] == 6
+  path = tmp_path / "rollouts.jsonl"
+  lines = path.read_bytes().splitlines(keepends=True)
+  path.write_bytes(b"".join(lines[:70]) + lines[70][:40])
+  finish(start(tmp_path, cache, "evaluate", *flags, **settings))
+  assert rollouts(tmp_path) == whole
+  assert json.loads((tmp_path / "result.json").read_text()) == result

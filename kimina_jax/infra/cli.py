@@ -1,8 +1,8 @@
 """Entry points: flags in, an exit code out, one line for the user's mistakes.
 
-A UsageError, a bad flag or an unknown configuration key ends the program with
-`error: …` on stderr and exit code 1. A preemption ends it with 143. Anything
-else is a bug and keeps its traceback.
+A UsageError, a bad flag, an unknown configuration key or a loss that is not
+finite ends the program with `error: …` on stderr and exit code 1; a preemption
+ends it with 143. Anything else is a bug and keeps its traceback.
 """
 
 import logging as py_logging
@@ -62,12 +62,15 @@ def run(main: Callable[[Sequence[str]], int | None]) -> None:
 def _call(main: Callable, argv: Sequence[str]) -> int:
   try:
     return main(argv) or 0
-  except UsageError as error:
+  except (UsageError, FloatingPointError) as error:
     print(f"error: {error}", file=sys.stderr)
     return 1
   except Preempted as preempted:
     print(f"stopped: {preempted}", file=sys.stderr)
     return 143
+  except KeyboardInterrupt:
+    print("stopped: SIGINT, before the run had begun", file=sys.stderr)
+    return 130
 
 
 def _parse(argv: Sequence[str]) -> list[str]:
@@ -78,6 +81,11 @@ def _parse(argv: Sequence[str]) -> list[str]:
     message = f"{error}"
   except AttributeError as error:
     message = f"unknown configuration key {_one_line(error)}"
+  except (ImportError, ValueError, SyntaxError) as error:
+    message = (
+      f"the configuration does not load: {_one_line(error)}; start from the "
+      "project's directory, where configs/ is"
+    )
   print(f"error: {message}", file=sys.stderr)
   sys.exit(1)
 

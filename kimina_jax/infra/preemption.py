@@ -1,14 +1,15 @@
-"""SIGTERM in, `Preempted` out: raised only where the caller asks for it.
+"""SIGTERM or SIGINT in, `Preempted` out, only where the caller asks for it.
 
-A cluster sends SIGTERM some seconds before it takes a machine. The handler
-sets a flag; the loop calls `check()` where its state is whole, saves, and
-leaves. Nothing is interrupted in the middle.
+A cluster sends SIGTERM some seconds before it takes a machine, a person types
+Ctrl-C. The handler sets a flag; the loop calls `check()` where its state is
+whole, saves, and leaves. Nothing is interrupted in the middle.
 """
 
 import signal
-import threading
 
-_requested = threading.Event()
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+_received: list[signal.Signals] = []
 
 
 class Preempted(Exception):
@@ -16,18 +17,19 @@ class Preempted(Exception):
 
 
 def install() -> None:
-  """Catches SIGTERM from now on; a second one kills as usual."""
-  _requested.clear()
-  signal.signal(signal.SIGTERM, _handle)
+  """Catches the signals from now on; a second one acts as usual."""
+  _received.clear()
+  for signum in SIGNALS:
+    signal.signal(signum, _handle)
 
 
 def check() -> None:
-  """Raises Preempted if SIGTERM has arrived."""
-  if _requested.is_set():
-    raise Preempted("SIGTERM")
+  """Raises Preempted if one of the signals has arrived."""
+  if _received:
+    raise Preempted(_received[0].name)
 
 
 def _handle(signum: int, frame: object) -> None:
   del frame
-  _requested.set()
+  _received.append(signal.Signals(signum))
   signal.signal(signum, signal.SIG_DFL)

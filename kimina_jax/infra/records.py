@@ -93,9 +93,11 @@ def append(file: BinaryIO, rows: Sequence[dict[str, Any]]) -> None:
     json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows
   ]
   try:
-    # A response may hold half a surrogate pair, which UTF-8 cannot.
-    file.write("".join(lines).encode(errors="backslashreplace"))
-    file.flush()
+    # A response may hold half a surrogate pair, which UTF-8 cannot. Not by
+    # way of Python's buffer, which would be written again on closing.
+    data = memoryview("".join(lines).encode(errors="backslashreplace"))
+    while data:
+      data = data[os.write(file.fileno(), data) :]
   except OSError as error:
     raise UsageError(f"cannot write {file.name}: {error.strerror}") from error
 

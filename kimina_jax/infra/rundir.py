@@ -9,14 +9,31 @@ RUN/tensorboard/     the same numbers for TensorBoard
 RUN/report.html      a page to read
 """
 
+import fcntl
 import json
 import pathlib
 from collections.abc import Callable, Mapping
 
 from kimina_jax.types import UsageError
 
-# How long to run and what to watch may change between starts.
-_MAY_CHANGE = ("train.num_iterations", "eval.", "checkpoint.")
+# What may change between starts: how long to run, what to watch, and what
+# belongs to the machine rather than to the experiment.
+_MACHINE = (
+  "mesh.",
+  "checkpoint.",
+  "checker.command",
+  "checker.lean_path",
+  "checker.num_workers",
+  "checker.max_uses",
+  "checker.memory_gib",
+  "checker.isolation",
+)
+_MAY_CHANGE = {
+  "train": (*_MACHINE, "train.num_iterations", "eval."),
+  "sft": (*_MACHINE, "eval.", "sft.save_every", "sft.log_every"),
+  "evaluate": (*_MACHINE, "eval.ks", "eval.every"),
+}
+_locks = []  # held until the process ends
 
 
 def open_run(
@@ -38,15 +55,17 @@ def open_run(
     The directory.
 
   Raises:
-    UsageError: it holds a run with another configuration; names the keys.
+    UsageError: it holds a run with another configuration (names the keys), or
+      another process is at work in it.
   """
   root = pathlib.Path(run_dir)
   wanted = json.loads(json.dumps({"program": program, **config}))
   path = root / "config.json"
-  if path.exists():
+  if path.exists() and _has_begun(root):
     _check_same(root, json.loads(path.read_text()), wanted)
   try:
     root.mkdir(parents=True, exist_ok=True)
+    _lock(root)
     write_model(root / "model")
     partial = path.with_suffix(".tmp")
     partial.write_text(json.dumps(wanted, indent=2, ensure_ascii=False))
@@ -58,12 +77,34 @@ def open_run(
   return root
 
 
+def _has_begun(root: pathlib.Path) -> bool:
+  """Whether there is anything that another configuration would spoil."""
+  files = (root / name for name in ("metrics.jsonl", "rollouts.jsonl"))
+  return any(root.glob("checkpoints/[0-9]*")) or any(
+    file.exists() and file.stat().st_size for file in files
+  )
+
+
+def _lock(root: pathlib.Path) -> None:
+  """Two processes in one directory would mix their rows."""
+  file = open(root / ".lock", "w")
+  try:
+    fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+  except BlockingIOError as error:
+    raise UsageError(
+      f"another process is at work in {root}; end it, or choose another "
+      "--run_dir"
+    ) from error
+  _locks.append(file)
+
+
 def _check_same(root: pathlib.Path, old: Mapping, new: Mapping) -> None:
+  may_change = _MAY_CHANGE[new["program"]]
   old, new = _flatten(old), _flatten(new)
   changed = [
     f"{key}: {old.get(key, 'absent')!r} there, {new.get(key, 'absent')!r} now"
     for key in sorted(old.keys() | new.keys())
-    if old.get(key) != new.get(key) and not key.startswith(_MAY_CHANGE)
+    if old.get(key) != new.get(key) and not key.startswith(may_change)
   ]
   if changed:
     raise UsageError(

@@ -19,6 +19,9 @@ from kimina_jax.types import Batch, Prompt, Sample, UsageError
 # A row holds at most one sequence per this many tokens of its length.
 _TOKENS_PER_SEQUENCE = 32
 
+# Tells this stream of random numbers from others of the same seed and step.
+_SHUFFLE = 1
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Example:
@@ -57,7 +60,9 @@ def minibatches(
       f"{num_minibatches} equal parts; choose num_problems x num_per_problem "
       "as a multiple of num_minibatches"
     )
-  order = np.random.default_rng([seed, step]).permutation(len(samples))
+  order = np.random.default_rng([_SHUFFLE, seed, step]).permutation(
+    len(samples)
+  )
   return [[samples[i] for i in part] for part in order.reshape(-1, size)]
 
 

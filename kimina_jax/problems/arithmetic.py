@@ -56,9 +56,9 @@ def generate(split: str, count: int, *, seed: int) -> list[Problem]:
 def demonstrate(problem: Problem, *, skill: float, seed: int) -> Demonstration:
   """Writes a response to a generated problem, right with probability `skill`.
 
-  A wrong response makes a move that does not close the family, or the right
-  move with a wrong number. It has the same pattern, so that imitation teaches
-  the pattern and the moves, and leaves it open which move closes what.
+  A wrong response makes a move that does not close the family. It has the same
+  pattern, so that imitation teaches the pattern and the moves, and leaves it
+  open which move closes what.
 
   Args:
     problem: from `generate`.

@@ -30,6 +30,10 @@ class _Record:
   streak: int = 0
 
 
+# Tells this stream of random numbers from others of the same seed and step.
+_DRAW = 3
+
+
 class Curriculum:
   """Draws problems by their solve rates, and retires the mastered ones.
 
@@ -95,7 +99,7 @@ class Curriculum:
       weights = active * self._weights()
     else:
       weights = active.astype(float)
-    rng = np.random.default_rng([self._seed, step])
+    rng = np.random.default_rng([_DRAW, self._seed, step])
     candidates = np.flatnonzero(weights)
     num_rounds, num_rest = divmod(count, len(candidates))
     rounds = [rng.permutation(candidates) for _ in range(num_rounds)]

@@ -5,7 +5,7 @@ In: a file of one JSON object per line, of one of three kinds:
   {"prompt", "response"}                           a question and its answer
   rows of a run's rollouts.jsonl                   what the policy proved
 Out: demonstrations. Never a rollout that was not proved, or that broke the
-pattern.
+pattern, or of a held-out statement.
 """
 
 import json
@@ -42,11 +42,18 @@ def _demonstrations(line: str, where: str) -> list[Demonstration]:
     record = json.loads(line)
   except json.JSONDecodeError as error:
     raise UsageError(f"{where}: not JSON: {error}") from error
+  if not isinstance(record, dict):
+    raise UsageError(f"{where}: a JSON object is needed, got {line[:40]!r}")
+  if record.get("split", "train") != "train":
+    raise UsageError(
+      f"{where}: a statement of split {record['split']!r} is held out, not to "
+      "be trained on"
+    )
   if "verdict" in record:
     if record["verdict"] != "proved" or record["format_error"]:
       return []
     return [Demonstration(_problem(record, where), record["text"])]
-  if "response" not in record:
+  if not isinstance(record.get("response"), str):
     raise UsageError(f'{where}: missing field "response"')
   return [Demonstration(_problem(record, where), record["response"])]
 

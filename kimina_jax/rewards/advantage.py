@@ -18,6 +18,9 @@ BASELINES = ("mean", "softmax", "leave_one_out", "standardized")
 
 _EPSILON = 1e-6
 
+# Tells this stream of random numbers from others of the same seed and step.
+_DROP = 2
+
 
 def add_advantages(
   samples: Sequence[Sample],
@@ -130,5 +133,5 @@ def _is_dropped(
 ) -> bool:
   if sample.reward is None or sample.advantage >= 0:
     return False
-  draw = np.random.default_rng([seed, step, sample.rollout.row]).random()
+  draw = np.random.default_rng([_DROP, seed, step, sample.rollout.row]).random()
   return bool(draw < probability)

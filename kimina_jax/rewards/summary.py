@@ -38,7 +38,7 @@ def summarize(samples: Sequence[Sample]) -> dict[str, float]:
 
 
 def solve_counts(samples: Iterable[Sample]) -> dict[str, tuple[int, int]]:
-  """Problem name → (proofs, attempts), for the curriculum.
+  """Problem name → (proofs in the pattern, attempts), for the curriculum.
 
   Attempts that the infrastructure lost do not count.
   """
@@ -47,7 +47,8 @@ def solve_counts(samples: Iterable[Sample]) -> dict[str, tuple[int, int]]:
     if sample.verdict.status is not Status.INFRA_ERROR:
       name = sample.rollout.prompt.problem.name
       proofs, attempts = counts.get(name, (0, 0))
-      counts[name] = (proofs + sample.verdict.proved, attempts + 1)
+      solved = sample.verdict.proved and not sample.format_error
+      counts[name] = (proofs + solved, attempts + 1)
   return counts
 
 

@@ -16,7 +16,7 @@ verifies and never trains.
 import collections
 import functools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import jax
@@ -109,6 +109,7 @@ class Engine:
     num_per_prompt: int,
     seed: int,
     step: int,
+    poll: Callable[[], None] = lambda: None,
   ) -> Iterator[Rollout]:
     """Yields num_per_prompt rollouts of every prompt, as each one ends.
 
@@ -122,6 +123,7 @@ class Engine:
       num_per_prompt: R, rollouts of each prompt, at least 1.
       seed: in [0, 2³²).
       step: in [0, 2³²), the iteration; draws differ between steps.
+      poll: called between dispatches; may raise to end it all.
 
     Raises:
       UsageError: a prompt is longer than max_prompt_len.
@@ -136,7 +138,7 @@ class Engine:
     )
     num_prefilled = self._num_prefilled(num_per_prompt)
     seeds = self._put(np.array([seed, step], np.uint32), "")
-    return self._run(params, rows, seeds, num_prefilled)
+    return self._run(params, rows, seeds, num_prefilled, poll=poll)
 
   def _run(
     self,
@@ -144,10 +146,13 @@ class Engine:
     waiting: collections.deque[Row],
     seeds: jax.Array,
     num_prefilled: int,
+    *,
+    poll: Callable[[], None],
   ) -> Iterator[Rollout]:
     table: list[Row | None] = [None] * self._num_slots
     slots, prefilled, ended = self._call(self._start), None, []
     while waiting or any(table):
+      poll()
       while waiting and None in table:
         if prefilled is None or waiting[0].index >= prefilled.end:
           prefilled = self._prefill_next(params, waiting, num_prefilled)

@@ -201,6 +201,8 @@ class Pool:
     self._drop(slot)
 
   def _check(self, slot: int, item: _Item) -> Verdict:
+    if self._closed:
+      return Verdict(Status.INFRA_ERROR, detail="the pool was closed")
     queue_s = time.monotonic() - item.submitted_s
     audit = prepare(item.problem, item.final)
     if isinstance(audit, Verdict):
@@ -214,7 +216,11 @@ class Pool:
   def _attempt(self, slot: int, audit: Audit) -> tuple[Verdict, bool]:
     """A verdict, and whether a fresh process may come to another."""
     started_s = time.monotonic()
-    worker = self._workers[slot] or self._start(slot)
+    try:
+      worker = self._workers[slot] or self._start(slot)
+    except OSError as error:
+      detail = f"the checker does not start: {error}"
+      return Verdict(Status.INFRA_ERROR, detail=detail), True
     was_used = worker.num_uses > 0
     verdict = worker.load(audit.header, timeout_s=self._load_timeout_s)
     loaded_s = time.monotonic()

@@ -183,9 +183,12 @@ def _places(step: Tree, goal: Goal) -> _Places:
     if isinstance(option, Tree) and option.data == "location":
       words = [str(word) for word in option.children]
       if "*" in words:
-        names = [loc.name for loc in goal.locals if not loc.is_variable]
-        return _Places(tuple(dict.fromkeys(names)), True, True)
-      names = tuple(word for word in words if word != "⊢")
+        # A variable that came later may have taken a hypothesis's name.
+        names = dict.fromkeys(local.name for local in goal.locals)
+        found = [goal.find(name) for name in names]
+        names = [local.name for local in found if not local.is_variable]
+        return _Places(tuple(names), True, True)
+      names = tuple(dict.fromkeys(word for word in words if word != "⊢"))
       for name in names:
         local = goal.find(name)
         if local is None or local.is_variable:

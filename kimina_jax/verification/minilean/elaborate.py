@@ -138,11 +138,16 @@ def signature(
 
 
 def _named_proposition(name: lark.Token, scope: Scope) -> Term:
-  term = scope.get(str(name))
-  if term is None:
-    raise Failure(f"Unknown identifier `{name}`", name)
+  term = _named(name, scope)
   if term.sort is not Sort.PROP:
     raise Failure(f"type expected, got\n  ({name} : {term.sort})", name)
+  return term
+
+
+def _named(name: lark.Token, scope: Scope) -> Term:
+  term = None if name == "_" else scope.get(str(name))
+  if term is None:
+    raise Failure(f"Unknown identifier `{name}`", name)
   return term
 
 
@@ -267,9 +272,7 @@ def _leaf_sort(tree: Tree, scope: Scope) -> Sort | None:
 
 
 def _named_number(name: lark.Token, scope: Scope) -> Term:
-  term = scope.get(str(name))
-  if term is None:
-    raise Failure(f"Unknown identifier `{name}`", name)
+  term = _named(name, scope)
   if term.sort is Sort.PROP:
     raise Failure(f"`{name}` is a proposition, not a number", name)
   return term

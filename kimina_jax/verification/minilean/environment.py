@@ -9,7 +9,13 @@ from collections.abc import Mapping
 
 import lark
 
-from kimina_jax.verification.minilean import elaborate, parser, proofs, tactics
+from kimina_jax.verification.minilean import (
+  elaborate,
+  library,
+  parser,
+  proofs,
+  tactics,
+)
 from kimina_jax.verification.minilean.elaborate import Failure, Tree
 from kimina_jax.verification.minilean.goals import (
   Goal,
@@ -125,7 +131,9 @@ def _declare(environment: Environment, command: Tree) -> Outcome:
   place = name if name is not None else kind.children[0]
   if (name is None) != (keyword == "example"):
     raise Failure(f"unexpected name or no name after '{keyword}'", kind)
-  if name in {**environment.theorems, **environment.definitions}:
+  if name in {**environment.theorems, **environment.definitions} or (
+    library.lemmas(str(name))
+  ):
     raise Failure(f"'{name}' has already been declared", place)
   if keyword == "def":
     return _define(environment, name, binders, statement, body)

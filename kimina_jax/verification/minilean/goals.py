@@ -71,7 +71,11 @@ class Proof:
 
 @dataclasses.dataclass(frozen=True)
 class Local:
-  """A variable (`term` is it) or a hypothesis (`term` is what it says)."""
+  """A variable (`term` is it) or a hypothesis (`term` is what it says).
+
+  Attributes:
+    name: what it is found by; `_` names nothing.
+  """
 
   name: str
   term: Term

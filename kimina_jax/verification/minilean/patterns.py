@@ -33,6 +33,8 @@ def assume(goal: Goal, prop: Term, pattern: Tree) -> list[Goal]:
 def destructure(goal: Goal, name: str, pattern: Tree) -> list[Goal]:
   """The goals after the hypothesis `name` met the pattern, and is gone."""
   local = goal.find(name)
+  if local.is_variable:
+    raise Failure("rcases: a variable needs a name", pattern)
   rest = goal.keep([other for other in goal.locals if other is not local])
   parts = pattern.children
   match pattern.data:

@@ -304,6 +304,8 @@ def _named(name: lark.Token, goal: Goal) -> list[Theorem]:
     return [Theorem(TRUE, (), frozenset())]
   first, *fields = str(name).split(".")
   local = goal.find(first)
+  if name == "_":
+    raise Failure("don't know how to synthesize placeholder", name)
   if local is not None and not local.is_variable:
     prop = local.term
     for field in fields:

@@ -5,8 +5,8 @@ substitution, comparison up to the names of bound variables, and Lean's way of
 printing them. Never: meaning (see semantics.py) and concrete syntax (see
 parser.py).
 
-A binder owns a variable that occurs nowhere else, so substitution cannot
-capture.
+A binder's variable is free nowhere, so substitution cannot capture; in the
+scope of a binder there may be another of the same variable, which hides it.
 """
 
 import dataclasses
@@ -100,11 +100,13 @@ def negate(prop: Term) -> Term:
 
 
 def substitute(term: Term, replacement: Mapping[Term, Term]) -> Term:
-  """`term` with variables (or whole subterms) replaced."""
+  """`term` with free variables (or whole subterms) replaced."""
   if term in replacement:
     return replacement[term]
   if not term.args:
     return term
+  if term.head in ("∀", "∃") and term.args[0] in replacement:
+    replacement = {**replacement, term.args[0]: term.args[0]}
   args = tuple(substitute(arg, replacement) for arg in term.args)
   return dataclasses.replace(term, args=args)
 
