@@ -35,6 +35,6 @@ def get_config(arg: str = "") -> ConfigDict:
   config.sft.rows_per_batch = 8
   config.sft.learning_rate = 3e-3
   config.sft.skill = 0.3
-  config.eval.num_samples = 2
-  config.eval.ks = (1, 2)
+  config.eval.num_samples = 4
+  config.eval.ks = (1, 4)
   return config

@@ -201,13 +201,13 @@ def _conj_real() -> _Statements:
 
 
 def _exists_witness() -> _Statements:
-  for kind, x in itertools.product("ℕℤℝ", range(1, 6)):
-    sums = [(f"x + {a}", f"{a} + x", x + a) for a in range(1, 5)]
-    products = [(f"x * {a}", f"{a} * x", x * a) for a in range(2, 4)]
-    for *lefts, right in sums + products:
-      for left in lefts:
-        yield f": ∃ x : {kind}, {left} = {right}", _take(x)
-        yield f": ∃ x : {kind}, {right} = {left}", _take(x)
+  # One digit on either side: a table that a tiny model can learn.
+  facts = [(f"x + {a}", f"{a} + x", a, x) for a in (1, 2) for x in range(1, 8)]
+  facts += [("x * 2", "2 * x", x, x) for x in range(1, 5)]
+  for kind, (*lefts, a, x) in itertools.product("ℕℤℝ", facts):
+    for left in lefts:
+      yield f": ∃ x : {kind}, {left} = {x + a}", _take(x)
+      yield f": ∃ x : {kind}, {x + a} = {left}", _take(x)
 
 
 def _cases_real() -> _Statements:

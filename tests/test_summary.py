@@ -1,0 +1,67 @@
+"""The numbers of an iteration, against counting by hand."""
+
+import numpy as np
+import pytest
+
+from kimina_jax.rewards.summary import solve_counts, summarize
+from kimina_jax.types import Problem, Prompt, Rollout, Sample, Status, Verdict
+
+
+def sample(name, status, reward, *, length=3, stop="stop", **more):
+  tokens = np.zeros(length, np.int32)
+  logps = np.zeros(length, np.float32)
+  prompt = Prompt(Problem(name, "", ""), "", tokens)
+  rollout = Rollout(prompt, 0, tokens, logps, logps, "", stop)
+  return Sample(rollout, Verdict(status), reward=reward, **more)
+
+
+SAMPLES = [
+  sample("a", Status.PROVED, 1.0, length=2),
+  sample("a", Status.LEAN_ERROR, 0.0, length=4),
+  sample("b", Status.PROVED, 1.0, length=2),
+  sample("b", Status.PROVED, 1.0, length=4),
+  sample("c", Status.TIMEOUT, 0.0, length=9, stop="length", dropped=True),
+  sample("c", Status.INFRA_ERROR, None, length=5),
+  sample("d", Status.PROVED, 0.0, length=1, format_error="no tactics block"),
+  sample("d", Status.LEAN_ERROR, 0.0, length=5),
+]
+
+
+def test_shares_and_means():
+  found = summarize(SAMPLES)
+  assert found["reward/mean"] == pytest.approx(3 / 7)  # one is excluded
+  assert found["reward/proved"] == 4 / 8
+  assert found["reward/excluded"] == 1 / 8
+  assert found["reward/dropped"] == 1 / 8
+  assert found["group/all_1"] == 1 / 4  # b
+  assert found["group/mixed"] == 1 / 4  # a
+  assert found["group/all_0"] == 2 / 4  # c, d
+  assert found["format/failed"] == 1 / 8
+  assert found["response/len_mean"] == pytest.approx(32 / 8)
+  assert found["response/len_right"] == pytest.approx(9 / 4)
+  assert found["response/len_wrong"] == pytest.approx(23 / 4)
+  assert found["response/truncated"] == 1 / 8
+  verdicts = {k: v for k, v in found.items() if k.startswith("verdict/")}
+  assert verdicts == {
+    "verdict/proved": 4 / 8,
+    "verdict/lean_error": 2 / 8,
+    "verdict/timeout": 1 / 8,
+    "verdict/infra_error": 1 / 8,
+  }
+
+
+def test_a_mean_over_nothing_is_left_out():
+  found = summarize([sample("a", Status.INFRA_ERROR, None)])
+  assert "reward/mean" not in found
+  assert "response/len_right" not in found
+  assert found["reward/excluded"] == 1
+
+
+def test_the_curriculum_counts_proofs_in_the_pattern():
+  """What earns no reward is not solved; what was lost was no attempt."""
+  assert solve_counts(SAMPLES) == {
+    "a": (1, 2),
+    "b": (2, 2),
+    "c": (0, 1),
+    "d": (0, 2),
+  }
