@@ -6,6 +6,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source launch/venv.sh
+make_venv
 run="${RUN:-runs/demo}"
 config=configs/debug.py
 
