@@ -9,6 +9,8 @@ import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
+import jax
+
 from kimina_jax.infra import preemption
 from kimina_jax.infra.checkpoint import Checkpointer
 from kimina_jax.infra.metrics import MetricWriter
@@ -101,6 +103,8 @@ def open_session(job: Job) -> Iterator[Session]:
       title=f"RL of {job.model.name}",
     )
     stack.enter_context(log)
+    # What moves between host and device from here on says so.
+    stack.enter_context(jax.transfer_guard("disallow"))
     preemption.install()
     yield Session(
       job=job,

@@ -55,7 +55,7 @@ def nothing_left():
 
 
 def test_proved_with_times(nothing_left):
-  with make_pool() as pool:
+  with make_pool(num_workers=1) as pool:
     verdict = check(pool, "omega")
     assert verdict.status is Status.PROVED
     assert verdict.proved and verdict.axioms == ()

@@ -1,8 +1,7 @@
 """Every generated statement there is, and the move that closes it.
 
 In: nothing. Out: ten families of short true statements, each closed by a move
-of its own; in two of them the move holds a number: one that has to be computed
-and one that is read off.
+of its own; in one of them the move holds a number that has to be computed.
 Never a false statement, and never a proof found by search: the maths is done
 when a statement is made.
 """
@@ -83,18 +82,13 @@ _EXPAND = Move("Expand both sides.", ("ring",))
 _BOTH_COMPUTE = Move("Compute each part.", ("constructor <;> norm_num",))
 _BOTH_LINEAR = Move("Prove each part.", ("constructor <;> linarith",))
 _CASES = Move("Try each case.", ("rcases h with rfl | rfl <;> norm_num",))
+_SQUARE = Move("Square x - y.", ("nlinarith [sq_nonneg (x - y)]",))
 _ASSUME = Move("Assume the premise.", ("intro h", "linarith"))
 _ASSUME_COMPUTE = Move("Assume and compute.", ("intro h", "norm_num"))
 
 
 def _take(number: int) -> Move:
   return Move(f"Take x = {number}.", (f"exact ⟨{number}, by norm_num⟩",))
-
-
-def _square(number: int) -> Move:
-  return Move(
-    f"Square x - {number}.", (f"nlinarith [sq_nonneg (x - {number})]",)
-  )
 
 
 # What a family yields: the statement after the theorem's name, and the move
@@ -227,17 +221,16 @@ def _implies_real() -> _Statements:
 
 
 def _square_real() -> _Statements:
-  # (x - a)² ≥ 0 in disguise: the number to square with is read off.
-  for a, c in itertools.product(_ONE, range(10)):
-    double, square = f"2 * {a} * x", f"{a} ^ 2"
+  # a (x - y)² ≥ 0 in disguise.
+  for a, c in itertools.product(_TWO, range(10)):
+    cross, squares = f"{2 * a} * x * y", f"{a} * x ^ 2 + {a} * y ^ 2"
     plus = f" + {c}" if c else ""
     for goal in (
-      f"{double}{plus} ≤ x ^ 2 + {square}{plus}",
-      f"{double} - x ^ 2{plus} ≤ {square}{plus}",
-      f"{c} ≤ x ^ 2 - {double} + {square}{plus}",
-      f"x ^ 2 + {square}{plus} ≥ {double}{plus}",
+      f"{cross}{plus} ≤ {squares}{plus}",
+      f"{squares}{plus} ≥ {cross}{plus}",
+      f"{c} ≤ {squares} - {cross}{plus}",
     ):
-      yield f"(x : ℝ) : {goal}", _square(a)
+      yield f"(x y : ℝ) : {goal}", _SQUARE
 
 
 # A family is its statements, and the moves that it teaches although they fail
@@ -245,7 +238,7 @@ def _square_real() -> _Statements:
 _FAMILIES = {
   "numeric_nat": (
     _numeric_nat,
-    (_CASES, _ASSUME, _ASSUME_COMPUTE, _take(1), _square(1)),
+    (_CASES, _ASSUME, _ASSUME_COMPUTE, _take(1), _SQUARE),
   ),
   "linear_nat": (
     _linear_nat,
