@@ -18,7 +18,7 @@ OPTIONS = {
 def test_debug_has_the_sizes_of_the_embedded_default():
   config = configs.model_config(name="debug", **OPTIONS)
   assert config.sizes == {
-    **{"L": 4, "D": 128, "N": 4, "K": 2, "H": 32, "F": 512},
+    **{"L": 4, "D": 128, "N": 4, "K": 2, "H": 32, "F": 256},
     "V": configs.DEBUG_VOCAB_SIZE,
   }
   assert config.tied

@@ -91,9 +91,9 @@ def test_init_has_the_declared_shapes_and_scales(dtype):
   _expect_std(drawn["embed"]["table_VD"], scale)
   _expect_std(layers["attention"]["q_DNH"], scale)
   _expect_std(layers["ffn"]["up_DF"], scale)
-  # Residual branches: 1 / √(fan-in · 2 L), here fan-in 128 and 512, L = 4.
+  # Residual branches: 1 / √(fan-in · 2 L), here fan-in 128 and 256, L = 4.
   _expect_std(layers["attention"]["o_NHD"], 1 / np.sqrt(128 * 8))
-  _expect_std(layers["ffn"]["down_FD"], 1 / np.sqrt(512 * 8))
+  _expect_std(layers["ffn"]["down_FD"], 1 / np.sqrt(256 * 8))
   assert (np.asarray(layers["attention"]["k_bias_KH"]) == 0).all()
   assert (np.asarray(layers["ffn_norm"]["scale_D"]) == 1).all()
   assert (np.asarray(drawn["norm"]["scale_D"]) == 1).all()
@@ -119,7 +119,7 @@ def test_born_sharded_equals_born_whole():
   jax.tree.map(np.testing.assert_array_equal, spread, _init(config))
   # [L, D, F] with D over fsdp = 4 and F over tensor = 2.
   pieces = spread["layers"]["ffn"]["up_DF"].addressable_shards
-  assert {piece.data.shape for piece in pieces} == {(4, 128 // 4, 512 // 2)}
+  assert {piece.data.shape for piece in pieces} == {(4, 128 // 4, 256 // 2)}
 
 
 def test_check_mesh_accepts_what_divides():
@@ -150,7 +150,7 @@ def test_table_lists_every_parameter_and_the_total():
   )
   row = next(line for line in lines if line.startswith("layers.ffn.up_DF"))
   assert row.split()[1:] == [
-    *("LDF", "4×128×512", "262,144", "model.layers.{layer}.mlp.up_proj.weight")
+    *("LDF", "4×128×256", "131,072", "model.layers.{layer}.mlp.up_proj.weight")
   ]
   assert lines[-1].split() == ["total", "1,083,520"]
 
