@@ -152,7 +152,7 @@ def test_table_lists_every_parameter_and_the_total():
   assert row.split()[1:] == [
     *("LDF", "4×128×256", "131,072", "model.layers.{layer}.mlp.up_proj.weight")
   ]
-  assert lines[-1].split() == ["total", "1,083,520"]
+  assert lines[-1].split() == ["total", "678,016"]
 
 
 def _expect_std(x, std):
