@@ -87,8 +87,12 @@ _ASSUME = Move("Assume the premise.", ("intro h", "linarith"))
 _ASSUME_COMPUTE = Move("Assume and compute.", ("intro h", "norm_num"))
 
 
-def _take(number: int) -> Move:
-  return Move(f"Take x = {number}.", (f"exact ⟨{number}, by norm_num⟩",))
+def _take(number: int, computation: str) -> Move:
+  """The thought computes, so that the number need not be guessed."""
+  return Move(
+    f"Take x = {computation} = {number}.",
+    (f"exact ⟨{number}, by norm_num⟩",),
+  )
 
 
 # What a family yields: the statement after the theorem's name, and the move
@@ -196,12 +200,18 @@ def _conj_real() -> _Statements:
 
 def _exists_witness() -> _Statements:
   # One digit on either side: a table that a tiny model can learn.
-  facts = [(f"x + {a}", f"{a} + x", a, x) for a in (1, 2) for x in range(1, 8)]
-  facts += [("x * 2", "2 * x", x, x) for x in range(1, 5)]
-  for kind, (*lefts, a, x) in itertools.product("ℕℤℝ", facts):
+  facts = [
+    (f"x + {a}", f"{a} + x", x + a, _take(x, f"{x + a} - {a}"))
+    for a in (1, 2)
+    for x in range(1, 8)
+  ]
+  facts += [
+    ("x * 2", "2 * x", 2 * x, _take(x, f"{2 * x} / 2")) for x in range(1, 5)
+  ]
+  for kind, (*lefts, right, move) in itertools.product("ℕℤℝ", facts):
     for left in lefts:
-      yield f": ∃ x : {kind}, {left} = {x + a}", _take(x)
-      yield f": ∃ x : {kind}, {x + a} = {left}", _take(x)
+      yield f": ∃ x : {kind}, {left} = {right}", move
+      yield f": ∃ x : {kind}, {right} = {left}", move
 
 
 def _cases_real() -> _Statements:
@@ -238,7 +248,7 @@ def _square_real() -> _Statements:
 _FAMILIES = {
   "numeric_nat": (
     _numeric_nat,
-    (_CASES, _ASSUME, _ASSUME_COMPUTE, _take(1), _SQUARE),
+    (_CASES, _ASSUME, _ASSUME_COMPUTE, _take(1, "3 - 2"), _SQUARE),
   ),
   "linear_nat": (
     _linear_nat,
