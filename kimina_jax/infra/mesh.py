@@ -18,56 +18,39 @@ AXES = ("data", "fsdp", "context", "tensor")
 Table = Mapping[str, str | tuple[str, ...] | None]
 
 # Training splits weights over fsdp and tensor, and activations over rows,
-# positions and heads. Decoding keeps whole weights per tensor group, and its
-# rows are slots.
-PARAMS: Mapping[str, Table] = {
-  "train": {
-    "L": None,
-    "D": "fsdp",
-    "N": "tensor",
-    "K": "tensor",
-    "H": None,
-    "F": "tensor",
-    "V": "tensor",
-  },
-  "decode": {
-    "L": None,
-    "D": None,
-    "N": "tensor",
-    "K": "tensor",
-    "H": None,
-    "F": "tensor",
-    "V": "tensor",
-  },
+# positions and heads.
+_TRAIN_PARAMS: Table = {
+  "L": None,
+  "D": "fsdp",
+  "N": "tensor",
+  "K": "tensor",
+  "H": None,
+  "F": "tensor",
+  "V": "tensor",
+}
+_TRAIN_ACTIVATIONS: Table = {
+  "B": ("data", "fsdp"),
+  "T": "context",
+  "S": None,
+  "L": None,
+  "D": None,
+  "N": "tensor",
+  "K": "tensor",
+  "G": None,
+  "H": None,
+  "F": "tensor",
+  "V": "tensor",
 }
 
+# Decoding keeps whole weights per tensor group, and its rows are slots, whose
+# one position is not split.
+PARAMS: Mapping[str, Table] = {
+  "train": _TRAIN_PARAMS,
+  "decode": {**_TRAIN_PARAMS, "D": None},
+}
 ACTIVATIONS: Mapping[str, Table] = {
-  "train": {
-    "B": ("data", "fsdp"),
-    "T": "context",
-    "S": None,
-    "L": None,
-    "D": None,
-    "N": "tensor",
-    "K": "tensor",
-    "G": None,
-    "H": None,
-    "F": "tensor",
-    "V": "tensor",
-  },
-  "decode": {
-    "B": ("data", "fsdp"),
-    "T": None,
-    "S": None,
-    "L": None,
-    "D": None,
-    "N": "tensor",
-    "K": "tensor",
-    "G": None,
-    "H": None,
-    "F": "tensor",
-    "V": "tensor",
-  },
+  "train": _TRAIN_ACTIVATIONS,
+  "decode": {**_TRAIN_ACTIVATIONS, "T": None},
 }
 
 
