@@ -24,10 +24,17 @@ REQUIRES = [
   "z3-solver>=4.13,<6",  # arithmetic of the embedded checker
 ]
 
+SCALE = [
+  "jax[tpu]",  # the TPU's compiler, which needs no TPU
+  "matplotlib>=3.9,<4",  # plots
+]
+
 EXTRAS = {
   "tpu": ["jax[tpu]"],
   "cuda": ["jax[cuda13]"],
+  "scale": SCALE,
   "test": [
+    *SCALE,
     "pytest>=8.4,<10",
     "pytest-xdist>=3.6,<4",  # both cores
     "hypothesis>=6.130,<7",  # properties

@@ -45,7 +45,14 @@ def _model() -> ConfigDict:
   model.name = "debug"
   model.param_dtype = "float32"  # master weights
   model.compute_dtype = "bfloat16"  # activations and matmuls
-  model.remat = "full"  # "none" or "full": what backward computes again
+  # What backward computes again: "none", "full" (each layer but its input),
+  # "save_attention", "save_projections" (no matmul), or "offload" (as full,
+  # with the layers' inputs in the host's memory).
+  model.remat = "full"
+  # "auto", "splash" (TPU), "cudnn" (GPU) or "xla".
+  model.attention = "auto"
+  # Above 1: YaRN to that many times the positions trained for.
+  model.yarn_factor = 1.0
   return model
 
 
@@ -85,11 +92,14 @@ def _curriculum() -> ConfigDict:
 
 def _rollouts() -> ConfigDict:
   rollouts = ConfigDict()
+  # Devices of one replica, which share a copy of the weights; a divisor of
+  # the devices of a process. The rest of the mesh is replicas.
+  rollouts.tensor = 1
   rollouts.max_prompt_len = 2048  # tokens
   rollouts.max_response_len = 30720  # tokens; also L of the loss
   rollouts.temperature = 1.0
   rollouts.top_p = 1.0  # below 1 biases ρ
-  rollouts.num_slots = 64  # sequences decoded at once
+  rollouts.num_slots = 64  # sequences decoded at once, over all replicas
   rollouts.steps_per_dispatch = 16  # tokens per slot between two host looks
   return rollouts
 
@@ -155,6 +165,9 @@ def _optimizer() -> ConfigDict:
   optimizer.weight_decay = 0.0
   optimizer.clip_norm = 1.0  # global norm of the gradient; 0 is off
   optimizer.reset = True  # fresh state at the start of each iteration
+  # Keep Adam's moments in the host's memory, for 8 bytes less per parameter
+  # on the devices while gradients are computed.
+  optimizer.offload = False
   return optimizer
 
 

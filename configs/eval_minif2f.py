@@ -24,6 +24,7 @@ def get_config(arg: str = "") -> ConfigDict:
   config.checker.command = "lean/repl/.lake/build/bin/repl"
   config.checker.num_workers = 80
   config.mesh.tensor = 4
+  config.rollouts.tensor = 4
   config.rollouts.num_slots = 16
   config.eval.num_samples = 32
   config.eval.ks = (1, 8, 32)

@@ -27,6 +27,7 @@ def get_config(arg: str = "") -> ConfigDict:
   config.checker.backend = "repl"
   config.checker.command = "lean/repl/.lake/build/bin/repl"
   config.checker.num_workers = 160
+  config.rollouts.tensor = 4
   config.rollouts.num_slots = 512
   config.train.rows_per_batch = 32
   return config

@@ -27,6 +27,7 @@ def get_config(arg: str = "") -> ConfigDict:
   config.checker.command = "lean/repl/.lake/build/bin/repl"
   config.checker.num_workers = 80
   config.rollouts.max_response_len = 16384
+  config.rollouts.tensor = 4
   config.rollouts.num_slots = 256
   config.train.sequence_len = 18432
   config.train.rows_per_batch = 32

@@ -21,9 +21,9 @@ from ml_collections import ConfigDict
 from rich.console import Console
 from rich.table import Table
 
-from kimina_jax.infra import cli, preemption, records
+from kimina_jax.infra import cli, distributed, preemption, records
 from kimina_jax.infra.checkpoint import find_weights
-from kimina_jax.infra.metrics import MetricWriter
+from kimina_jax.infra.metrics import open_metrics
 from kimina_jax.job import Job, eval_problems, first_params, open_job
 from kimina_jax.prover import Prover
 from kimina_jax.rollouts.weights import make_reshard
@@ -137,7 +137,7 @@ def evaluate(config: ConfigDict, checkpoint: str, run_dir: str) -> None:
   if not checkpoint:
     raise UsageError("--checkpoint is missing; name a run or model directory")
   # The very step: weights that a run adds later are another evaluation.
-  config.init_from = str(find_weights(checkpoint))
+  config.init_from = distributed.of_first(str(find_weights(checkpoint)))
   job = open_job(
     config,
     run_dir,
@@ -148,9 +148,10 @@ def evaluate(config: ConfigDict, checkpoint: str, run_dir: str) -> None:
   path = job.run_dir / "rollouts.jsonl"
   problems = eval_problems(job)
   _sample(job, problems, path)
-  found = count_rows(records.read(path))
-  _write_result(job, found)
-  Console().print(table(found, config.eval.ks))
+  if distributed.is_first():
+    found = count_rows(records.read(path))
+    _write_result(job, found)
+    Console().print(table(found, config.eval.ks))
 
 
 def table(found: Sequence[Outcome], ks: Sequence[int]) -> Table:
@@ -172,21 +173,21 @@ def _sample(job: Job, problems: Sequence[Problem], path: pathlib.Path) -> None:
   num_samples = config.eval.num_samples
   size = max(1, _PART_FILLS_SLOTS * config.rollouts.num_slots // num_samples)
   parts = [problems[i : i + size] for i in range(0, len(problems), size)]
-  first = _num_done(path, parts, num_samples)
+  first = distributed.of_first(_num_done(path, parts, num_samples))
   if first == len(parts):
     return
-  params = make_reshard(job.model, job.mesh)(first_params(job))
   with contextlib.ExitStack() as stack:
     prover = stack.enter_context(Prover(job))
-    log = stack.enter_context(
-      MetricWriter(
-        job.run_dir,
-        start_step=first,
-        total_steps=len(parts),
-        title=f"Evaluation of {config.init_from}",
-      )
+    reshard = make_reshard(job.model, job.mesh, prover.engine.replicas)
+    params = reshard(first_params(job))
+    log = open_metrics(
+      job.run_dir,
+      start_step=first,
+      total_steps=len(parts),
+      title=f"Evaluation of {config.init_from}",
     )
-    rows = records.RolloutWriter(path, first)
+    rows = records.open_rollouts(path, first)
+    stack.enter_context(contextlib.closing(log))
     stack.enter_context(contextlib.closing(rows))
     preemption.install()
     for step in range(first, len(parts)):

@@ -2,19 +2,22 @@
 
 The half of the pipeline that training, evaluation and a single proof share.
 Each rollout goes to the checker as soon as it ends, while others are still
-being written. It never changes the policy.
+being written. In a job of several processes each samples and checks its own
+part of the problems, and at the end all of them hold all samples. It never
+changes the policy.
 """
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from absl import logging
 
-from kimina_jax.infra import preemption
+from kimina_jax.infra import distributed, preemption
 from kimina_jax.job import Job
 from kimina_jax.prompts.template import make_prompt
 from kimina_jax.rewards.reward import check, score
 from kimina_jax.rollouts.engine import Engine
-from kimina_jax.types import Problem, Sample, Status, UsageError
+from kimina_jax.types import Problem, Rollout, Sample, Status, UsageError
 from kimina_jax.verification.extract import extract
 from kimina_jax.verification.pool import Pool
 
@@ -22,7 +25,13 @@ Progress = Callable[..., None]  # (phase, *, done, total)
 
 
 class Prover:
-  """Owns the decoding slots on the devices and the checker's processes."""
+  """Owns the decoding slots on the devices and the checker's processes.
+
+  Attributes:
+    engine: samples.
+    pool: checks.
+    stats: what the checkers of all processes did in the last attempt.
+  """
 
   def __init__(self, job: Job):
     """Starts the checker's processes; compiles at the first attempt."""
@@ -33,6 +42,7 @@ class Prover:
       job.model, job.tokenizer, job.mesh, **job.config.rollouts
     )
     self.pool = Pool(**job.config.checker)
+    self.stats: dict[str, float] = {}
     logging.info(
       "checker %s, isolation %s",
       job.config.checker.backend,
@@ -63,20 +73,39 @@ class Prover:
       Samples ordered by row: all k of the first problem, then the next.
 
     Raises:
-      Preempted: SIGTERM or SIGINT arrived; nothing has changed.
+      Preempted: SIGTERM or SIGINT arrived, in all processes at once; nothing
+        has changed.
       UsageError: the checker could not judge a single rollout.
     """
     prompts = [make_prompt(p, self._tokenizer) for p in problems]
-    total = len(prompts) * num_per_problem
+    try:
+      rollouts = self.engine.generate(
+        params,
+        prompts,
+        num_per_prompt=num_per_problem,
+        seed=seed,
+        step=step,
+        poll=preemption.check,
+      )
+      total = len(distributed.share(prompts)) * num_per_problem
+      mine = self._judge(rollouts, total=total, progress=progress)
+    except preemption.Preempted:
+      mine = []  # What the others have is in vain too, as they now agree.
+    preemption.agree()
+    samples, stats = zip(
+      *distributed.gather((mine, self.pool.stats())), strict=True
+    )
+    self.stats = _merge(stats)
+    samples = list(itertools.chain(*samples))
+    _check_judged(samples)
+    return sorted(samples, key=lambda sample: sample.rollout.row)
+
+  def _judge(
+    self, rollouts: Iterable[Rollout], *, total: int, progress: Progress
+  ) -> list[Sample]:
+    """Hands each rollout to the checker when it ends, and collects."""
     waiting = []
-    for rollout in self.engine.generate(
-      params,
-      prompts,
-      num_per_prompt=num_per_problem,
-      seed=seed,
-      step=step,
-      poll=preemption.check,
-    ):
+    for rollout in rollouts:
       extraction = extract(rollout.text)
       verdict = self.pool.submit(rollout.prompt.problem, extraction)
       waiting.append((rollout, extraction, verdict))
@@ -88,8 +117,7 @@ class Prover:
         score(rollout, extraction, verdict.result(), **self._reward)
       )
       progress("verifying", done=len(samples), total=total)
-    _check_judged(samples)
-    return sorted(samples, key=lambda sample: sample.rollout.row)
+    return samples
 
   def close(self) -> None:
     """Ends the checker's processes."""
@@ -100,6 +128,14 @@ class Prover:
 
   def __exit__(self, *exc_info: object) -> None:
     self.close()
+
+
+def _merge(stats: Sequence[Mapping[str, float]]) -> dict[str, float]:
+  """Counts of all processes together, seconds of the slowest."""
+  return {
+    name: (max if name.endswith("_s") else sum)(one[name] for one in stats)
+    for name in stats[0]
+  }
 
 
 def _check_judged(samples: Sequence[Sample]) -> None:

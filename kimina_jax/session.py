@@ -13,8 +13,8 @@ import jax
 
 from kimina_jax.infra import preemption
 from kimina_jax.infra.checkpoint import Checkpointer
-from kimina_jax.infra.metrics import MetricWriter
-from kimina_jax.infra.records import RolloutWriter
+from kimina_jax.infra.metrics import MetricWriter, open_metrics
+from kimina_jax.infra.records import RolloutWriter, Silent, open_rollouts
 from kimina_jax.job import (
   Job,
   eval_problems,
@@ -70,8 +70,8 @@ class Session:
   prover: Prover
   programs: Programs
   checkpoints: Checkpointer
-  log: MetricWriter
-  rows: RolloutWriter
+  log: MetricWriter | Silent
+  rows: RolloutWriter | Silent
 
 
 @contextlib.contextmanager
@@ -81,9 +81,9 @@ def open_session(job: Job) -> Iterator[Session]:
   problems, held_out = train_problems(job), eval_problems(job)
   curriculum = Curriculum(problems, seed=config.seed, **config.curriculum)
   optimizer = make_optimizer(**config.optimizer)
-  programs = _programs(job, optimizer)
   with contextlib.ExitStack() as stack:
     prover = stack.enter_context(Prover(job))
+    programs = _programs(job, optimizer, prover.engine.replicas)
     checkpoints = Checkpointer(job.run_dir, **config.checkpoint)
     stack.enter_context(contextlib.closing(checkpoints))
     state, step, host = resume_state(job, optimizer, checkpoints)
@@ -94,15 +94,15 @@ def open_session(job: Job) -> Iterator[Session]:
         f"{job.run_dir} has done {step} iterations, more than "
         f"train.num_iterations = {config.train.num_iterations}"
       )
-    rows = RolloutWriter(job.run_dir / "rollouts.jsonl", step)
+    rows = open_rollouts(job.run_dir / "rollouts.jsonl", step)
     stack.enter_context(contextlib.closing(rows))
-    log = MetricWriter(
+    log = open_metrics(
       job.run_dir,
       start_step=step,
       total_steps=config.train.num_iterations,
       title=f"RL of {job.model.name}",
     )
-    stack.enter_context(log)
+    stack.enter_context(contextlib.closing(log))
     # What moves between host and device from here on says so.
     stack.enter_context(jax.transfer_guard("disallow"))
     preemption.install()
@@ -134,11 +134,13 @@ def save(
   )
 
 
-def _programs(job: Job, optimizer: Optimizer) -> Programs:
+def _programs(
+  job: Job, optimizer: Optimizer, replicas: jax.sharding.Mesh
+) -> Programs:
   max_len = job.config.rollouts.max_response_len
   loss = make_loss(**job.config.loss, max_len=max_len)
   return Programs(
-    reshard=make_reshard(job.model, job.mesh),
+    reshard=make_reshard(job.model, job.mesh, replicas),
     score=make_scorer(job.model, mesh=job.mesh),
     begin=make_begin_iteration(job.model, optimizer, mesh=job.mesh),
     update=make_update(job.model, optimizer, loss=loss, mesh=job.mesh),

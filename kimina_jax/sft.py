@@ -19,7 +19,7 @@ from ml_collections import ConfigDict
 
 from kimina_jax.infra import cli, preemption
 from kimina_jax.infra.checkpoint import Checkpointer
-from kimina_jax.infra.metrics import MetricWriter
+from kimina_jax.infra.metrics import open_metrics
 from kimina_jax.job import (
   Job,
   decontaminate,
@@ -63,13 +63,13 @@ def train(config: ConfigDict, run_dir: str) -> None:
     num_steps = len(batches) * settings.num_epochs
     optimizer = _optimizer(config, num_steps)
     state, first, _ = resume_state(job, optimizer, checkpoints)
-    log = MetricWriter(
+    log = open_metrics(
       job.run_dir,
       start_step=first,
       total_steps=num_steps,
       title=f"Supervised training of {job.model.name}",
     )
-    stack.enter_context(log)
+    stack.enter_context(contextlib.closing(log))
     preemption.install()
     update = make_update(job.model, optimizer, loss=losses.sft, mesh=job.mesh)
     for step in range(first, num_steps):
@@ -176,7 +176,7 @@ def _save(
 
   save(force=step == num_steps)
   try:
-    preemption.check()
+    preemption.agree()
   except preemption.Preempted as reason:
     save(force=True)
     raise preemption.Preempted(

@@ -16,7 +16,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from kimina_jax import evaluate
-from kimina_jax.infra import cli, preemption
+from kimina_jax.infra import cli, distributed, preemption
 from kimina_jax.job import open_job
 from kimina_jax.learning.batch import from_samples, minibatches, pack, put
 from kimina_jax.learning.update import TrainState, check_finite
@@ -42,7 +42,8 @@ def train(config: ConfigDict, run_dir: str) -> None:
   _check(config)
   with open_session(job) as run:
     loop(run)
-  print(f"report: {write_report(job.run_dir)}")
+  if distributed.is_first():
+    print(f"report: {write_report(job.run_dir)}")
 
 
 def loop(run: Session) -> None:
@@ -92,7 +93,7 @@ def iterate(
   return state, {
     **summarize(samples),
     **learned,
-    **_prefixed("checker/", run.prover.pool.stats()),
+    **_prefixed("checker/", run.prover.stats),
     "curriculum/pruned": float(run.curriculum.num_pruned),
     **_speed(samples, sampled - start, updated - sampled),
   }
@@ -164,7 +165,6 @@ def evaluate_policy(
       f"evaluation: {phase}", **count
     ),
   )
-  run.prover.pool.stats()  # Those of the next iteration start from here.
   return evaluate.metrics(evaluate.count(samples), config.eval.ks)
 
 

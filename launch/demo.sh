@@ -9,6 +9,9 @@ source launch/venv.sh
 make_venv
 run="${RUN:-runs/demo}"
 config=configs/debug.py
+# The model is tiny: a CPU is enough, and the TPU's compiler, which the tests
+# install, stays silent.
+export JAX_PLATFORMS="${JAX_PLATFORMS:-cpu}"
 
 echo "Supervised start: the pattern of a proof, in $run/sft"
 python -m kimina_jax.sft --config=$config --run_dir="$run/sft" "$@"

@@ -1,18 +1,33 @@
 """Attention against loops over rows, queries, heads and keys."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import AxisType
 
-from kimina_jax.model.attention import Cached, Packed, attend
+from kimina_jax.infra.mesh import ACTIVATIONS, AXES, make_mesh
+from kimina_jax.model import attention
+from kimina_jax.model.attention import Cached, Packed
+from kimina_jax.types import UsageError
+
+TABLE = ACTIVATIONS["train"]
+
+
+@pytest.fixture(autouse=True)
+def one_device():
+  """attend pins layouts in the mesh that is set."""
+  with jax.set_mesh(_mesh(1, 1, 1, 1)):
+    yield
 
 
 @pytest.mark.parametrize("num_heads", [(6, 2), (3, 3)])
 def test_packed_equals_loops(num_heads):
   segments = np.array([[1, 1, 1, 2, 2, 0], [1, 2, 2, 2, 3, 3]])
   q, k, v = _draw(2, 6, 6, *num_heads)
-  got = jax.jit(attend)(q, k, v, mask=Packed(jnp.array(segments)))
+  got = _attend(q, k, v, mask=Packed(jnp.array(segments)))
 
   def sees(b, t, s):
     return s <= t and segments[b, t] == segments[b, s]
@@ -24,7 +39,8 @@ def test_packed_equals_loops(num_heads):
 def test_cached_equals_loops(num_heads):
   positions = np.array([[0, 3], [5, 6]])
   q, k, v = _draw(2, 2, 9, *num_heads)
-  got = jax.jit(attend)(q, k, v, mask=Cached(jnp.array(positions)))
+  mask = Cached(jnp.array(positions))
+  got = _attend(q, k, v, mask=mask, kernel="splash")  # which serves no cache
 
   def sees(b, t, s):
     return s <= positions[b, t]
@@ -34,16 +50,113 @@ def test_cached_equals_loops(num_heads):
 
 def test_large_scores_do_not_overflow_in_bfloat16():
   q, k, v = (x.astype(jnp.bfloat16) * 100 for x in _draw(1, 4, 4, 2, 1))
-  got = attend(q, k, v, mask=Packed(jnp.ones((1, 4), jnp.int32)))
+  got = _attend(q, k, v, mask=Packed(jnp.ones((1, 4), jnp.int32)))
   assert got.dtype == jnp.bfloat16
   assert np.isfinite(np.asarray(got, np.float32)).all()
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1, 1), (1, 2, 2, 2), (2, 1, 4, 1)])
+def test_splash_equals_plain_attention(shape):
+  """Values and gradients of packed rows, in Pallas's interpreter."""
+  q, k, v = _draw(2, 512, 512, 4, 2, H=64)
+  lengths = np.array([[100, 300, 12, 100], [1, 130, 369, 12]])
+  names = np.tile([1, 2, 3, 0], (2, 1))
+  segments = np.stack(
+    [np.repeat(*row) for row in zip(names, lengths, strict=True)]
+  )
+  weight = np.cos(np.arange(q.size)).reshape(q.shape)
+
+  def loss(kernel, q, k, v):
+    out = attention.attend(
+      *(q, k, v),
+      mask=Packed(jnp.array(segments)),
+      kernel=kernel,
+      table=TABLE,
+    )
+    return jnp.sum(out * weight), out
+
+  def run(kernel):
+    fun = functools.partial(loss, kernel)
+    grad = jax.value_and_grad(fun, argnums=(0, 1, 2), has_aux=True)
+    return jax.jit(grad)(q, k, v)
+
+  want = run("xla")
+  with jax.set_mesh(_mesh(*shape)):
+    got = run("splash")
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, atol=2e-4), got, want
+  )
+
+
+@pytest.mark.parametrize(
+  "kernel, shapes, words",
+  [
+    ("splash", {"T": 500}, ("splash", "128 positions", "500")),
+    ("splash", {"H": 32}, ("head dims", "32")),
+    ("cudnn", {}, ("cudnn", "GPU", "cpu")),
+  ],
+)
+def test_a_kernel_that_cannot_serve_says_why(kernel, shapes, words):
+  shapes = {"T": 512, "H": 64} | shapes
+  q, k, v = _shapes(**shapes)
+  mask = Packed(jnp.ones((2, shapes["T"]), jnp.int32))
+  with pytest.raises(UsageError) as error:
+    jax.eval_shape(_bind(kernel), q, k, v, mask=mask)
+  for word in (*words, "model.attention", "auto"):
+    assert word in str(error.value)
+
+
+def test_splash_wants_whole_blocks_on_every_device():
+  q, k, v = _shapes(T=512, H=64)
+  mask = Packed(jnp.ones((2, 512), jnp.int32))
+  with jax.set_mesh(_mesh(1, 1, 8, 1)):
+    with pytest.raises(UsageError, match="not 64"):
+      jax.eval_shape(_bind("splash"), q, k, v, mask=mask)
+
+
+@pytest.mark.parametrize(
+  "platform, length, kernels",
+  [("tpu", 512, 1), ("tpu", 500, 0), ("cpu", 512, 0)],
+)
+def test_auto_follows_the_platform_of_the_mesh(platform, length, kernels):
+  """Which need not be of this machine; and serves what the kernel cannot."""
+  q, k, v = _shapes(T=length, H=64)
+  mask = Packed(jnp.ones((2, length), jnp.int32))
+  device = jax.sharding.AbstractDevice(
+    device_kind="any", num_cores=1, platform=platform
+  )
+  mesh = jax.sharding.AbstractMesh(
+    (1, 1, 1, 1), AXES, (AxisType.Auto,) * 4, abstract_device=device
+  )
+  with jax.sharding.use_abstract_mesh(mesh):
+    jaxpr = jax.make_jaxpr(_bind("auto"))(q, k, v, mask=mask)
+  assert str(jaxpr).count("pallas_call[") == kernels
+
+
+def _bind(kernel):
+  return functools.partial(attention.attend, kernel=kernel, table=TABLE)
+
+
+def _shapes(*, T, H):
+  return [
+    jax.ShapeDtypeStruct((2, T, heads, H), jnp.float32) for heads in (4, 2, 2)
+  ]
+
+
+def _attend(q, k, v, *, mask, kernel="auto"):
+  return jax.jit(_bind(kernel))(q, k, v, mask=mask)
+
+
+def _mesh(*sizes):
+  devices = jax.devices()[: int(np.prod(sizes))]
+  return make_mesh(**dict(zip(AXES, sizes, strict=True)), devices=devices)
 
 
 def _draw(B, T, S, N, K, H=8):
   keys = jax.random.split(jax.random.key(N), 3)
   shapes = ((B, T, N, H), (B, S, K, H), (B, S, K, H))
   return [
-    jax.random.normal(key, shape)
+    np.asarray(jax.random.normal(key, shape))
     for key, shape in zip(keys, shapes, strict=True)
   ]
 

@@ -205,3 +205,16 @@ def test_put_refuses_rows_that_the_mesh_does_not_divide():
   (batch,) = batching.pack([], sequence_len=32, rows_per_batch=12)
   with pytest.raises(UsageError, match="rows_per_batch = 12.*fsdp = 8"):
     batching.put(batch, mesh)
+
+
+def test_an_abstract_batch_is_what_put_gives():
+  mesh = make_mesh(data=2, fsdp=2, context=2, tensor=1)
+  (batch,) = batching.pack([], sequence_len=64, rows_per_batch=8)
+  put = batching.put(batch, mesh)
+  abstract = batching.abstract_batch(mesh, num_rows=8, sequence_len=64)
+
+  def check(x: jax.Array, wanted: jax.ShapeDtypeStruct) -> None:
+    assert (x.shape, x.dtype) == (wanted.shape, wanted.dtype)
+    assert x.sharding.is_equivalent_to(wanted.sharding, x.ndim)
+
+  jax.tree.map(check, put, abstract)

@@ -16,7 +16,12 @@ import pytest
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from kimina_jax.infra import checkpoint
+from kimina_jax.infra.arrays import open_checkpoint
 from kimina_jax.infra.checkpoint import Checkpointer, restore_params
+from kimina_jax.infra.mesh import make_mesh
+from kimina_jax.model.config import model_config
+from kimina_jax.model.params import abstract_params, param_shardings
 from kimina_jax.types import UsageError
 
 KILLED_WHILE_SAVING = """
@@ -54,6 +59,59 @@ def test_restore_is_bit_exact_on_another_mesh(tmp_path):
   _assert_same_bits(found.params, params)
   _assert_same_bits(found.opt_state, opt_state)
   assert found.params["layers"]["w_DF"].sharding.mesh.size == 2
+
+
+def test_a_model_moves_from_8_to_2_to_4_devices(tmp_path):
+  """Params and Adam's state, by the tables of the mesh, bit for bit."""
+  config = model_config(
+    name="debug", param_dtype="float32", compute_dtype="float32", remat="none"
+  )
+  optimizer = _adamw()
+  shapes = {8: (2, 2, 2), 2: (1, 1, 2), 4: (1, 4, 1)}
+  abstract, saved = {}, []
+  for num_devices, (data, fsdp, tensor) in shapes.items():
+    mesh = make_mesh(
+      data=data,
+      fsdp=fsdp,
+      context=1,
+      tensor=tensor,
+      devices=jax.devices()[:num_devices],
+    )
+    abstract[num_devices] = _abstract_model(config, optimizer, mesh)
+  rng = np.random.default_rng(0)
+  trees = jax.tree.map(
+    lambda leaf: jax.device_put(
+      rng.standard_normal(leaf.shape).astype(leaf.dtype), leaf.sharding
+    ),
+    abstract[8],
+  )
+  for step, num_devices in enumerate((8, 2, 4), start=1):
+    with _open(tmp_path) as checkpointer:
+      if saved:
+        found = checkpointer.restore(step - 1, **abstract[num_devices])
+        trees = {"params": found.params, "opt_state": found.opt_state}
+      checkpointer.save(step, **trees, host={})
+    saved.append(trees)
+    sharding = trees["params"]["layers"]["ffn"]["up_DF"].sharding
+    assert sharding.mesh.size == num_devices
+    assert not sharding.is_fully_replicated
+  for trees in saved[1:]:
+    _assert_same_bits(trees, saved[0])
+
+
+def test_large_arrays_are_saved_in_chunks(tmp_path, monkeypatch):
+  monkeypatch.setattr(checkpoint, "_CHUNK_BYTES", 1 << 20)
+  rng = np.random.default_rng(0)
+  params = {"w": jnp.asarray(rng.standard_normal((8, 256, 512), np.float32))}
+  with _open(tmp_path) as checkpointer:
+    checkpointer.save(1, params=params, host={})
+    checkpointer.wait()
+    found = checkpointer.restore(1, params=_abstract(params))
+  array = open_checkpoint(tmp_path / "checkpoints" / "1" / "params", params)[
+    "w"
+  ]
+  assert np.prod(array.chunk_layout.read_chunk.shape) * 4 <= 1 << 20
+  _assert_same_bits(found.params, params)
 
 
 def test_saved_values_are_those_before_the_donated_updates(tmp_path):
@@ -215,6 +273,26 @@ def test_a_directory_that_is_no_checkpoint_is_a_clear_error(tmp_path):
 def test_settings_out_of_range_are_refused(tmp_path):
   with pytest.raises(UsageError, match="checkpoint.every is 0"):
     Checkpointer(tmp_path, every=0, max_to_keep=1)
+
+
+def _abstract_model(config, optimizer, mesh):
+  """Params and optimizer state as ShapeDtypeStructs on a mesh."""
+  shardings = param_shardings(config, mesh, "train")
+  params = jax.tree.map(
+    lambda leaf, sharding: leaf.update(sharding=sharding),
+    abstract_params(config),
+    shardings,
+  )
+  opt_state = optax.tree_map_params(
+    optimizer,
+    lambda leaf, sharding: leaf.update(sharding=sharding),
+    jax.eval_shape(optimizer.init, params),
+    shardings,
+    transform_non_params=lambda leaf: leaf.update(
+      sharding=NamedSharding(mesh, P())
+    ),
+  )
+  return {"params": params, "opt_state": opt_state}
 
 
 def _open(path, every=1, max_to_keep=3):

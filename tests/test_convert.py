@@ -1,8 +1,13 @@
 """The converter as a user runs it: round trips, refusals, interruptions."""
 
+import contextlib
 import dataclasses
+import fcntl
 import json
+import os
 import pathlib
+import resource
+import shutil
 import subprocess
 import sys
 
@@ -15,7 +20,8 @@ import pytest
 import safetensors.numpy
 
 from kimina_jax import convert
-from kimina_jax.infra.checkpoint import restore_params
+from kimina_jax.infra.checkpoint import Checkpointer, restore_params
+from kimina_jax.infra.mesh import make_mesh
 from kimina_jax.model import hf, params
 from kimina_jax.model.config import ModelConfig, model_config, to_hf
 from kimina_jax.types import UsageError
@@ -37,8 +43,8 @@ def source(tmp_path) -> pathlib.Path:
   return directory
 
 
-def _write_source(directory: pathlib.Path, config: ModelConfig):
-  rng = np.random.default_rng(0)
+def _write_source(directory: pathlib.Path, config: ModelConfig, seed: int = 0):
+  rng = np.random.default_rng(seed)
   weights = jax.tree.map(
     lambda leaf: rng.standard_normal(leaf.shape).astype(leaf.dtype),
     params.abstract_params(config),
@@ -157,14 +163,216 @@ def test_interruption_leaves_nothing_that_loads(tmp_path, source, monkeypatch):
   assert names == {"source", "model"}
 
 
-def test_storage_failure_is_one_error(tmp_path, source, monkeypatch):
-  def full(*_, **__):
-    raise ValueError("No space left on device [os_error_code='28']")
+@pytest.mark.parametrize("direction", ["from-hf", "to-hf"])
+def test_storage_failure_is_one_error(tmp_path, source, direction):
+  """Files may not grow beyond a size, as on a disk that is full."""
+  convert.from_hf(source, tmp_path / "model")
+  before = resource.getrlimit(resource.RLIMIT_FSIZE)
+  # The limit also kills, unless its signal is ignored; Python does ignore it.
+  resource.setrlimit(resource.RLIMIT_FSIZE, (2000, before[1]))
+  try:
+    with pytest.raises(UsageError, match="cannot write .*out.*File too large"):
+      if direction == "from-hf":
+        convert.from_hf(source, tmp_path / "out")
+      else:
+        convert.to_hf(tmp_path / "model", tmp_path / "out", shard_gib=1.0)
+  finally:
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+  names = {path.name for path in tmp_path.iterdir()}
+  assert names == {"source", "model"}
 
-  monkeypatch.setattr(ocp.StandardCheckpointer, "save", full)
-  with pytest.raises(UsageError, match="No space left"):
+
+def test_pieces_of_any_size_make_the_same_weights(
+  tmp_path, source, monkeypatch
+):
+  """Chunks of a few rows, pieces of a few chunks, and one after another."""
+  monkeypatch.setattr(convert, "_CHUNK_BYTES", 500)
+  monkeypatch.setattr(convert, "_PIECE_BYTES", 1200)
+  monkeypatch.setattr(convert, "_MAX_BYTES", 1)
+  convert.from_hf(source, tmp_path / "model")
+  convert.to_hf(tmp_path / "model", tmp_path / "out", shard_gib=9000 / 2**30)
+  for path in source.glob("*.safetensors"):
+    assert path.read_bytes() == (tmp_path / "out" / path.name).read_bytes()
+
+
+@pytest.mark.parametrize("num_devices", [1, 4])
+def test_to_hf_reads_the_chunks_of_a_sharded_run(tmp_path, num_devices):
+  config = dataclasses.replace(
+    _config(), model_dim=16, ffn_dim=24, vocab_size=32
+  )
+  mesh = make_mesh(
+    data=1,
+    fsdp=num_devices // 2 or 1,
+    context=1,
+    tensor=min(num_devices, 2),
+    devices=jax.devices()[:num_devices],
+  )
+  shardings = params.param_shardings(config, mesh, "train")
+  rng = np.random.default_rng(0)
+  weights = jax.tree.map(
+    lambda leaf, sharding: jax.device_put(
+      rng.standard_normal(leaf.shape).astype(leaf.dtype), sharding
+    ),
+    params.abstract_params(config),
+    shardings,
+  )
+  run = tmp_path / "run"
+  with contextlib.closing(
+    Checkpointer(run, every=1, max_to_keep=1)
+  ) as checkpointer:
+    checkpointer.save(1, params=weights, host={})
+  (run / "model").mkdir()
+  (run / "model" / "config.json").write_text(json.dumps(to_hf(config)))
+  convert.to_hf(run, tmp_path / "out", shard_gib=1.0)
+  hf.save_params(weights, config, tmp_path, shard_bytes=2**30)
+  name = "model.safetensors"
+  assert (tmp_path / "out" / name).read_bytes() == (
+    tmp_path / name
+  ).read_bytes()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_target_dtype(tmp_path, dtype):
+  (tmp_path / "source").mkdir()
+  other = {"float32": "bfloat16", "bfloat16": "float32"}[dtype]
+  weights = _write_source(tmp_path / "source", _config(other))
+  convert.from_hf(tmp_path / "source", tmp_path / "there", dtype=dtype)
+  convert.to_hf(tmp_path / "there", tmp_path / "back", shard_gib=1.0)
+  convert.from_hf(tmp_path / "source", tmp_path / "kept")
+  convert.to_hf(tmp_path / "kept", tmp_path / "late", shard_gib=1, dtype=dtype)
+  want = jax.tree.map(
+    lambda x: np.asarray(jnp.asarray(x).astype(dtype)), weights
+  )
+  for name in ("back", "late"):
+    raw = json.loads((tmp_path / name / "config.json").read_text())
+    assert raw["dtype"] == dtype
+    found = hf.load_params(tmp_path / name, _config())
+    jax.tree.map(np.testing.assert_array_equal, found, want)
+    assert {x.dtype.name for x in jax.tree.leaves(found)} == {dtype}
+
+
+def test_verify_names_what_differs(tmp_path, source, capsys):
+  convert.from_hf(source, tmp_path / "same")
+  convert.from_hf(source, tmp_path / "wide", dtype="float32")
+  assert convert.verify(source, tmp_path / "same") == 0
+  assert convert.verify(tmp_path / "same", tmp_path / "wide") == 0
+  shutil.copytree(source, tmp_path / "other")
+  for path in (tmp_path / "other").glob("*.safetensors"):
+    tensors = safetensors.numpy.load_file(path)
+    for name, row, value in (
+      ("model.layers.2.mlp.up_proj.weight", 5, 3.0),
+      ("model.norm.weight", 4, np.nan),
+    ):
+      if name in tensors:
+        x = tensors[name].astype(np.float32)
+        x[row] = x[row] + value if value == value else value
+        tensors[name] = x.astype(ml_dtypes.bfloat16)
+        if value == value:
+          y = safetensors.numpy.load_file(path)[name].astype(np.float32)
+          difference = np.abs(y - tensors[name].astype(np.float32)).max()
+    safetensors.numpy.save_file(tensors, path)
+  capsys.readouterr()
+  assert convert.verify(tmp_path / "other", tmp_path / "wide") == 2
+  lines = capsys.readouterr().out.splitlines()
+  assert (
+    f"model.layers.2.mlp.up_proj.weight  largest difference {difference:.6g},"
+    " 12 values differ"
+  ) in lines
+  assert "model.norm.weight  largest difference inf, 1 values differ" in lines
+  assert "differ in 2 of" in lines[-1]
+
+
+def test_verify_of_two_models(tmp_path, source, capsys):
+  (tmp_path / "larger").mkdir()
+  larger = dataclasses.replace(_config(), ffn_dim=10, tied=False)
+  _write_source(tmp_path / "larger", larger)
+  assert convert.verify(tmp_path / "larger", source) > 4 * 3
+  out = capsys.readouterr().out
+  assert "lm_head.weight  is not in B" in out
+  assert "mlp.up_proj.weight  has sizes {" in out
+
+
+def test_two_conversions_do_not_share_a_destination(tmp_path, source):
+  partial = tmp_path / ".model.partial"
+  partial.mkdir()
+  other = os.open(partial, os.O_RDONLY)
+  fcntl.flock(other, fcntl.LOCK_EX)
+  (partial / "work").write_text("of the other one")
+  with pytest.raises(UsageError, match="another conversion is writing"):
     convert.from_hf(source, tmp_path / "model")
-  assert [path.name for path in tmp_path.iterdir()] == ["source"]
+  assert (partial / "work").exists()
+  os.close(other)
+  convert.from_hf(source, tmp_path / "model")
+  assert not partial.exists()
+
+
+# Converts again and again, and kills itself at moments spread over the time
+# that it takes; what is left must be nothing or the whole.
+KILLED = """
+import contextlib, os, pathlib, random, shutil, signal, sys, time
+import jax
+from kimina_jax import convert
+root = pathlib.Path(sys.argv[1])
+
+def in_child(call, kill_after_s=None):
+  child = os.fork()
+  if not child:
+    try:
+      call()
+      os._exit(0)
+    except BaseException as error:
+      print(repr(error), flush=True)
+      os._exit(1)
+  if kill_after_s is not None:
+    time.sleep(kill_after_s)
+    os.kill(child, signal.SIGKILL)
+  return os.waitpid(child, 0)[1]
+
+def there(dst):
+  return lambda: convert.from_hf(root / "source", dst)
+
+def back(dst):
+  return lambda: convert.to_hf(root / "model", dst, shard_gib=0.002)
+
+def verify(dst):
+  return lambda: os._exit(bool(convert.verify(root / "source", dst)))
+
+random.seed(0)
+for name, conversion in (("model", there), ("hf", back)):
+  started_s = time.monotonic()
+  assert in_child(conversion(root / name)) == 0
+  took_s = time.monotonic() - started_s
+  assert in_child(verify(root / name)) == 0
+  killed = 0
+  dst = root / f"{name}_killed"
+  for moment in range(8):
+    in_child(conversion(dst), (moment + random.random()) / 8 * took_s)
+    if dst.exists():
+      assert in_child(verify(dst)) == 0, "it exists and is not complete"
+      shutil.rmtree(dst)
+    else:
+      killed += 1
+  assert killed >= 4, killed
+  assert in_child(conversion(dst)) == 0
+  assert in_child(verify(dst)) == 0
+  assert not list(root.glob(".*")), "a restart leaves nothing behind"
+print("all is well")
+"""
+
+
+def test_killed_at_any_moment(tmp_path):
+  config = dataclasses.replace(
+    _config("bfloat16"), model_dim=256, vocab_size=4096, ffn_dim=512
+  )
+  (tmp_path / "source").mkdir()
+  _write_source(tmp_path / "source", config)
+  result = subprocess.run(
+    [sys.executable, "-W", "ignore", "-c", KILLED, str(tmp_path)],
+    capture_output=True,
+    text=True,
+    timeout=240,
+  )
+  assert "all is well" in result.stdout, result.stdout + result.stderr
 
 
 def test_source_without_or_with_a_broken_config(tmp_path, source):
@@ -184,7 +392,13 @@ def test_command_line(tmp_path, source):
   bad = _run("from-hf", source, tmp_path / "model")
   assert bad.returncode == 1
   assert "error: " in bad.stderr and "not empty" in bad.stderr
+  assert "warning" not in (good.stderr + good.stdout).lower()
   assert "Traceback" not in bad.stderr
+  (tmp_path / "other").mkdir()
+  _write_source(tmp_path / "other", _config("bfloat16"), seed=1)
+  differs = _run("verify", tmp_path / "other", tmp_path / "model")
+  assert differs.returncode == 1
+  assert "model.embed_tokens.weight  largest" in differs.stdout
 
 
 def _run(*arguments) -> subprocess.CompletedProcess:

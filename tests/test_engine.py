@@ -117,14 +117,13 @@ def test_slots_are_refilled_in_line():
 
 def test_each_prompt_is_prefilled_once(monkeypatch):
   engine, seen = make_engine(num_slots=4), []
-  prefill = engine._prefill
-  monkeypatch.setattr(
-    engine,
-    "_prefill",
-    lambda params, tokens_BT: (
-      seen.append(np.asarray(tokens_BT)) or prefill(params, tokens_BT)
-    ),
-  )
+  compiled = engine._programs
+
+  def prefill(params, tokens_BT):
+    seen.append(np.asarray(tokens_BT))
+    return compiled.prefill(params, tokens_BT)
+
+  monkeypatch.setattr(engine, "_programs", compiled._replace(prefill=prefill))
   list(generate(engine))
   # ⌈4 slots / 3 rollouts⌉ = 2 prompts at a time; the sixth is padding.
   rows_BT = np.concatenate(seen)
@@ -136,8 +135,16 @@ def test_each_prompt_is_prefilled_once(monkeypatch):
 
 def test_eight_devices_draw_the_same_tokens():
   mesh = make_mesh(data=2, fsdp=2, context=1, tensor=2)
-  engine = Engine(CONFIG, LetterTokenizer(), mesh, **options(num_slots=8))
-  many = generate(engine, params=draw_params(mesh))
+  engine = Engine(
+    CONFIG, LetterTokenizer(), mesh, **options(num_slots=8, tensor=2)
+  )
+  assert dict(engine.replicas.shape) == {
+    "data": 4,
+    "fsdp": 1,
+    "context": 1,
+    "tensor": 2,
+  }
+  many = generate(engine, params=draw_params(engine.replicas))
   assert_same(by_row(many), by_row(generate(make_engine())))
 
 
@@ -222,6 +229,7 @@ def test_a_prompt_that_is_too_long_is_refused_at_once():
     ("temperature", math.nan, "temperature is nan"),
     ("top_p", 0.0, "top_p is 0.0"),
     ("top_p", 1.5, "top_p is 1.5"),
+    ("tensor", 0, "tensor is 0"),
     ("num_slots", 0, "num_slots is 0"),
     ("max_response_len", 0, "max_response_len is 0"),
     ("steps_per_dispatch", -1, "steps_per_dispatch is -1"),
@@ -236,8 +244,16 @@ def test_options_out_of_range_are_refused(option, value, message):
 
 def test_slots_that_the_mesh_does_not_divide_are_refused():
   mesh = make_mesh(data=2, fsdp=2, context=1, tensor=2)
-  with pytest.raises(UsageError, match="num_slots is 6, .* fsdp = 4"):
-    Engine(CONFIG, LetterTokenizer(), mesh, **options(num_slots=6))
+  with pytest.raises(UsageError, match="num_slots is 6, .* 4 replicas"):
+    Engine(CONFIG, LetterTokenizer(), mesh, **options(num_slots=6, tensor=2))
+
+
+def test_replicas_that_do_not_divide_model_or_devices_are_refused():
+  mesh = make_mesh(data=2, fsdp=2, context=1, tensor=2)
+  with pytest.raises(UsageError, match="tensor = 4 .* 2 kv heads of model"):
+    Engine(CONFIG, LetterTokenizer(), mesh, **options(tensor=4))
+  with pytest.raises(UsageError, match="tensor = 2 .* 1 devices"):
+    Engine(CONFIG, LetterTokenizer(), one_device(), **options(tensor=2))
 
 
 def test_a_tokenizer_larger_than_the_model_is_refused():

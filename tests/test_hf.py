@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 
 import jax
 import ml_dtypes
@@ -150,6 +151,96 @@ def test_missing_shard_and_damaged_index(tmp_path):
   (out / INDEX).write_text('{"weight_map": {')
   with pytest.raises(UsageError, match="damaged"):
     hf.load_params(out, config)
+
+
+@pytest.mark.parametrize("max_bytes", [1, 300, 10**6])
+@pytest.mark.parametrize("chunk", [1, 2, 5])
+def test_cells_cover_each_value_once(chunk, max_bytes):
+  """Whole chunks, none twice, and not above the size but for one chunk."""
+  for leaf in hf.leaves(_config()).values():
+    chunks = [min(chunk, size) for size in leaf.shape]
+    seen = np.zeros(leaf.shape, int)
+    for region in hf.cells(leaf, chunks, 4, max_bytes):
+      assert seen[region].nbytes // 2 <= max(max_bytes, 4 * np.prod(chunks))
+      assert all(
+        part.start % size == 0
+        for part, size in zip(region, chunks, strict=True)
+      )
+      seen[region] += 1
+    assert (seen == 1).all()
+
+
+@pytest.mark.parametrize("max_bytes", [1, 100, 500, 10**6])
+def test_a_block_is_one_stretch_of_the_file(tmp_path, max_bytes, monkeypatch):
+  config = _config()
+  _write(tmp_path, config, np.float32)
+  reads = []
+  preadv = os.preadv
+
+  def count(file, buffers, offset):
+    reads.append(offset)
+    return preadv(file, buffers, offset)
+
+  with hf.open_weights(tmp_path, config) as tensors:
+    monkeypatch.setattr(os, "preadv", count)
+    for leaf in hf.leaves(config).values():
+      block = hf.block_shape(leaf, 4, max_bytes)
+      region = tuple(slice(0, size) for size in block)
+      reads.clear()
+      found = hf.read(tensors, leaf, region)
+      assert found.shape == block
+      assert len(reads) == 1
+      assert leaf.dims[0] != "L" or block[0] == 1
+
+
+def test_any_region_is_read_and_written_where_it_lies(tmp_path):
+  """Against the same region of the whole, for random regions."""
+  config = _config()
+  _write(tmp_path, config, np.float32)
+  whole = hf.load_params(tmp_path, config)
+  rng = np.random.default_rng(0)
+  (tmp_path / "out").mkdir()
+  names = hf.leaves(config)
+  with (
+    hf.open_weights(tmp_path, config) as tensors,
+    hf.create_weights(
+      tmp_path / "out", config, dtype=np.dtype(np.float32), shard_bytes=1500
+    ) as out,
+  ):
+    for (name, leaf), want in zip(
+      names.items(), jax.tree.leaves(whole), strict=True
+    ):
+      for _ in range(20):
+        ends = [sorted(rng.choice(n + 1, 2, replace=False)) for n in leaf.shape]
+        region = tuple(slice(int(a), int(b)) for a, b in ends)
+        found = hf.read(tensors, leaf, region)
+        np.testing.assert_array_equal(found, want[region], err_msg=name)
+      for region in hf.cells(leaf, [2] * len(leaf.shape), 4, 200):
+        hf.write(out, leaf, region, hf.read(tensors, leaf, region))
+  _expect_equal_trees(hf.load_params(tmp_path / "out", config), whole)
+
+
+def test_header_that_does_not_fit_its_values(tmp_path):
+  config = _config()
+  tensors = _write(tmp_path, config, np.float32)
+  path = tmp_path / "model.safetensors"
+  good = path.read_bytes()
+  length = int.from_bytes(good[:8], "little")
+  header = json.loads(good[8 : 8 + length])
+  name = "model.norm.weight"
+  start, stop = header[name]["data_offsets"]
+  for entry in (
+    {"data_offsets": [start, stop - 4]},
+    {"data_offsets": [start - 4, stop - 4]},
+    {"shape": [tensors[name].size + 1]},
+    {"shape": None},
+  ):
+    text = json.dumps(header | {name: header[name] | entry}).encode()
+    path.write_bytes(
+      len(text).to_bytes(8, "little") + text + good[8 + length :]
+    )
+    with pytest.raises(UsageError, match="truncated or damaged"):
+      hf.load_params(tmp_path, config)
 
 
 def test_directory_without_weights(tmp_path):

@@ -1,5 +1,7 @@
 """Letters to mesh axes, and mesh sizes against devices."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -60,6 +62,56 @@ def test_sizes_that_do_not_fit(sizes, words):
   assert all(word in str(error.value) for word in words)
 
 
+@dataclasses.dataclass(frozen=True)
+class _FakeChip:
+  """What make_mesh looks at of a TPU v5e chip of a topology."""
+
+  id: int
+  slice_index: int
+  coords: tuple[int, int, int]
+  platform: str = "tpu"
+  device_kind: str = "TPU v5 lite"
+  core_on_chip: int = 0
+  process_index: int = 0
+  num_cores: int = 1
+
+
+def _slices(num_slices):
+  """Slices of 2 × 2 chips."""
+  return [
+    _FakeChip(4 * s + 2 * y + x, s, (x, y, 0))
+    for s in range(num_slices)
+    for y in range(2)
+    for x in range(2)
+  ]
+
+
+@pytest.mark.parametrize("sizes", [(2, 2, 1, 2), (4, -1, 1, 2), (-1, 1, 1, 1)])
+def test_only_data_crosses_between_slices(sizes):
+  mesh = _mesh(*sizes, devices=_slices(2))
+  replicas = mesh.devices.reshape(mesh.shape["data"], -1)
+  slices = [{chip.slice_index for chip in replica} for replica in replicas]
+  half = len(slices) // 2
+  assert slices == [{0}] * half + [{1}] * half
+
+
+def test_slices_that_do_not_divide_data():
+  with pytest.raises(UsageError) as error:
+    _mesh(1, 4, 1, 2, devices=_slices(2))
+  assert "data=1" in str(error.value) and "2 slices" in str(error.value)
+
+
+def test_axes_may_split_those_of_the_chips():
+  chips = [
+    _FakeChip(4 * y + x, 0, (x, y, 0)) for y in range(4) for x in range(4)
+  ]
+  mesh = _mesh(1, 8, 1, 2, devices=chips)
+  assert set(mesh.devices.flat) == set(chips)
+  for pair in mesh.devices.reshape(8, 2):
+    (x0, y0, _), (x1, y1, _) = (chip.coords for chip in pair)
+    assert abs(x0 - x1) + abs(y0 - y1) == 1
+
+
 def test_spec_reads_the_tables():
   train, decode = (meshes.ACTIVATIONS[x] for x in ("train", "decode"))
   assert meshes.spec("BTD", train) == P(("data", "fsdp"), "context", None)
@@ -71,6 +123,10 @@ def test_spec_reads_the_tables():
     None, None, "tensor", None
   )
   assert meshes.spec("", train) == P()
+  found = meshes.spec("BTD", meshes.STREAMS["train"])
+  assert found == P(("data", "fsdp"), ("context", "tensor"), None)
+  found = meshes.spec("BTD", meshes.LOOKUPS["train"])
+  assert found == P("data", "context", "fsdp")
 
 
 def test_layouts_know_the_same_letters():

@@ -1,6 +1,7 @@
 """Sizes by name, and config.json against transformers' own reader."""
 
 import dataclasses
+import functools
 
 import pytest
 import transformers
@@ -12,6 +13,12 @@ OPTIONS = {
   "param_dtype": "float32",
   "compute_dtype": "bfloat16",
   "remat": "full",
+  "attention": "auto",
+}
+YARN = {
+  "type": "yarn",
+  "factor": 4.0,
+  "original_max_position_embeddings": 32768,
 }
 
 
@@ -31,6 +38,8 @@ def test_debug_has_the_sizes_of_the_embedded_default():
     ("param_dtype", "float16", "bfloat16"),
     ("compute_dtype", "fp32", "float32"),
     ("remat", "some", "none, full"),
+    ("attention", "flash", "splash, cudnn"),
+    ("yarn_factor", 0.5, "at least 1"),
   ],
 )
 def test_wrong_value_names_the_key_and_what_is_allowed(key, value, allowed):
@@ -40,6 +49,22 @@ def test_wrong_value_names_the_key_and_what_is_allowed(key, value, allowed):
   assert f"model.{key}" in text and repr(value) in text and allowed in text
 
 
+def test_yarn_factor_stretches_what_was_trained_for():
+  config = configs.model_config(name="qwen2.5-7b", yarn_factor=4, **OPTIONS)
+  assert config.max_position == 131072
+  assert config.rope_scaling == configs.RopeScaling("yarn", 4, 32768)
+
+
+def test_yarn_factor_replaces_the_scaling_of_the_weights():
+  hf = configs.to_hf(configs.model_config(name="qwen2.5-7b", **OPTIONS))
+  read = functools.partial(configs.from_hf, name="qwen2.5-7b", **OPTIONS)
+  kept = read(hf | {"rope_scaling": YARN})
+  assert kept == read(hf, yarn_factor=4.0)
+  assert read(hf | {"rope_scaling": YARN}, yarn_factor=2.0) == read(
+    hf, yarn_factor=2.0
+  )
+
+
 @pytest.mark.parametrize("changes", [{"num_kv_heads": 3}, {"head_dim": 31}])
 def test_impossible_heads(changes):
   config = configs.model_config(name="debug", **OPTIONS)
@@ -47,16 +72,18 @@ def test_impossible_heads(changes):
     dataclasses.replace(config, **changes)
 
 
+@pytest.mark.parametrize("yarn_factor", [1.0, 4.0])
 @pytest.mark.parametrize("name", ["debug", "qwen2.5-0.5b", "qwen2.5-72b"])
-def test_hf_round_trip(name):
-  config = configs.model_config(name=name, **OPTIONS)
+def test_hf_round_trip(name, yarn_factor):
+  config = configs.model_config(name=name, yarn_factor=yarn_factor, **OPTIONS)
   again = configs.from_hf(configs.to_hf(config), name=name, **OPTIONS)
   assert again == config
 
 
+@pytest.mark.parametrize("yarn_factor", [1.0, 4.0])
 @pytest.mark.parametrize("name", ["debug", "qwen2.5-1.5b", "qwen2.5-7b"])
-def test_transformers_reads_to_hf(name):
-  config = configs.model_config(name=name, **OPTIONS)
+def test_transformers_reads_to_hf(name, yarn_factor):
+  config = configs.model_config(name=name, yarn_factor=yarn_factor, **OPTIONS)
   theirs = transformers.Qwen2Config(**configs.to_hf(config))
   assert theirs.hidden_size == config.model_dim
   assert theirs.num_key_value_heads == config.num_kv_heads
@@ -87,6 +114,28 @@ def test_from_hf_reads_the_spelling_of_transformers_4():
   }
   config = configs.model_config(name="qwen2.5-1.5b", **OPTIONS)
   assert configs.from_hf(hf, name="qwen2.5-1.5b", **OPTIONS) == config
+  long = configs.from_hf(
+    hf | {"rope_scaling": YARN}, name="qwen2.5-1.5b", **OPTIONS
+  )
+  assert long.max_position == 131072
+  assert long.rope_scaling == configs.RopeScaling("yarn", 4.0, 32768)
+
+
+def test_from_hf_reads_every_field_of_a_scaling():
+  fields = {
+    "beta_fast": 40.0,
+    "beta_slow": 2.0,
+    "attention_factor": 1.3,
+    "mscale": 0.7,
+    "mscale_all_dim": 0.9,
+    "truncate": False,
+  }
+  hf = configs.to_hf(configs.model_config(name="debug", **OPTIONS))
+  rope = {"rope_type": "yarn", "rope_theta": 5e5, **YARN, **fields}
+  found = configs.from_hf(hf | {"rope_parameters": rope}, name="x", **OPTIONS)
+  assert found.rope_theta == 5e5
+  assert found.rope_scaling == configs.RopeScaling("yarn", 4.0, 32768, **fields)
+  assert configs.from_hf(configs.to_hf(found), name="x", **OPTIONS) == found
 
 
 @pytest.mark.parametrize(
@@ -94,7 +143,8 @@ def test_from_hf_reads_the_spelling_of_transformers_4():
   [
     ({"model_type": "llama"}, "llama"),
     ({"use_sliding_window": True}, "use_sliding_window"),
-    ({"rope_scaling": {"type": "yarn", "factor": 4.0}}, "yarn"),
+    ({"rope_scaling": {"type": "dynamic", "factor": 4.0}}, "dynamic"),
+    ({"rope_scaling": {"type": "yarn", "factor": 0.5}}, "0.5"),
     ({"hidden_act": "gelu"}, "gelu"),
     ({"hidden_size": None}, "hidden_size"),
     ({"rms_norm_eps": None}, "rms_norm_eps"),

@@ -57,6 +57,7 @@ def test_directions_by_hand(clip, decay):
     weight_decay=decay,
     clip_norm=clip,
     reset=True,
+    offload=False,
   )
   state = optimizer.transform.init(params)
   for gradient in gradients:

@@ -1,5 +1,6 @@
 """The tree of parameters: counts, layouts, draws, and checks of a mesh."""
 
+import dataclasses
 import functools
 import math
 
@@ -131,7 +132,7 @@ def test_check_mesh_accepts_what_divides():
   [
     ((1, 1, 1, 8), 8, ("2 kv heads", "tensor=8", "4 query heads")),
     ((4, 2, 1, 1), 12, ("12 rows", "('data', 'fsdp')=8")),
-    ((1, 1, 8, 1), 8, ("60 tokens", "context=8")),
+    ((1, 1, 8, 1), 8, ("60 tokens", "('context', 'tensor')=8")),
     ((1, 3, 1, 1), 9, ("128 model dim", "fsdp=3")),
   ],
 )
@@ -140,6 +141,32 @@ def test_check_mesh_names_both_numbers(sizes, rows, words):
     params.check_mesh(_config(), _mesh(*sizes), num_rows=rows, sequence_len=60)
   for word in words:
     assert word in str(error.value)
+
+
+@pytest.mark.parametrize("sizes", [(1, 8, 1, 1), (1, 1, 1, 2), (1, 2, 2, 2)])
+def test_little_is_left_unsplit(sizes):
+  params.check_mesh(_config(), _mesh(*sizes), num_rows=8, sequence_len=64)
+
+
+def test_check_mesh_refuses_weights_that_stay_whole():
+  """With D = 8 the norms and biases are a good part of the model."""
+  small = {"model_dim": 8, "head_dim": 8, "ffn_dim": 8, "vocab_size": 8}
+  config = dataclasses.replace(_config(), **small)
+  mesh = _mesh(1, 2, 1, 2)
+  with pytest.raises(UsageError) as error:
+    params.check_mesh(config, mesh, num_rows=8, sequence_len=64)
+  # Per layer 2 × 8 of norms and 8 × (4 + 2 + 2) of biases; one norm more.
+  unsplit = 4 * (2 * 8 + 8 * 8) + 8
+  # Per layer 8 × 8 × (4 + 2 + 2 + 4) of attention, 3 × 8 × 8 of ffn.
+  total = unsplit + 4 * (64 * 12 + 64 * 3) + 64
+  for word in (
+    f"{unsplit:,} of {total:,}",
+    "= 4 devices",
+    "ffn_norm",
+    "q_bias",
+  ):
+    assert word in str(error.value)
+  params.check_mesh(config, _mesh(4, 1, 1, 1), num_rows=8, sequence_len=64)
 
 
 def test_table_lists_every_parameter_and_the_total():

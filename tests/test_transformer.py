@@ -12,7 +12,13 @@ import transformers
 
 from kimina_jax.infra.mesh import ACTIVATIONS, make_mesh, sharding
 from kimina_jax.model import hf, params, transformer
-from kimina_jax.model.config import ModelConfig, model_config, to_hf
+from kimina_jax.model.config import (
+  REMATS,
+  ModelConfig,
+  RopeScaling,
+  model_config,
+  to_hf,
+)
 
 TOLERANCE = 1e-4  # on logits
 
@@ -46,6 +52,19 @@ CONFIGS = {
   ),
 }
 
+# Trained for 8 positions, so that the tests' rows reach far beyond.
+SCALINGS = {
+  "linear": RopeScaling("linear", 3.0, 8),
+  "yarn": RopeScaling("yarn", 8.0, 8),
+  "yarn_betas": RopeScaling(
+    "yarn", 5.0, 8, beta_fast=3.0, beta_slow=0.2, truncate=False
+  ),
+  "yarn_attention": RopeScaling("yarn", 8.0, 8, attention_factor=1.4),
+  "yarn_mscale": RopeScaling(
+    "yarn", 8.0, 8, mscale=0.7, mscale_all_dim=1.6, beta_slow=0.1
+  ),
+}
+
 
 @pytest.fixture(autouse=True)
 def one_device():
@@ -69,6 +88,26 @@ def test_logits_equal_transformers(case):
   tokens_BT = _tokens(config, 2, 37)
   got = _logits(weights, config, tokens_BT, _positions(tokens_BT))
   np.testing.assert_allclose(got, _oracle(model, tokens_BT), atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("name", SCALINGS)
+def test_scaled_rotary_equals_transformers(name, tmp_path):
+  scaling = SCALINGS[name]
+  config = _config(
+    rope_scaling=scaling,
+    max_position=round(8 * scaling.factor),
+    rope_theta=50.0,
+  )
+  model = _reference(config)
+  assert model.config.rope_parameters["rope_type"] == scaling.kind
+  model.save_pretrained(tmp_path)
+  weights = hf.load_params(tmp_path, config)
+  tokens_BT = _tokens(config, 2, 37)
+  args = (tokens_BT, _positions(tokens_BT))
+  got = _logits(weights, config, *args)
+  np.testing.assert_allclose(got, _oracle(model, tokens_BT), atol=TOLERANCE)
+  plain = _logits(weights, _config(rope_theta=50.0), *args)
+  assert np.abs(got - plain).max() > 0.1
 
 
 def test_cache_token_by_token_equals_transformers(case):
@@ -175,17 +214,51 @@ def test_decode_layout_equals_unsharded():
   )
 
 
-def test_remat_gives_equal_gradients_and_recomputes():
+@pytest.mark.parametrize("name", REMATS[1:])
+def test_remat_gives_equal_loss_and_gradients(name):
   plain = _config(vocab_size=208)
-  remat = dataclasses.replace(plain, remat="full")
+  remat = dataclasses.replace(plain, remat=name)
   args = (_draw(plain), *_packed_batch(plain))
   jax.tree.map(
     lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6),
     _value_and_grad(remat)(*args),
     _value_and_grad(plain)(*args),
   )
-  assert "remat" in str(jax.make_jaxpr(_value_and_grad(remat))(*args))
-  assert "remat" not in str(jax.make_jaxpr(_value_and_grad(plain))(*args))
+
+
+@pytest.mark.parametrize(
+  "name, dims",
+  [
+    ("full", {"BTD"}),
+    ("save_attention", {"BTD", "BTNH"}),
+    ("save_projections", {"BTD", "BTNH", "BTKH", "BTF"}),
+  ],
+)
+def test_remat_saves_what_its_name_says(name, dims):
+  """What passes from the layers' forward to their backward is stacked on L."""
+  config = _config(
+    vocab_size=208,
+    num_layers=3,
+    remat=name,
+    attention="xla",
+    compute_dtype="bfloat16",
+  )
+  tokens, positions, segments = _packed_batch(config)
+  _, pull = jax.eval_shape(
+    lambda weights: jax.vjp(
+      lambda w: transformer.forward(
+        w, config, tokens, positions, segments_BT=segments
+      )[0],
+      weights,
+    ),
+    params.abstract_params(config),
+  )
+  sizes = config.sizes | {"B": 8, "T": 24}
+  want = {tuple(sizes[dim] for dim in "L" + x) for x in dims}
+  found = [leaf for leaf in jax.tree.leaves(pull) if leaf.shape[:1] == (3,)]
+  stacked = [leaf for leaf in found if leaf.shape[1:3] == (8, 24)]
+  assert {leaf.shape for leaf in stacked} == want
+  assert {leaf.dtype for leaf in stacked} == {jnp.dtype(jnp.bfloat16)}
 
 
 def test_bfloat16_compute_keeps_float32_logits_and_gradients():

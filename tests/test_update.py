@@ -14,7 +14,11 @@ from kimina_jax.learning import losses
 from kimina_jax.learning import update as updating
 from kimina_jax.learning.optimizer import cosine, make_optimizer
 from kimina_jax.model.config import ModelConfig
-from kimina_jax.model.params import abstract_params, param_shardings
+from kimina_jax.model.params import (
+  abstract_params,
+  init_params,
+  param_shardings,
+)
 
 CONFIG = ModelConfig(
   name="tiny",
@@ -53,7 +57,7 @@ def _params():
   )
 
 
-def _optimizer(learning_rate=1e-2, *, eps=1e-2, reset=True):
+def _optimizer(learning_rate=1e-2, *, eps=1e-2, reset=True, offload=False):
   # An eps as large as 1e-2 keeps Adam from blowing the rounding of gradients
   # that are zero in exact arithmetic (the bias of keys) up to full steps.
   return make_optimizer(
@@ -64,6 +68,7 @@ def _optimizer(learning_rate=1e-2, *, eps=1e-2, reset=True):
     weight_decay=0.0,
     clip_norm=1.0,
     reset=reset,
+    offload=offload,
   )
 
 
@@ -300,8 +305,13 @@ def test_resetting_keeps_the_schedule():
 def test_a_state_is_born_where_it_is_wanted():
   config = dataclasses.replace(CONFIG, param_dtype="bfloat16")
   mesh, optimizer = _mesh(1, 4, 2), _optimizer()
-  state = updating.init_state(
-    jax.random.key(0), config, optimizer=optimizer, mesh=mesh
+  init = jax.jit(
+    init_params,
+    static_argnums=1,
+    out_shardings=param_shardings(config, mesh, "train"),
+  )
+  state = updating.start_state(
+    init(jax.random.key(0), config), config, optimizer=optimizer, mesh=mesh
   )
   abstract = updating.abstract_state(config, optimizer, mesh=mesh)
 
@@ -321,6 +331,39 @@ def test_a_state_is_born_where_it_is_wanted():
   ]
   assert {leaf.dtype for leaf in moments} == {jnp.dtype("float32")}
   assert len(moments) >= 2
+
+
+def test_offloaded_moments_live_on_the_host_and_change_no_number():
+  """Two updates of several batches each, and a reset between them."""
+  mesh = _mesh(1, 2, 1)
+  batches = [
+    batching.put(batch, mesh) for batch in _pack(_examples(), rows_per_batch=4)
+  ]
+  assert len(batches) > 1
+  found = {}
+  for offload in (False, True):
+    optimizer = _optimizer(offload=offload)
+    update = updating.make_update(CONFIG, optimizer, loss=KIMI, mesh=mesh)
+    begin = updating.make_begin_iteration(CONFIG, optimizer, mesh=mesh)
+    params = jax.device_put(_params(), param_shardings(CONFIG, mesh, "train"))
+    state = updating.start_state(params, CONFIG, optimizer=optimizer, mesh=mesh)
+    state, _ = update(state, batches, NUM_SEQUENCES)
+    worn = jax.device_get(state.opt_state)
+    state, _ = update(begin(state), batches, NUM_SEQUENCES)
+    wanted = updating.abstract_state(CONFIG, optimizer, mesh=mesh)
+    for x, like in zip(
+      jax.tree.leaves(state), jax.tree.leaves(wanted), strict=True
+    ):
+      assert x.sharding.memory_kind == like.sharding.memory_kind
+      assert x.sharding.is_equivalent_to(like.sharding, x.ndim)
+    kinds = {
+      leaf.sharding.memory_kind
+      for leaf in jax.tree.leaves(state.opt_state)
+      if leaf.ndim
+    }
+    assert kinds == {"pinned_host" if offload else "device"}
+    found[offload] = worn, jax.device_get(state)
+  jax.tree.map(np.testing.assert_array_equal, found[True], found[False])
 
 
 def test_the_loop_moves_nothing_between_host_and_devices():

@@ -5,19 +5,21 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kimina_jax.infra.mesh import make_mesh
+from kimina_jax.infra.mesh import local_mesh, make_mesh, replica_mesh
 from kimina_jax.model.config import ModelConfig
 from kimina_jax.model.params import abstract_params, param_shardings
-from kimina_jax.rollouts.weights import make_reshard
+from kimina_jax.rollouts.weights import local_part, make_reshard
 
 
 @pytest.mark.parametrize("compute_dtype", ["float32", "bfloat16"])
-def test_reshard_casts_and_moves_every_weight(compute_dtype):
+@pytest.mark.parametrize("tensor", [1, 2])
+def test_reshard_casts_and_moves_every_weight(compute_dtype, tensor):
   config = _config(compute_dtype)
   mesh = make_mesh(data=2, fsdp=2, context=1, tensor=2)
+  replicas = replica_mesh(mesh, tensor=tensor)
   params = _draw(config, mesh)
-  moved = make_reshard(config, mesh)(params)
-  layout = param_shardings(config, mesh, "decode")
+  moved = make_reshard(config, mesh, replicas)(params)
+  layout = param_shardings(config, replicas, "decode")
   assert jax.tree.structure(moved) == jax.tree.structure(params)
   for new, old, sharding in zip(
     *map(jax.tree.leaves, (moved, params, layout)), strict=True
@@ -30,7 +32,7 @@ def test_reshard_casts_and_moves_every_weight(compute_dtype):
 def test_every_destination_changes_with_its_source():
   config = _config("bfloat16")
   mesh = make_mesh(data=1, fsdp=8, context=1, tensor=1)
-  reshard = make_reshard(config, mesh)
+  reshard = make_reshard(config, mesh, replica_mesh(mesh, tensor=1))
   first, second = (reshard(_draw(config, mesh, seed)) for seed in (0, 1))
   for before, after in zip(*map(jax.tree.leaves, (first, second)), strict=True):
     equal = np.asarray(before) == np.asarray(after)
@@ -44,10 +46,26 @@ def test_the_copy_outlives_the_trainers_weights():
   )
   params = _draw(config, mesh)
   expected = jax.tree.map(np.array, params)
-  moved = make_reshard(config, mesh)(params)
+  moved = make_reshard(config, mesh, mesh)(params)
   update = jax.jit(lambda p: jax.tree.map(jnp.negative, p), donate_argnums=0)
   jax.block_until_ready(update(params))
   jax.tree.map(np.testing.assert_array_equal, moved, expected)
+
+
+def test_the_local_part_of_a_lone_process_is_all_of_it_and_no_copy():
+  config = _config("float32")
+  mesh = make_mesh(data=2, fsdp=2, context=1, tensor=2)
+  replicas = replica_mesh(mesh, tensor=2)
+  moved = make_reshard(config, mesh, replicas)(_draw(config, mesh))
+  part = local_part(moved, local_mesh(replicas))
+  for mine, whole in zip(*map(jax.tree.leaves, (part, moved)), strict=True):
+    np.testing.assert_array_equal(mine, whole)
+    for one, other in zip(
+      mine.addressable_shards, whole.addressable_shards, strict=True
+    ):
+      assert one.data.unsafe_buffer_pointer() == (
+        other.data.unsafe_buffer_pointer()
+      )
 
 
 def _draw(config, mesh, seed: int = 0):

@@ -46,6 +46,7 @@ class LetterTokenizer:
 
 def options(**changes: Any) -> dict[str, Any]:
   options = {
+    "tensor": 1,
     "max_prompt_len": MAX_PROMPT_LEN,
     "max_response_len": MAX_RESPONSE_LEN,
     "temperature": 1.0,

@@ -22,6 +22,7 @@ from etils import epath
 from kimina_jax.types import UsageError
 
 PyTree = Any
+_CHUNK_BYTES = 2**26  # of a stored array; a chunk is read as a whole
 _MAX_DIFFERENCES = 8  # lines of an error message
 
 
@@ -93,11 +94,11 @@ class Checkpointer:
       # The copy: JSON is written in the background, while `host` may change.
       host = json.loads(json.dumps(host))
       items = {
-        "params": ocp.args.StandardSave(params),
+        "params": _standard_save(params),
         "host": ocp.args.JsonSave(host),
       }
       if opt_state is not None:
-        items["opt_state"] = ocp.args.StandardSave(opt_state)
+        items["opt_state"] = _standard_save(opt_state)
       return self._manager.save(step, args=ocp.args.Composite(**items))
 
   def latest_step(self) -> int | None:
@@ -121,7 +122,7 @@ class Checkpointer:
     items = {"host": ocp.args.JsonRestore()}
     for name, tree in (("params", params), ("opt_state", opt_state)):
       if tree is not None:
-        _check_tree(path / name, tree, dtypes=True)
+        check_tree(path / name, tree, dtypes=True)
         items[name] = ocp.args.StandardRestore(tree)
     found = self._manager.restore(step, args=ocp.args.Composite(**items))
     return Restored(found["params"], found.get("opt_state"), found["host"])
@@ -151,7 +152,7 @@ def restore_params(path: str | pathlib.Path, abstract_params: PyTree) -> PyTree:
   """
   _quiet_orbax()
   directory = find_weights(path) / "params"
-  _check_tree(directory, abstract_params, dtypes=False)
+  check_tree(directory, abstract_params, dtypes=False)
   with contextlib.closing(ocp.StandardCheckpointer()) as checkpointer:
     return checkpointer.restore(directory, abstract_params)
 
@@ -177,7 +178,7 @@ def find_weights(path: str | pathlib.Path) -> pathlib.Path:
   )
 
 
-def _check_tree(path: pathlib.Path, wanted: PyTree, *, dtypes: bool) -> None:
+def check_tree(path: pathlib.Path, wanted: PyTree, *, dtypes: bool) -> None:
   """One error for all that differs between a saved tree and the wanted."""
   if not path.is_dir():
     raise UsageError(f"no {path.name} in the checkpoint {path.parent}")
@@ -196,6 +197,12 @@ def _check_tree(path: pathlib.Path, wanted: PyTree, *, dtypes: bool) -> None:
       f"{path} does not fit the configured model or optimizer:\n  "
       + "\n  ".join(differences[:_MAX_DIFFERENCES] + more)
     )
+
+
+def _standard_save(tree: PyTree) -> ocp.args.StandardSave:
+  """Saves in chunks that can be read one by one, on little memory."""
+  chunked = ocp.SaveArgs(chunk_byte_size=_CHUNK_BYTES)
+  return ocp.args.StandardSave(tree, jax.tree.map(lambda _: chunked, tree))
 
 
 def _saved_leaves(path: pathlib.Path) -> dict[str, Any]:

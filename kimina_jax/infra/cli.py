@@ -3,6 +3,10 @@
 A UsageError, a bad flag, an unknown configuration key or a loss that is not
 finite ends the program with `error: …` on stderr and exit code 1; a preemption
 ends it with 143. Anything else is a bug and keeps its traceback.
+
+Every program takes `--coordinator`, `--num_processes` and `--process_id`. An
+experiment connects the processes; what is one process's work is done by
+process 0, and the others have nothing to do.
 """
 
 import logging as py_logging
@@ -12,8 +16,19 @@ from collections.abc import Callable, Sequence
 from absl import app, flags, logging
 from ml_collections import config_flags
 
+from kimina_jax.infra import distributed
 from kimina_jax.infra.preemption import Preempted
 from kimina_jax.types import UsageError
+
+_COORDINATOR = flags.DEFINE_string(
+  "coordinator", "", "host:port of process 0, in a job of several processes."
+)
+_NUM_PROCESSES = flags.DEFINE_integer(
+  "num_processes", 1, "How many processes the job has.", lower_bound=1
+)
+_PROCESS_ID = flags.DEFINE_integer(
+  "process_id", 0, "Which of them this is.", lower_bound=0
+)
 
 
 def run_experiment(
@@ -48,29 +63,66 @@ def run_experiment(
       raise UsageError(_one_line(error)) from None
     main(config.value, **{name: flag.value for name, flag in values.items()})
 
-  run(call)
+  run(call, by_all=True)
 
 
-def run(main: Callable[[Sequence[str]], int | None]) -> None:
-  """Runs `main(argv)` under absl and exits with its code."""
+def run(
+  main: Callable[[Sequence[str]], int | None], *, by_all: bool = False
+) -> None:
+  """Runs `main(argv)` under absl and exits with its code.
+
+  Args:
+    main: the program.
+    by_all: in a job of several processes, all run it together; else process 0
+      does alone.
+  """
   logging.use_absl_handler()
-  logging.set_verbosity(logging.INFO)
   logging.get_absl_handler().addFilter(_is_worth_a_line)
-  app.run(lambda argv: _call(main, argv), flags_parser=_parse)
+  call = _call_together if by_all else _call_alone
+  app.run(lambda argv: call(main, argv), flags_parser=_parse)
+
+
+def _call_alone(main: Callable, argv: Sequence[str]) -> int:
+  logging.set_verbosity(logging.INFO)
+  return _call(main, argv) if _PROCESS_ID.value == 0 else 0
+
+
+def _call_together(main: Callable, argv: Sequence[str]) -> int:
+  """Connects the processes, calls, and parts when all have come to the end."""
+  is_first = _PROCESS_ID.value == 0
+  logging.set_verbosity(logging.INFO if is_first else logging.ERROR)
+
+  def connected(argv: Sequence[str]) -> int | None:
+    distributed.initialize(
+      coordinator=_COORDINATOR.value,
+      num_processes=_NUM_PROCESSES.value,
+      process_id=_PROCESS_ID.value,
+    )
+    return main(argv)
+
+  try:
+    code = _call(connected, argv)
+  except Exception:
+    if _NUM_PROCESSES.value == 1:
+      raise
+    return distributed.fail_with_traceback()
+  distributed.shutdown()
+  return code
 
 
 def _call(main: Callable, argv: Sequence[str]) -> int:
   try:
     return main(argv) or 0
   except (UsageError, FloatingPointError) as error:
-    print(f"error: {error}", file=sys.stderr)
-    return 1
+    return distributed.fail(f"error: {error}")
   except Preempted as preempted:
-    print(f"stopped: {preempted}", file=sys.stderr)
+    if distributed.is_first():
+      print(f"stopped: {preempted}", file=sys.stderr)
     return 143
   except KeyboardInterrupt:
-    print("stopped: SIGINT, before the run had begun", file=sys.stderr)
-    return 130
+    return distributed.fail(
+      "stopped: SIGINT, before the run had begun", code=130
+    )
 
 
 def _parse(argv: Sequence[str]) -> list[str]:

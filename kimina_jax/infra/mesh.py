@@ -9,7 +9,15 @@ import math
 from collections.abc import Mapping, Sequence
 
 import jax
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+import numpy as np
+from jax.experimental import mesh_utils
+from jax.sharding import (
+  AbstractMesh,
+  AxisType,
+  Mesh,
+  NamedSharding,
+  PartitionSpec,
+)
 
 from kimina_jax.types import UsageError
 
@@ -52,6 +60,18 @@ ACTIVATIONS: Mapping[str, Table] = {
   "train": _TRAIN_ACTIVATIONS,
   "decode": {**_TRAIN_ACTIVATIONS, "T": None},
 }
+# The stream between attention and feed-forward, which treat every position by
+# itself: split over all axes that otherwise split heads and units (Korthikanti
+# et al. 2022, arXiv 2205.05198). What backward keeps of a layer lies so.
+STREAMS: Mapping[str, Table] = {
+  "train": {**_TRAIN_ACTIVATIONS, "T": ("context", "tensor")},
+  "decode": ACTIVATIONS["decode"],
+}
+# How embeddings are looked up: as the table lies, D split and rows not.
+LOOKUPS: Mapping[str, Table] = {
+  "train": {**_TRAIN_ACTIVATIONS, "B": "data", "D": "fsdp"},
+  "decode": ACTIVATIONS["decode"],
+}
 
 
 def make_mesh(
@@ -69,16 +89,58 @@ def make_mesh(
     fsdp: rows and weights are split over it.
     context: positions are split over it.
     tensor: heads, ffn and vocabulary are split over it.
-    devices: what to use; all devices by default.
+    devices: what to use, of this machine or of a topology; all devices by
+      default. Of several TPU slices, each holds whole replicas of the weights:
+      only `data` crosses between slices.
 
   Raises:
-    UsageError: the sizes do not multiply to the number of devices.
+    UsageError: the sizes do not multiply to the number of devices, or the
+      slices do not divide `data`.
   """
-  devices = jax.devices() if devices is None else devices
+  devices = list(jax.devices() if devices is None else devices)
   sizes = _fill((data, fsdp, context, tensor), len(devices))
-  return jax.make_mesh(
-    sizes, AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices
-  )
+  return Mesh(_arrange(sizes, devices), AXES, (AxisType.Auto,) * len(AXES))
+
+
+def replica_mesh(mesh: Mesh, *, tensor: int) -> Mesh:
+  """The same devices in the same order, cut into replicas that decode.
+
+  Args:
+    mesh: of training.
+    tensor: devices of a replica, which share one copy of the weights.
+
+  Returns:
+    A mesh of data = number of devices / tensor, fsdp 1, context 1, tensor.
+
+  Raises:
+    UsageError: tensor does not divide the devices.
+  """
+  if mesh.size % tensor:
+    raise UsageError(
+      f"rollouts.tensor = {tensor} devices per replica do not divide the "
+      f"{mesh.size} devices of the mesh; choose a divisor of {mesh.size}"
+    )
+  devices = mesh.devices.reshape(-1, 1, 1, tensor)
+  return Mesh(devices, AXES, mesh.axis_types)
+
+
+def local_mesh(replicas: Mesh) -> Mesh:
+  """The replicas on the devices of this process.
+
+  Raises:
+    UsageError: a replica spans several processes.
+  """
+  rows = replicas.devices.reshape(-1, replicas.shape["tensor"])
+  owners = [sorted({device.process_index for device in row}) for row in rows]
+  for row, owner in zip(rows, owners, strict=True):
+    if len(owner) > 1:
+      raise UsageError(
+        f"rollouts.tensor = {len(row)} puts devices of processes {owner} into "
+        f"one replica; choose a divisor of the {jax.local_device_count()} "
+        "devices of a process, and a mesh that keeps them side by side"
+      )
+  here = [owner == [jax.process_index()] for owner in owners]
+  return Mesh(replicas.devices[here], AXES, replicas.axis_types)
 
 
 def spec(dims: str, table: Table) -> PartitionSpec:
@@ -91,7 +153,7 @@ def spec(dims: str, table: Table) -> PartitionSpec:
   if unknown:
     raise ValueError(f"dims {dims!r}: no letter {unknown} in the table")
   parts = [table[dim] for dim in dims]
-  axes = [axis for part in parts for axis in _axes(part)]
+  axes = [axis for dim in dims for axis in axes_of(dim, table)]
   if len(set(axes)) < len(axes):
     raise ValueError(f"dims {dims!r}: two of them share a mesh axis: {parts}")
   return PartitionSpec(*parts)
@@ -114,15 +176,46 @@ def constrain(x: jax.Array, dims: str, table: Table) -> jax.Array:
   return jax.lax.with_sharding_constraint(x, spec(dims, table))
 
 
-def num_shards(mesh: Mesh, dim: str, table: Table) -> int:
-  """Into how many pieces the mesh cuts a dim."""
-  return math.prod(mesh.shape[axis] for axis in _axes(table[dim]))
-
-
-def _axes(part: str | tuple[str, ...] | None) -> tuple[str, ...]:
+def axes_of(dim: str, table: Table) -> tuple[str, ...]:
+  """The mesh axes that split a dim."""
+  part = table[dim]
   if part is None:
     return ()
   return (part,) if isinstance(part, str) else part
+
+
+def num_shards(mesh: Mesh | AbstractMesh, dim: str, table: Table) -> int:
+  """Into how many pieces the mesh cuts a dim."""
+  return math.prod(mesh.shape[axis] for axis in axes_of(dim, table))
+
+
+def _arrange(
+  sizes: tuple[int, ...], devices: Sequence[jax.Device]
+) -> np.ndarray:
+  """Puts devices that talk much next to each other."""
+  slices = {_slice(device) for device in devices}
+  if len(slices) == 1:
+    return mesh_utils.create_device_mesh(
+      sizes, devices, allow_split_physical_axes=True
+    )
+  data, *inner = sizes
+  if data % len(slices):
+    raise UsageError(
+      f"mesh data={data} does not divide over {len(slices)} slices, and no"
+      f" other axis may cross between them: set data to a multiple of"
+      f" {len(slices)}"
+    )
+  return mesh_utils.create_hybrid_device_mesh(
+    (data // len(slices), *inner),
+    (len(slices), 1, 1, 1),
+    devices,
+    allow_split_physical_axes=True,
+  )
+
+
+def _slice(device: jax.Device) -> int:
+  """Slices are a matter of TPU; a topology of one does not number it."""
+  return getattr(device, "slice_index", 0) if device.platform == "tpu" else 0
 
 
 def _fill(sizes: tuple[int, ...], num_devices: int) -> tuple[int, ...]:

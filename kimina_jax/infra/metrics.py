@@ -3,7 +3,8 @@
 In: a dict of numbers after each step, the name of the phase in between. Out:
 `metrics.jsonl` and `tensorboard/` in the run's directory and a display on
 standard output: live on a terminal, else a plain line per step.
-Never touches a device: values are numbers already.
+Never touches a device: values are numbers already. In a job of several
+processes, process 0 reports.
 """
 
 import dataclasses
@@ -24,7 +25,8 @@ import rich.text
 import tensorboardX
 from absl import logging
 
-from kimina_jax.infra.records import append, open_jsonl, read
+from kimina_jax.infra import distributed
+from kimina_jax.infra.records import Silent, append, open_jsonl, read
 
 # Label, metric, format: what the display shows, most telling first.
 _SHOWN = (
@@ -45,6 +47,21 @@ _NUM_IN_LINE = 7  # of them, in a plain line
 _CURVES = ("reward/mean", "loss/loss")  # the first that there is
 _CURVE_WIDTH = 48
 _BARS = "▁▂▃▄▅▆▇█"
+
+
+def open_metrics(
+  directory: str | pathlib.Path,
+  *,
+  start_step: int,
+  total_steps: int,
+  title: str,
+) -> "MetricWriter | Silent":
+  """What this process is to report to; see MetricWriter."""
+  if not distributed.is_first():
+    return Silent()
+  return MetricWriter(
+    directory, start_step=start_step, total_steps=total_steps, title=title
+  )
 
 
 class MetricWriter:

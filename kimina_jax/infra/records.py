@@ -4,7 +4,7 @@ In: judged samples of one step after another. Out: `rollouts.jsonl`, a row
 per rollout, only ever appended to. On resume the rows that the run is about
 to make again are cut away, so that the file of a resumed run differs from
 that of an uninterrupted one in the measured seconds only.
-Never keeps rows in memory.
+Never keeps rows in memory. In a job of several processes, process 0 writes.
 """
 
 import dataclasses
@@ -15,9 +15,29 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO
 
+from kimina_jax.infra import distributed
 from kimina_jax.types import Sample, UsageError
 
 _STEP = re.compile(rb'\{"step": (\d+)[,}]')
+
+
+class Silent:
+  """A writer of a process that writes nothing."""
+
+  def write(self, step: int, rows: object) -> None: ...
+
+  def phase(self, name: str, *, done: int = 0, total: int = 0) -> None: ...
+
+  def close(self) -> None: ...
+
+
+def open_rollouts(
+  path: str | pathlib.Path, start_step: int
+) -> "RolloutWriter | Silent":
+  """What this process is to write its run's rollouts to."""
+  if not distributed.is_first():
+    return Silent()
+  return RolloutWriter(path, start_step)
 
 
 class RolloutWriter:

@@ -7,6 +7,9 @@ RUN/metrics.jsonl    a row per step
 RUN/rollouts.jsonl   what the policy wrote, and the verdicts
 RUN/tensorboard/     the same numbers for TensorBoard
 RUN/report.html      a page to read
+
+In a job of several processes it lies on a file system that all of them share;
+process 0 opens it for all.
 """
 
 import fcntl
@@ -14,12 +17,17 @@ import json
 import pathlib
 from collections.abc import Callable, Mapping
 
+from kimina_jax.infra import distributed
 from kimina_jax.types import UsageError
 
 # What may change between starts: how long to run, what to watch, and what
 # belongs to the machine rather than to the experiment.
 _MACHINE = (
   "mesh.",
+  "model.attention",
+  "model.remat",
+  "optimizer.offload",
+  "rollouts.tensor",
   "checkpoint.",
   "checker.command",
   "checker.lean_path",
@@ -59,6 +67,23 @@ def open_run(
       another process is at work in it.
   """
   root = pathlib.Path(run_dir)
+  if distributed.is_first():
+    _open(root, config, program, write_model)
+  distributed.gather(None)  # The others go on when it is complete.
+  if not (root / "config.json").exists():
+    raise UsageError(
+      f"the run directory {root.absolute()} of process 0 is not here; choose "
+      "one on a file system that all processes share"
+    )
+  return root
+
+
+def _open(
+  root: pathlib.Path,
+  config: Mapping,
+  program: str,
+  write_model: Callable[[pathlib.Path], None],
+) -> None:
   wanted = json.loads(json.dumps({"program": program, **config}))
   path = root / "config.json"
   if path.exists() and _has_begun(root):
@@ -74,7 +99,6 @@ def open_run(
     raise UsageError(f"cannot write the run directory {root}: {error}") from (
       error
     )
-  return root
 
 
 def _has_begun(root: pathlib.Path) -> bool:

@@ -195,6 +195,19 @@ def put(batch: Batch, mesh: jax.sharding.Mesh) -> Batch:
   return jax.tree.map(_put_array, batch, shardings)
 
 
+def abstract_batch(
+  mesh: jax.sharding.Mesh, *, num_rows: int, sequence_len: int
+) -> Batch:
+  """A Batch of jax.ShapeDtypeStructs with shardings, as `put` returns it."""
+  return jax.tree.map(
+    lambda x, sharding: jax.ShapeDtypeStruct(
+      x.shape, x.dtype, sharding=sharding
+    ),
+    jax.eval_shape(lambda: _empty(num_rows, sequence_len)),
+    batch_shardings(mesh),
+  )
+
+
 def batch_shardings(mesh: jax.sharding.Mesh) -> Batch:
   """A NamedSharding per array: tokens by row and position, the rest by row."""
   table = meshes.ACTIVATIONS["train"]

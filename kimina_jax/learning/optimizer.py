@@ -26,11 +26,14 @@ class Optimizer(NamedTuple):
     learning_rate: the rate at a step of the run. It is not in the transform
       because a reset of the transform must not restart the schedule.
     reset: whether an iteration starts with a fresh state of the transform.
+    offload: whether the moments live in the host's memory, and visit the
+      devices in each step.
   """
 
   transform: optax.GradientTransformation
   learning_rate: Schedule
   reset: bool
+  offload: bool
 
 
 def make_optimizer(
@@ -42,6 +45,7 @@ def make_optimizer(
   weight_decay: float,
   clip_norm: float,
   reset: bool,
+  offload: bool,
 ) -> Optimizer:
   """AdamW (arXiv 1711.05101, Algorithm 2) after clipping by the global norm.
 
@@ -60,6 +64,7 @@ def make_optimizer(
     weight_decay: 0 is off.
     clip_norm: global norm of the gradient; 0 is off.
     reset: see Optimizer.
+    offload: see Optimizer.
   """
   transforms = [optax.scale_by_adam(b1, b2, eps)]
   if clip_norm:
@@ -74,6 +79,7 @@ def make_optimizer(
       else lambda step: jnp.float32(learning_rate)
     ),
     reset=reset,
+    offload=offload,
   )
 
 

@@ -22,15 +22,17 @@ from kimina_jax.learning.optimizer import Optimizer
 from kimina_jax.model.config import ModelConfig
 from kimina_jax.model.params import (
   abstract_params,
-  init_params,
   param_shardings,
 )
 from kimina_jax.types import Batch
 
 PyTree = Any
 
-# Positions per row whose logits exist at a time.
-_CHUNK = 256
+# Gradients in float32, sharded as the parameters, and metrics.
+Sums = tuple[PyTree, Metrics]
+
+# Where the moments live if they are offloaded.
+_HOST = "pinned_host"
 
 
 class TrainState(NamedTuple):
@@ -47,20 +49,43 @@ class TrainState(NamedTuple):
   step: jax.Array
 
 
+class Programs(NamedTuple):
+  """The parts of an update, jitted, for calls inside `jax.set_mesh(mesh)`.
+
+  Attributes:
+    gradient: (params, batch, totals) → sums, of the first batch.
+    accumulate: (sums, params, batch, totals) → sums, of every further one;
+      the sums are donated.
+    apply: (state, sums) → (state, metrics); the state is donated. The sums
+      are not: no output has a use for their memory.
+  """
+
+  gradient: Callable[[PyTree, Batch, Totals], Sums]
+  accumulate: Callable[[Sums, PyTree, Batch, Totals], Sums]
+  apply: Callable[[TrainState, Sums], tuple[TrainState, Metrics]]
+
+
 def abstract_state(
   config: ModelConfig, optimizer: Optimizer, *, mesh: Mesh
 ) -> TrainState:
-  """The TrainState as jax.ShapeDtypeStructs with shardings."""
+  """The TrainState as jax.ShapeDtypeStructs with shardings.
+
+  Adam's moments are in the host's memory if `optimizer.offload`.
+  """
   params = abstract_params(config)
   opt_state = jax.eval_shape(_opt_init(optimizer), params)
   replicated = NamedSharding(mesh, PartitionSpec())
+  by_param = param_shardings(config, mesh, "train")
+  moments = by_param
+  if optimizer.offload:
+    moments = jax.tree.map(lambda x: x.with_memory_kind(_HOST), by_param)
   shardings = TrainState(
-    params=param_shardings(config, mesh, "train"),
+    params=by_param,
     opt_state=optax.tree.map_params(
       optimizer.transform,
       lambda _, sharding: sharding,
       opt_state,
-      param_shardings(config, mesh, "train"),
+      moments,
       transform_non_params=lambda _: replicated,
     ),
     step=replicated,
@@ -73,18 +98,6 @@ def abstract_state(
     TrainState(params, opt_state, step),
     shardings,
   )
-
-
-def init_state(
-  key: jax.Array, config: ModelConfig, *, optimizer: Optimizer, mesh: Mesh
-) -> TrainState:
-  """A TrainState with fresh weights; no device ever holds more than its part.
-
-  The weights depend on the key alone, not on the mesh.
-  """
-  shardings = _shardings(abstract_state(config, optimizer, mesh=mesh))
-  init = jax.jit(init_params, static_argnums=1, out_shardings=shardings.params)
-  return start_state(init(key, config), config, optimizer=optimizer, mesh=mesh)
 
 
 def start_state(
@@ -112,28 +125,37 @@ def make_begin_iteration(
 
 
 def make_scorer(
-  config: ModelConfig, *, mesh: Mesh, chunk: int = _CHUNK
+  config: ModelConfig, *, mesh: Mesh, chunk: int | None = None
 ) -> Callable[[PyTree, Batch], Batch]:
   """Gives `score(params, batch)`: the batch with its `old_logp_BT` filled in.
 
   Call it on all batches of an iteration before the first update.
   """
+  program = make_score_program(config, mesh=mesh, chunk=chunk)
+
+  def score(params: PyTree, batch: Batch) -> Batch:
+    with jax.set_mesh(mesh):
+      return batch._replace(old_logp_BT=program(params, batch))
+
+  return score
+
+
+def make_score_program(
+  config: ModelConfig, *, mesh: Mesh, chunk: int | None = None
+) -> Callable[[PyTree, Batch], jax.Array]:
+  """Gives the jitted (params, batch) → old_logp_BT, for `jax.set_mesh(mesh)`.
+
+  Args:
+    config: the model.
+    mesh: where parameters and batches live.
+    chunk: see `token_logprobs`.
+  """
   shardings = batch_shardings(mesh)
-
-  def score(params: PyTree, batch: Batch) -> jax.Array:
-    return _logprobs(params, config, batch, chunk)[0]
-
-  score = jax.jit(
-    score,
+  return jax.jit(
+    lambda params, batch: _logprobs(params, config, batch, chunk)[0],
     in_shardings=(param_shardings(config, mesh, "train"), shardings),
     out_shardings=shardings.old_logp_BT,
   )
-
-  def score_in_mesh(params: PyTree, batch: Batch) -> Batch:
-    with jax.set_mesh(mesh):
-      return batch._replace(old_logp_BT=score(params, batch))
-
-  return score_in_mesh
 
 
 def make_update(
@@ -142,7 +164,7 @@ def make_update(
   *,
   loss: Loss,
   mesh: Mesh,
-  chunk: int = _CHUNK,
+  chunk: int | None = None,
 ) -> Callable[[TrainState, Sequence[Batch], int], tuple[TrainState, Metrics]]:
   """Gives `update(state, batches, num_sequences)`: one optimizer step.
 
@@ -160,20 +182,13 @@ def make_update(
     optimizer: what steps.
     loss: of losses.py.
     mesh: where state and batches live.
-    chunk: positions per row whose logits exist at a time.
+    chunk: see `token_logprobs`.
   """
-  shardings = _shardings(abstract_state(config, optimizer, mesh=mesh))
-  replicated = shardings.step
+  replicated = NamedSharding(mesh, PartitionSpec())
   count = jax.jit(
     losses.add_to_totals, donate_argnums=0, out_shardings=replicated
   )
-  zeros, accumulate = _make_accumulate(config, loss, mesh, chunk)
-  apply = jax.jit(
-    _make_apply(optimizer),
-    donate_argnums=0,
-    in_shardings=(shardings, (shardings.params, replicated)),
-    out_shardings=(shardings, replicated),
-  )
+  programs = make_programs(config, optimizer, loss=loss, mesh=mesh, chunk=chunk)
 
   def update(
     state: TrainState, batches: Sequence[Batch], num_sequences: int
@@ -183,12 +198,52 @@ def make_update(
       totals = jax.device_put(totals, replicated)
       for batch in batches:
         totals = count(totals, batch)
-      sums = zeros(state.params, batches[0], totals)
-      for batch in batches:
-        sums = accumulate(sums, state.params, batch, totals)
-      return apply(state, sums)
+      sums = programs.gradient(state.params, batches[0], totals)
+      for batch in batches[1:]:
+        sums = programs.accumulate(sums, state.params, batch, totals)
+      return programs.apply(state, sums)
 
   return update
+
+
+def make_programs(
+  config: ModelConfig,
+  optimizer: Optimizer,
+  *,
+  loss: Loss,
+  mesh: Mesh,
+  chunk: int | None = None,
+) -> Programs:
+  """What `make_update` runs, for who wants to compile it without running it.
+
+  Args: see `make_update`.
+  """
+  state = _shardings(abstract_state(config, optimizer, mesh=mesh))
+  replicated = state.step
+  inputs = (state.params, batch_shardings(mesh), replicated)
+  sums = (state.params, replicated)
+  gradient = _make_gradient(config, loss, chunk)
+
+  def accumulate(
+    sums: Sums, params: PyTree, batch: Batch, totals: Totals
+  ) -> Sums:
+    return jax.tree.map(jnp.add, sums, gradient(params, batch, totals))
+
+  return Programs(
+    gradient=jax.jit(gradient, in_shardings=inputs, out_shardings=sums),
+    accumulate=jax.jit(
+      accumulate,
+      donate_argnums=0,
+      in_shardings=(sums, *inputs),
+      out_shardings=sums,
+    ),
+    apply=jax.jit(
+      _make_apply(optimizer, state.opt_state),
+      donate_argnums=0,
+      in_shardings=(state, sums),
+      out_shardings=(state, replicated),
+    ),
+  )
 
 
 def check_finite(metrics: Mapping[str, float], step: int) -> None:
@@ -201,13 +256,10 @@ def check_finite(metrics: Mapping[str, float], step: int) -> None:
     )
 
 
-def _make_accumulate(
-  config: ModelConfig, loss: Loss, mesh: Mesh, chunk: int
-) -> tuple[Callable[..., Any], Callable[..., Any]]:
-  """Sums of gradients (float32) and metrics: their zeros, and how they grow."""
-  params = param_shardings(config, mesh, "train")
-  replicated = NamedSharding(mesh, PartitionSpec())
-  inputs = (params, batch_shardings(mesh), replicated)
+def _make_gradient(
+  config: ModelConfig, loss: Loss, chunk: int | None
+) -> Callable[[PyTree, Batch, Totals], Sums]:
+  """A batch's share of gradient and metrics, in float32."""
 
   def objective(
     params: PyTree, batch: Batch, totals: Totals
@@ -217,33 +269,24 @@ def _make_accumulate(
     entropy = losses.token_mean(entropy_BT, batch, totals)
     return value, {"loss": value, "entropy": entropy, **metrics}
 
-  gradient = jax.grad(objective, has_aux=True)
+  def gradient(params: PyTree, batch: Batch, totals: Totals) -> Sums:
+    shares = jax.grad(objective, has_aux=True)(params, batch, totals)
+    return jax.tree.map(lambda x: x.astype(jnp.float32), shares)
 
-  def zeros(*args: Any) -> tuple[PyTree, Metrics]:
-    shapes = jax.eval_shape(gradient, *args)
-    return jax.tree.map(lambda x: jnp.zeros(x.shape, jnp.float32), shapes)
-
-  def accumulate(sums: PyTree, *args: Any) -> tuple[PyTree, Metrics]:
-    return jax.tree.map(jnp.add, sums, gradient(*args))
-
-  return (
-    jax.jit(zeros, in_shardings=inputs, out_shardings=(params, replicated)),
-    jax.jit(
-      accumulate,
-      donate_argnums=0,
-      in_shardings=((params, replicated), *inputs),
-      out_shardings=(params, replicated),
-    ),
-  )
+  return gradient
 
 
-def _make_apply(optimizer: Optimizer) -> Callable[..., Any]:
-  """Steps with summed gradients, unless something is not finite."""
+def _make_apply(
+  optimizer: Optimizer, shardings: PyTree
+) -> Callable[[TrainState, Sums], tuple[TrainState, Metrics]]:
+  """Steps with summed gradients, unless something is not finite.
 
-  def apply(
-    state: TrainState, sums: tuple[PyTree, Metrics]
-  ) -> tuple[TrainState, Metrics]:
+  `shardings` are those of the optimizer's state.
+  """
+
+  def apply(state: TrainState, sums: Sums) -> tuple[TrainState, Metrics]:
     grads, metrics = sums
+    state = state._replace(opt_state=_fetch(state.opt_state, shardings))
     grad_norm = optax.tree.norm(grads)
     finite = jnp.isfinite(metrics["loss"]) & jnp.isfinite(grad_norm)
     directions, opt_state = optimizer.transform.update(
@@ -270,7 +313,7 @@ def _make_apply(optimizer: Optimizer) -> Callable[..., Any]:
 
 
 def _logprobs(
-  params: PyTree, config: ModelConfig, batch: Batch, chunk: int
+  params: PyTree, config: ModelConfig, batch: Batch, chunk: int | None
 ) -> tuple[jax.Array, jax.Array]:
   return token_logprobs(
     params,
@@ -280,6 +323,17 @@ def _logprobs(
     batch.segments_BT,
     chunk=chunk,
   )
+
+
+def _fetch(opt_state: PyTree, shardings: PyTree) -> PyTree:
+  """What lives in the host's memory, on the devices."""
+
+  def fetch(x: jax.Array, sharding: NamedSharding) -> jax.Array:
+    if sharding.memory_kind != _HOST:
+      return x
+    return jax.device_put(x, sharding.with_memory_kind("device"))
+
+  return jax.tree.map(fetch, opt_state, shardings)
 
 
 def _opt_init(optimizer: Optimizer) -> Callable[[PyTree], PyTree]:

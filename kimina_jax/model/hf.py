@@ -1,30 +1,40 @@
 """Hugging Face safetensors <-> params, by the declarations in layers.py.
 
-In: a directory with safetensors files, or params in host memory. Out: the
-other one, bit for bit: values and dtypes are kept, only layouts change. Never
-reads or writes config.json's neighbours (tokenizer files): convert.py does.
+In: a directory with safetensors files, or the values of params. Out: the
+other one, bit for bit: values and dtypes are kept, only layouts change. All
+moves in pieces: a region of a leaf is found in its tensors wherever it lies.
+Never reads or writes config.json's neighbours (tokenizer files): convert.py
+does.
 """
 
 import contextlib
-import dataclasses
+import itertools
 import json
 import math
 import pathlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
-import safetensors
-import safetensors.numpy
 
+from kimina_jax.model import shards
 from kimina_jax.model.config import DTYPES, ModelConfig
 from kimina_jax.model.params import Declaration, declarations
+from kimina_jax.model.shards import Region, Tensor
 from kimina_jax.types import UsageError
 
 _SINGLE = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
+
+
+def leaves(config: ModelConfig) -> dict[str, Declaration]:
+  """The declarations by name, "layers.attention.q_DNH"."""
+  return {
+    jax.tree_util.keystr(path, simple=True, separator="."): leaf
+    for path, leaf in jax.tree.leaves_with_path(declarations(config))
+  }
 
 
 def load_params(directory: pathlib.Path, config: ModelConfig) -> dict[str, Any]:
@@ -38,15 +48,12 @@ def load_params(directory: pathlib.Path, config: ModelConfig) -> dict[str, Any]:
     params with the file's dtype.
 
   Raises:
-    UsageError: no weights, a damaged file; or every tensor that is missing,
-      unexpected, misshaped or of another dtype than the rest.
+    UsageError: as open_weights.
   """
-  with contextlib.ExitStack() as stack:
-    files = [stack.enter_context(_open(p)) for p in _weight_files(directory)]
-    tensors = {name: file for file in files for name in file.keys()}
-    _check(directory, config, tensors)
+  with open_weights(directory, config) as tensors:
     return jax.tree.map(
-      lambda leaf: _read_leaf(leaf, config, tensors), declarations(config)
+      lambda leaf: read(tensors, leaf, _whole(leaf.shape)),
+      declarations(config),
     )
 
 
@@ -62,76 +69,218 @@ def save_params(
   One shard is model.safetensors; several have an index beside them. A tensor
   larger than shard_bytes has a shard of its own.
   """
-  slices = _slices(params, config)
-  shards = _plan(slices, shard_bytes)
+  dtype = jax.tree.leaves(params)[0].dtype
+  with create_weights(
+    directory, config, dtype=dtype, shard_bytes=shard_bytes
+  ) as tensors:
+    jax.tree.map(
+      lambda leaf, array: write(
+        tensors, leaf, _whole(leaf.shape), np.asarray(array)
+      ),
+      declarations(config),
+      params,
+    )
+
+
+@contextlib.contextmanager
+def open_weights(
+  directory: pathlib.Path, config: ModelConfig
+) -> Iterator[dict[str, Tensor]]:
+  """The tensors of a checkpoint, by Hugging Face's names, all of one dtype.
+
+  Raises:
+    UsageError: no weights, a damaged file; or every tensor that is missing,
+      unexpected, misshaped or of another dtype than the rest.
+  """
+  with contextlib.ExitStack() as stack:
+    tensors: dict[str, Tensor] = {}
+    for path in _weight_files(directory):
+      tensors |= stack.enter_context(shards.open_file(path))
+    _check(directory, config, tensors)
+    yield tensors
+
+
+@contextlib.contextmanager
+def create_weights(
+  directory: pathlib.Path,
+  config: ModelConfig,
+  *,
+  dtype: np.dtype,
+  shard_bytes: int,
+) -> Iterator[dict[str, Tensor]]:
+  """The tensors of a checkpoint to fill, in files as save_params has them."""
+  plan = _plan(_hf_shapes(config), dtype.itemsize, shard_bytes)
   names = [_SINGLE]
-  if len(shards) > 1:
-    count = len(shards)
+  if len(plan) > 1:
+    count = len(plan)
     names = [
       f"model-{i + 1:05}-of-{count:05}.safetensors" for i in range(count)
     ]
-  for name, shard in zip(names, shards, strict=True):
-    tensors = {part.hf_name: part.tensor() for part in shard}
-    # transformers refuses a file that does not say so.
-    metadata = {"format": "pt"}
-    safetensors.numpy.save_file(tensors, directory / name, metadata=metadata)
-    # safetensors makes files that only their owner can read.
-    (directory / name).chmod(0o644)
-  if len(shards) > 1:
-    _write_index(directory, names, shards)
+  with contextlib.ExitStack() as stack:
+    tensors: dict[str, Tensor] = {}
+    for name, shapes in zip(names, plan, strict=True):
+      file = shards.create_file(directory / name, shapes, dtype)
+      tensors |= stack.enter_context(file)
+    yield tensors
+  if len(plan) > 1:
+    _write_index(directory, names, plan, dtype)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Slice:
-  """One tensor of the checkpoint: a leaf, or a layer of a stacked leaf."""
-
-  hf_name: str
-  leaf: Declaration
-  array: np.ndarray
-
-  def tensor(self) -> np.ndarray:
-    dims = self.leaf.dims.removeprefix("L")
-    axes = [dims.index(dim) for dim in _flat(self.leaf.hf_dims)]
-    merged = self.array.transpose(axes).reshape(_hf_shape(self.leaf))
-    # safetensors writes the buffer as it lies and ignores strides.
-    return np.ascontiguousarray(merged)
-
-
-def _slices(params: Mapping[str, Any], config: ModelConfig) -> list[_Slice]:
-  """All tensors of a checkpoint, layer after layer."""
-  leaves = jax.tree.leaves(declarations(config))
-  arrays = jax.tree.leaves(params)
-  slices = []
-  for leaf, array in zip(leaves, arrays, strict=True):
-    array = np.asarray(array)
-    parts = array if leaf.dims.startswith("L") else array[None]
-    for name, part in zip(_hf_names(leaf), parts, strict=True):
-      slices.append(_Slice(hf_name=name, leaf=leaf, array=part))
-  return slices
+def read(
+  tensors: Mapping[str, Tensor], leaf: Declaration, region: Region
+) -> np.ndarray:
+  """A region of a leaf, in the leaf's layout; maybe a strided view."""
+  names, inner = _locate(leaf, region)
+  axes, order, sizes = _layout(leaf)
+  parts = [
+    shards.read(
+      tensors[name]._replace(shape=sizes), [inner[axis] for axis in axes]
+    ).transpose(order)
+    for name in names
+  ]
+  if not leaf.dims.startswith("L"):
+    return parts[0]
+  return np.stack(parts) if len(parts) > 1 else parts[0][None]
 
 
-def _plan(slices: list[_Slice], shard_bytes: int) -> list[list[_Slice]]:
-  shards: list[list[_Slice]] = [[]]
+def write(
+  tensors: Mapping[str, Tensor],
+  leaf: Declaration,
+  region: Region,
+  array: np.ndarray,
+) -> None:
+  """Puts an array in the leaf's layout into a region of the leaf."""
+  names, inner = _locate(leaf, region)
+  axes, _, sizes = _layout(leaf)
+  parts = array if leaf.dims.startswith("L") else array[None]
+  for name, part in zip(names, parts, strict=True):
+    shards.write(
+      tensors[name]._replace(shape=sizes),
+      [inner[axis] for axis in axes],
+      part.transpose(axes),
+    )
+
+
+def block_shape(
+  leaf: Declaration, itemsize: int, max_bytes: int
+) -> tuple[int, ...]:
+  """A part of a leaf that is one stretch of bytes in a checkpoint's file.
+
+  It lies in one layer, and is cut, to at most about max_bytes, along the
+  outermost dim of the tensor.
+  """
+  stacked = leaf.dims.startswith("L")
+  shape = [1, *leaf.shape[1:]] if stacked else list(leaf.shape)
+  axis = stacked + _layout(leaf)[0][0]
+  num_blocks = -(-math.prod(shape) * itemsize // max_bytes)
+  shape[axis] = -(-shape[axis] // num_blocks)
+  return tuple(shape)
+
+
+def cells(
+  leaf: Declaration, chunk: Sequence[int], itemsize: int, max_bytes: int
+) -> list[Region]:
+  """Cuts a leaf into regions of whole chunks, of at most about max_bytes.
+
+  They are as long as can be along the innermost dims of the checkpoint's
+  tensors, so that a region is few stretches of bytes there. A chunk larger
+  than max_bytes is a region of its own.
+  """
+  stacked = leaf.dims.startswith("L")
+  outermost_first = [stacked + axis for axis in _layout(leaf)[0]]
+  if stacked:
+    outermost_first.insert(0, 0)
+  shape = [min(c, s) for c, s in zip(chunk, leaf.shape, strict=True)]
+  for axis in reversed(outermost_first):
+    room = max_bytes // (math.prod(shape) * itemsize)
+    shape[axis] = min(shape[axis] * max(room, 1), leaf.shape[axis])
+  return [
+    tuple(
+      slice(start, min(start + step, size))
+      for start, step, size in zip(starts, shape, leaf.shape, strict=True)
+    )
+    for starts in itertools.product(
+      *(range(0, s, c) for s, c in zip(leaf.shape, shape, strict=True))
+    )
+  ]
+
+
+def tensor_names(leaf: Declaration) -> list[str]:
+  """Hugging Face's names of a leaf's layers, or its one name."""
+  if not leaf.dims.startswith("L"):
+    return [leaf.hf_name]
+  return [leaf.hf_name.format(layer=layer) for layer in range(leaf.shape[0])]
+
+
+def _whole(shape: Sequence[int]) -> Region:
+  return tuple(slice(0, size) for size in shape)
+
+
+def _locate(leaf: Declaration, region: Region) -> tuple[list[str], Region]:
+  """Names of the layers in a region, and the rest of the region."""
+  names = tensor_names(leaf)
+  if not leaf.dims.startswith("L"):
+    return names, region
+  return names[region[0]], region[1:]
+
+
+def _layout(leaf: Declaration) -> tuple[list[int], list[int], tuple[int, ...]]:
+  """How a layer of a leaf lies in its tensor, whose dims are not merged.
+
+  Returns:
+    axes of the leaf in the tensor's order, axes of the tensor in the leaf's
+    order, and the sizes in the tensor's order.
+  """
+  ours = leaf.dims.removeprefix("L")
+  theirs = leaf.hf_dims.replace("(", "").replace(")", "")
+  sizes = dict(zip(leaf.dims, leaf.shape, strict=True))
+  axes = [ours.index(dim) for dim in theirs]
+  order = [theirs.index(dim) for dim in ours]
+  return axes, order, tuple(sizes[dim] for dim in theirs)
+
+
+def _hf_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
+  """Shape of each tensor, merged: "(NH)D" → [N·H, D]; layer after layer."""
+  shapes = {}
+  for leaf in leaves(config).values():
+    sizes = dict(zip(leaf.dims, leaf.shape, strict=True))
+    groups = re.findall(r"\w+(?=\))|\w", leaf.hf_dims)
+    shape = tuple(math.prod(sizes[dim] for dim in group) for group in groups)
+    shapes |= dict.fromkeys(tensor_names(leaf), shape)
+  return shapes
+
+
+def _plan(
+  shapes: Mapping[str, tuple[int, ...]], itemsize: int, shard_bytes: int
+) -> list[dict[str, tuple[int, ...]]]:
+  plan: list[dict[str, tuple[int, ...]]] = [{}]
   size = 0
-  for part in slices:
-    if shards[-1] and size + part.array.nbytes > shard_bytes:
-      shards.append([])
+  for name, shape in shapes.items():
+    num_bytes = math.prod(shape) * itemsize
+    if plan[-1] and size + num_bytes > shard_bytes:
+      plan.append({})
       size = 0
-    shards[-1].append(part)
-    size += part.array.nbytes
-  return shards
+    plan[-1][name] = shape
+    size += num_bytes
+  return plan
 
 
 def _write_index(
-  directory: pathlib.Path, names: list[str], shards: list[list[_Slice]]
+  directory: pathlib.Path,
+  names: list[str],
+  plan: list[dict[str, tuple[int, ...]]],
+  dtype: np.dtype,
 ) -> None:
-  total = sum(part.array.nbytes for shard in shards for part in shard)
+  total = sum(math.prod(shape) for shapes in plan for shape in shapes.values())
   weight_map = {
-    part.hf_name: name
-    for name, shard in zip(names, shards, strict=True)
-    for part in shard
+    tensor: name
+    for name, shapes in zip(names, plan, strict=True)
+    for tensor in shapes
   }
-  index = {"metadata": {"total_size": total}, "weight_map": weight_map}
+  index = {
+    "metadata": {"total_size": total * dtype.itemsize},
+    "weight_map": weight_map,
+  }
   (directory / _INDEX).write_text(json.dumps(index, indent=2) + "\n")
 
 
@@ -155,74 +304,27 @@ def _weight_files(directory: pathlib.Path) -> list[pathlib.Path]:
   return [directory / name for name in sorted(names)]
 
 
-@contextlib.contextmanager
-def _open(path: pathlib.Path) -> Iterator[Any]:
-  try:
-    with safetensors.safe_open(path, framework="numpy") as file:
-      yield file
-  except safetensors.SafetensorError as error:
-    raise UsageError(
-      f"{path} is truncated or damaged ({error}): copy it again"
-    ) from error
-
-
 def _check(
-  directory: pathlib.Path, config: ModelConfig, tensors: Mapping[str, Any]
+  directory: pathlib.Path, config: ModelConfig, tensors: Mapping[str, Tensor]
 ) -> None:
-  expected = {
-    name: _hf_shape(leaf)
-    for leaf in jax.tree.leaves(declarations(config))
-    for name in _hf_names(leaf)
-  }
+  expected = _hf_shapes(config)
   faults = [f"missing {name}" for name in expected if name not in tensors]
   faults += [f"unexpected {name}" for name in tensors if name not in expected]
   dtypes = set()
   for name in sorted(expected.keys() & tensors.keys()):
-    found = tensors[name].get_slice(name)
-    dtypes.add(found.get_dtype())
-    shape = tuple(found.get_shape())
-    if shape != expected[name]:
-      faults.append(f"{name} has shape {shape}, not {expected[name]}")
-  if not dtypes <= _DTYPES or len(dtypes) > 1:
+    found = tensors[name]
+    dtypes.add(found.dtype)
+    if found.shape != expected[name]:
+      faults.append(f"{name} has shape {found.shape}, not {expected[name]}")
+  known = {
+    name for name, dtype in shards.DTYPES.items() if dtype.name in DTYPES
+  }
+  if not dtypes <= known or len(dtypes) > 1:
     faults.append(
-      f"tensors have dtypes {sorted(dtypes)}, not one of {sorted(_DTYPES)}"
+      f"tensors have dtypes {sorted(dtypes)}, not one of {sorted(known)}"
     )
   if faults:
     raise UsageError(
       f"{directory} does not hold the model of its config.json:\n  "
       + "\n  ".join(faults)
     )
-
-
-def _read_leaf(
-  leaf: Declaration, config: ModelConfig, tensors: Mapping[str, Any]
-) -> np.ndarray:
-  order = _flat(leaf.hf_dims)
-  axes = [order.index(dim) for dim in leaf.dims.removeprefix("L")]
-  sizes = [config.sizes[dim] for dim in order]
-  parts = [
-    tensors[name].get_tensor(name).reshape(sizes).transpose(axes)
-    for name in _hf_names(leaf)
-  ]
-  return np.stack(parts) if leaf.dims.startswith("L") else parts[0].copy()
-
-
-def _hf_names(leaf: Declaration) -> list[str]:
-  if not leaf.dims.startswith("L"):
-    return [leaf.hf_name]
-  return [leaf.hf_name.format(layer=layer) for layer in range(leaf.shape[0])]
-
-
-def _hf_shape(leaf: Declaration) -> tuple[int, ...]:
-  """Shape of one tensor in the checkpoint: "(NH)D" → [N·H, D]."""
-  sizes = dict(zip(leaf.dims, leaf.shape, strict=True))
-  groups = re.findall(r"\w+(?=\))|\w", leaf.hf_dims)
-  return tuple(math.prod(sizes[dim] for dim in group) for group in groups)
-
-
-def _flat(hf_dims: str) -> str:
-  return hf_dims.replace("(", "").replace(")", "")
-
-
-# safetensors' spelling of DTYPES.
-_DTYPES = {{"float32": "F32", "bfloat16": "BF16"}[name] for name in DTYPES}

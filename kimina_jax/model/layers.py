@@ -13,8 +13,11 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.ad_checkpoint import checkpoint_name
 from jax.nn import initializers
 
+from kimina_jax.infra.mesh import STREAMS, num_shards
+from kimina_jax.model import remat
 from kimina_jax.model.config import ModelConfig
 
 
@@ -76,12 +79,7 @@ class RMSNorm(nnx.Module):
     )
 
   def __call__(self, x_BTD: jax.Array) -> jax.Array:
-    x32_BTD = x_BTD.astype(jnp.float32)
-    mean_BT1 = jnp.mean(jnp.square(x32_BTD), axis=-1, keepdims=True)
-    normed_BTD = x32_BTD * jax.lax.rsqrt(mean_BT1 + self.eps)
-    # Hugging Face's order: back to the compute dtype, then the scale.
-    normed_BTD = normed_BTD.astype(x_BTD.dtype)
-    return normed_BTD * self.scale_D[...].astype(x_BTD.dtype)[None, None]
+    return _rms_norm(x_BTD, self.scale_D[...], self.eps)
 
 
 class Attention(nnx.Module):
@@ -104,9 +102,9 @@ class Attention(nnx.Module):
 
   def project(self, x_BTD: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Queries [B, T, N, H], keys and values [B, T, K, H], not yet rotated."""
-    q_BTNH = jnp.einsum("BTD,DNH->BTNH", x_BTD, self._cast(self.q_DNH))
-    k_BTKH = jnp.einsum("BTD,DKH->BTKH", x_BTD, self._cast(self.k_DKH))
-    v_BTKH = jnp.einsum("BTD,DKH->BTKH", x_BTD, self._cast(self.v_DKH))
+    q_BTNH = _einsum("BTD,DNH->BTNH", x_BTD, self._cast(self.q_DNH))
+    k_BTKH = _einsum("BTD,DKH->BTKH", x_BTD, self._cast(self.k_DKH))
+    v_BTKH = _einsum("BTD,DKH->BTKH", x_BTD, self._cast(self.v_DKH))
     return (
       q_BTNH + self._cast(self.q_bias_NH)[None, None],
       k_BTKH + self._cast(self.k_bias_KH)[None, None],
@@ -115,7 +113,7 @@ class Attention(nnx.Module):
 
   def merge(self, out_BTNH: jax.Array) -> jax.Array:
     """Heads back to the residual stream."""
-    return jnp.einsum("BTNH,NHD->BTD", out_BTNH, self._cast(self.o_NHD))
+    return _einsum("BTNH,NHD->BTD", out_BTNH, self._cast(self.o_NHD))
 
   def _cast(self, param: nnx.Param) -> jax.Array:
     return param[...].astype(self.dtype)
@@ -136,34 +134,54 @@ class FeedForward(nnx.Module):
 
   def expand(self, x_BTD: jax.Array) -> jax.Array:
     """The gated hidden units."""
-    gate_BTF = jnp.einsum("BTD,DF->BTF", x_BTD, self._cast(self.gate_DF))
-    up_BTF = jnp.einsum("BTD,DF->BTF", x_BTD, self._cast(self.up_DF))
-    return jax.nn.silu(gate_BTF) * up_BTF
+    gate_BTF = _einsum("BTD,DF->BTF", x_BTD, self._cast(self.gate_DF))
+    up_BTF = _einsum("BTD,DF->BTF", x_BTD, self._cast(self.up_DF))
+    gate_BTF = checkpoint_name(gate_BTF, remat.GATE)
+    up_BTF = checkpoint_name(up_BTF, remat.UP)
+    return _swiglu(gate_BTF, up_BTF)
 
   def contract(self, hidden_BTF: jax.Array) -> jax.Array:
     """Hidden units back to the residual stream."""
-    return jnp.einsum("BTF,FD->BTD", hidden_BTF, self._cast(self.down_FD))
+    return _einsum("BTF,FD->BTD", hidden_BTF, self._cast(self.down_FD))
 
   def _cast(self, param: nnx.Param) -> jax.Array:
     return param[...].astype(self.dtype)
 
 
-def rotary_angles(
-  config: ModelConfig, positions_BT: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-  """float32 cosines and sines [B, T, H/2] of RoPE (Su et al. 2021, Eq. 34)."""
-  exponent = jnp.arange(0, config.head_dim, 2, dtype=jnp.float32)
-  frequency = config.rope_theta ** (-exponent / config.head_dim)
-  angle = positions_BT.astype(jnp.float32)[..., None] * frequency[None, None]
-  return jnp.cos(angle), jnp.sin(angle)
+def _einsum(dims: str, x_BT: jax.Array, weight: jax.Array) -> jax.Array:
+  """jnp.einsum of activations, which begin with BT, and a weight.
+
+  Where positions are not split, B and T are merged. The gradient of the weight
+  is then a sum over one dim; over two, XLA's CPU backend first transposes a
+  copy of the activations, and takes twice as long. Where they are split, a
+  merged dim has no layout that leaves each token where it is.
+  """
+  mesh = jax.sharding.get_abstract_mesh()
+  if not mesh.empty and num_shards(mesh, "T", STREAMS["train"]) > 1:
+    return jnp.einsum(dims, x_BT, weight)
+  x_M = x_BT.reshape(-1, *x_BT.shape[2:])
+  out_M = jnp.einsum(dims.replace("BT", "M"), x_M, weight)
+  return out_M.reshape(*x_BT.shape[:2], *out_M.shape[1:])
 
 
-def rotate(x_BTNH: jax.Array, angles: tuple[jax.Array, jax.Array]) -> jax.Array:
-  """Turns the pairs (h, h + H/2) of each head, in float32."""
-  cos, sin = (angle[:, :, None, :] for angle in angles)
-  x1, x2 = jnp.split(x_BTNH.astype(jnp.float32), 2, axis=-1)
-  turned = jnp.concatenate((x1 * cos - x2 * sin, x2 * cos + x1 * sin), axis=-1)
-  return turned.astype(x_BTNH.dtype)
+# What backward wants of these is cheaper to compute again than to store and
+# load, whatever the policy of the layer.
+_elementwise = functools.partial(jax.checkpoint, prevent_cse=False)
+
+
+@_elementwise
+def _swiglu(gate_BTF: jax.Array, up_BTF: jax.Array) -> jax.Array:
+  return jax.nn.silu(gate_BTF) * up_BTF
+
+
+@functools.partial(_elementwise, static_argnums=2)
+def _rms_norm(x_BTD: jax.Array, scale_D: jax.Array, eps: float) -> jax.Array:
+  x32_BTD = x_BTD.astype(jnp.float32)
+  mean_BT1 = jnp.mean(jnp.square(x32_BTD), axis=-1, keepdims=True)
+  normed_BTD = x32_BTD * jax.lax.rsqrt(mean_BT1 + eps)
+  # Hugging Face's order: back to the compute dtype, then the scale.
+  normed_BTD = normed_BTD.astype(x_BTD.dtype)
+  return normed_BTD * scale_D.astype(x_BTD.dtype)[None, None]
 
 
 def _declare(

@@ -6,6 +6,7 @@ allocates but in `init_params`.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -92,10 +93,15 @@ def init_params(key: jax.Array, config: ModelConfig) -> dict[str, Any]:
   )
 
 
+# Of the elements, how many may lie whole on a device that could hold a part.
+_MAX_UNSPLIT = 0.02
+
+
 def check_mesh(
   config: ModelConfig, mesh: Mesh, *, num_rows: int, sequence_len: int
 ) -> None:
-  """Refuses a mesh that does not divide the model or its batch.
+  """Refuses a mesh that does not divide the model or its batch, or that
+  leaves too much of the weights undivided.
 
   Args:
     config: the model.
@@ -104,7 +110,8 @@ def check_mesh(
     sequence_len: T of a training batch.
 
   Raises:
-    UsageError: all sizes that do not divide, each with both numbers.
+    UsageError: all sizes that do not divide, each with both numbers; or the
+      weights that are not split over all of fsdp × tensor.
   """
   rows = [
     ("kv heads", "K", config.num_kv_heads, meshes.PARAMS),
@@ -113,7 +120,7 @@ def check_mesh(
     ("vocabulary", "V", config.vocab_size, meshes.PARAMS),
     ("model dim", "D", config.model_dim, meshes.PARAMS),
     ("rows of a batch", "B", num_rows, meshes.ACTIVATIONS),
-    ("tokens of a row", "T", sequence_len, meshes.ACTIVATIONS),
+    ("tokens of a row", "T", sequence_len, meshes.STREAMS),
   ]
   faults = []
   for what, dim, size, tables in rows:
@@ -126,6 +133,7 @@ def check_mesh(
       f"the mesh does not divide model {config.name}: {'; '.join(faults)}."
       " Choose mesh sizes that divide, or change the batch"
     )
+  _check_unsplit(config, mesh)
 
 
 def table(config: ModelConfig) -> str:
@@ -146,6 +154,25 @@ def table(config: ModelConfig) -> str:
     ).rstrip()
     for row in rows
   )
+
+
+def _check_unsplit(config: ModelConfig, mesh: Mesh) -> None:
+  """Biases and norms have one dim to split; they must be few."""
+  table = meshes.PARAMS["train"]
+  wanted = mesh.shape["fsdp"] * mesh.shape["tensor"]
+  total, unsplit = 0, {}
+  for path, leaf in jax.tree.leaves_with_path(declarations(config)):
+    size = math.prod(leaf.shape)
+    total += size
+    if math.prod(meshes.num_shards(mesh, x, table) for x in leaf.dims) < wanted:
+      unsplit[jax.tree_util.keystr(path, simple=True, separator=".")] = size
+  count = sum(unsplit.values())
+  if count > _MAX_UNSPLIT * total:
+    raise UsageError(
+      f"the mesh leaves {count:,} of {total:,} parameters of {config.name}"
+      f" ({count / total:.1%}, at most {_MAX_UNSPLIT:.0%}) split over fewer"
+      f" than fsdp × tensor = {wanted} devices: {', '.join(unsplit)}"
+    )
 
 
 def _declaration(param: nnx.Param) -> Declaration:

@@ -12,11 +12,20 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.ad_checkpoint import checkpoint_name
 
-from kimina_jax.infra.mesh import ACTIVATIONS, Table, constrain
-from kimina_jax.model import layers
+from kimina_jax.infra.mesh import (
+  ACTIVATIONS,
+  LOOKUPS,
+  PARAMS,
+  STREAMS,
+  Table,
+  constrain,
+)
+from kimina_jax.model import layers, remat
 from kimina_jax.model.attention import Cached, Mask, Packed, attend
 from kimina_jax.model.config import ModelConfig
+from kimina_jax.model.rope import rotary_angles, rotate
 
 
 class KVCache(NamedTuple):
@@ -60,25 +69,26 @@ def forward(
     hidden_BTD in compute_dtype, and the cache (None if there was none).
   """
   table = ACTIVATIONS[layout]
-  # Looked up in a table that is whole in D: the rows that come out are split
-  # over the axis that D had.
-  table_VD = constrain(params["embed"]["table_VD"], "VD", table)
-  model = _merge(params | {"embed": {"table_VD": table_VD}}, config)
+  model = _merge(params, config)
   step = _Step(
     graphdef=nnx.graphdef(model.layers),
+    config=config,
     positions_BT=positions_BT,
-    angles=layers.rotary_angles(config, positions_BT),
+    angles=rotary_angles(config, positions_BT),
     mask=_mask(tokens_BT, positions_BT, segments_BT, cache),
     kv_len=kv_len,
     table=table,
+    stream=STREAMS[layout],
+    training=layout == "train",
   )
-  body = functools.partial(_layer, step)
-  if config.remat == "full":
-    body = jax.checkpoint(body, prevent_cse=False)
-  x_BTD = constrain(model.embed.encode(tokens_BT), "BTD", table)
+  body = remat.remat(functools.partial(_layer, step), config.remat)
+  # Looked up where the weights are, each device its part of D for all rows:
+  # moving what was found is cheaper than gathering the table.
+  x_BTD = constrain(model.embed.encode(tokens_BT), "BTD", LOOKUPS[layout])
+  x_BTD = constrain(x_BTD, "BTD", step.stream)
   numbered = (jnp.arange(config.num_layers), params["layers"])
   (x_BTD, cache), _ = jax.lax.scan(body, (x_BTD, cache), numbered)
-  return model.norm(x_BTD), cache
+  return constrain(model.norm(x_BTD), "BTD", table), cache
 
 
 def unembed(
@@ -101,11 +111,14 @@ class _Step(NamedTuple):
   """What every layer of one forward shares."""
 
   graphdef: nnx.GraphDef
+  config: ModelConfig
   positions_BT: jax.Array
   angles: tuple[jax.Array, jax.Array]
   mask: Mask
   kv_len: int | None
   table: Table
+  stream: Table
+  training: bool
 
 
 def _layer(
@@ -115,21 +128,70 @@ def _layer(
 ) -> tuple[tuple[jax.Array, KVCache | None], None]:
   """Body of the scan; the cache is carried whole, to be updated in place."""
   (x_BTD, cache), (index, params) = carry, numbered
-  layer = nnx.merge(step.graphdef, params)
-  q_BTNH, k_BTKH, v_BTKH = layer.attention.project(layer.attention_norm(x_BTD))
-  q_BTNH = constrain(layers.rotate(q_BTNH, step.angles), "BTNH", step.table)
-  k_BSKH = constrain(layers.rotate(k_BTKH, step.angles), "BSKH", step.table)
-  v_BSKH = constrain(v_BTKH, "BSKH", step.table)
+  layer = nnx.merge(step.graphdef, _whole(step, params))
+  x_BTD = checkpoint_name(x_BTD, remat.INPUT)
+  normed_BTD = constrain(layer.attention_norm(x_BTD), "BTD", step.table)
+  q_BTNH, k_BTKH, v_BTKH = layer.attention.project(normed_BTD)
+  q_BTNH = constrain(rotate(q_BTNH, step.angles), "BTNH", step.table)
+  k_BTKH = constrain(rotate(k_BTKH, step.angles), "BTKH", step.table)
+  v_BTKH = constrain(v_BTKH, "BTKH", step.table)
+  q_BTNH = checkpoint_name(q_BTNH, remat.QUERY)
+  k_BSKH = checkpoint_name(k_BTKH, remat.KEY)
+  v_BSKH = checkpoint_name(v_BTKH, remat.VALUE)
   if cache is not None:
     cache = _store(cache, index, step, k_BSKH, v_BSKH)
     k_BSKH, v_BSKH = _load(cache, index, step.kv_len)
-  out_BTNH = attend(q_BTNH, k_BSKH, v_BSKH, mask=step.mask)
+  out_BTNH = attend(
+    q_BTNH,
+    k_BSKH,
+    v_BSKH,
+    mask=step.mask,
+    kernel=step.config.attention,
+    table=step.table,
+  )
   out_BTNH = constrain(out_BTNH, "BTNH", step.table)
-  x_BTD += constrain(layer.attention.merge(out_BTNH), "BTD", step.table)
-  hidden_BTF = layer.ffn.expand(layer.ffn_norm(x_BTD))
+  x_BTD += constrain(layer.attention.merge(out_BTNH), "BTD", step.stream)
+  normed_BTD = constrain(layer.ffn_norm(x_BTD), "BTD", step.table)
+  hidden_BTF = layer.ffn.expand(normed_BTD)
   hidden_BTF = constrain(hidden_BTF, "BTF", step.table)
-  x_BTD += constrain(layer.ffn.contract(hidden_BTF), "BTD", step.table)
+  x_BTD += constrain(layer.ffn.contract(hidden_BTF), "BTD", step.stream)
   return (x_BTD, cache), None
+
+
+def _whole(step: _Step, params: dict[str, Any]) -> dict[str, Any]:
+  """A layer's weights in compute_dtype, gathered over the axes of D.
+
+  Once for all that read them, so that forward gathers them once, and backward
+  a second time. Where all is saved for backward they must not be part of it:
+  then each matmul gathers its own.
+  """
+  if not step.training or step.config.remat == "none":
+    return params
+
+  def gather(path: tuple[Any, ...], weight: jax.Array) -> jax.Array:
+    dims = path[-1].key.split("_")[-1]
+    return _gather(weight.astype(step.config.compute_dtype), dims)
+
+  return jax.tree.map_with_path(gather, params)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+def _gather(weight: jax.Array, dims: str) -> jax.Array:
+  # Pinned before, too: what travels is the cast weight.
+  weight = constrain(weight, dims, PARAMS["train"])
+  return constrain(weight, dims, PARAMS["decode"])
+
+
+def _gather_forward(weight: jax.Array, dims: str) -> tuple[jax.Array, None]:
+  return _gather(weight, dims), None
+
+
+def _gather_backward(dims: str, _: None, grad: jax.Array) -> tuple[jax.Array]:
+  # Summed and scattered in one: nobody needs the whole gradient.
+  return (constrain(grad, dims, PARAMS["train"]),)
+
+
+_gather.defvjp(_gather_forward, _gather_backward)
 
 
 # Where `_store` puts [B, T, K, H] in [L, B, S, K, H], at (layer, position) of

@@ -6,6 +6,10 @@ ended to the next rows in line, and yields what ended once the device is busy
 again. Each prompt is prefilled once, and its keys are copied to the slots of
 its rollouts; a prefill is kept until the last of them has its slot.
 
+A replica is a group of devices that share one copy of the weights. In a job of
+several processes each runs an engine on its own replicas and answers every
+n-th prompt, without a word to the others; rows are numbered through the job.
+
 The schedule depends on prompts and drawn tokens alone, never on time. A row's
 random numbers depend on nothing but seed, step and row; its company can change
 its logits in the last bit, where another shape adds up in another order.
@@ -14,7 +18,6 @@ verifies and never trains.
 """
 
 import collections
-import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
@@ -23,11 +26,13 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from kimina_jax.infra import distributed
 from kimina_jax.infra import mesh as meshes
 from kimina_jax.model.config import ModelConfig
 from kimina_jax.rollouts import cache as caches
 from kimina_jax.rollouts import programs
 from kimina_jax.rollouts.schedule import Prefilled, Row, collect, seat
+from kimina_jax.rollouts.weights import local_part
 from kimina_jax.types import Prompt, Rollout, UsageError
 
 # Bounds the activations of one prefill, whatever the number of slots.
@@ -44,7 +49,11 @@ class Tokenizer(Protocol):
 
 
 class Engine:
-  """Owns the compiled programs of one model, mesh and way of drawing."""
+  """Owns the compiled programs of one model, mesh and way of drawing.
+
+  Attributes:
+    replicas: mesh of the whole job's replicas, where weights are to come from.
+  """
 
   def __init__(
     self,
@@ -52,6 +61,7 @@ class Engine:
     tokenizer: Tokenizer,
     mesh: Mesh,
     *,
+    tensor: int,
     max_prompt_len: int,
     max_response_len: int,
     temperature: float,
@@ -64,42 +74,44 @@ class Engine:
     Args:
       config: of the model.
       tokenizer: for the stop token and the text of a rollout.
-      mesh: its data and fsdp axes split the slots, tensor splits the heads.
+      mesh: of the whole job, however its axes are cut.
+      tensor: devices of one replica, over which its heads are split.
       max_prompt_len: tokens; a longer prompt is an error.
       max_response_len: tokens, the stop token included.
       temperature: of the draws; 0 takes the most likely token.
       top_p: mass of the nucleus, in (0, 1].
-      num_slots: B, a multiple of data × fsdp.
+      num_slots: B of the whole job, a multiple of the replicas.
       steps_per_dispatch: tokens per slot between two looks of the host.
 
     Raises:
-      UsageError: a value out of range, or slots that the mesh does not divide.
+      UsageError: a value out of range, slots that replicas do not divide, or a
+        replica that spans several processes.
     """
     _check_positive(
+      tensor=tensor,
       max_prompt_len=max_prompt_len,
       max_response_len=max_response_len,
       num_slots=num_slots,
       steps_per_dispatch=steps_per_dispatch,
     )
     _check_sampling(temperature, top_p)
-    self._num_shards = _check_slots(mesh, num_slots)
-    _check_vocab(config, tokenizer)
+    _check_model(config, tokenizer, tensor)
+    self.replicas = meshes.replica_mesh(mesh, tensor=tensor)
+    self._mesh = meshes.local_mesh(self.replicas)
+    self._num_replicas = self._mesh.shape["data"]
+    self._num_slots = self._num_replicas * _slots_each(self.replicas, num_slots)
     self._tokenizer = tokenizer
-    self._mesh = mesh
     self._max_prompt_len = max_prompt_len
-    self._num_slots = num_slots
     self._num_steps = steps_per_dispatch
     self._cache_len = caches.cache_len(max_prompt_len, max_response_len)
-    self._compile(
-      config,
-      programs.Limits(
-        temperature=temperature,
-        top_p=top_p,
-        stop_id=tokenizer.stop_id,
-        max_response_len=max_response_len,
-        num_steps=steps_per_dispatch,
-      ),
+    limits = programs.Limits(
+      temperature=temperature,
+      top_p=top_p,
+      stop_id=tokenizer.stop_id,
+      max_response_len=max_response_len,
+      num_steps=steps_per_dispatch,
     )
+    self._programs = self._make_programs(config, limits)
 
   def generate(
     self,
@@ -111,14 +123,17 @@ class Engine:
     step: int,
     poll: Callable[[], None] = lambda: None,
   ) -> Iterator[Rollout]:
-    """Yields num_per_prompt rollouts of every prompt, as each one ends.
+    """Yields num_per_prompt rollouts of each prompt, as each one ends.
+
+    In a job of several processes, those of every n-th prompt from the
+    process's own number on.
 
     What the caller does between two rollouts runs beside the device. The
     iterator may be dropped at any point.
 
     Args:
-      params: in decode layout and compute dtype, see weights.py. Not to be
-        donated before the iterator is exhausted.
+      params: in decode layout and compute dtype on `replicas`, see weights.py.
+        Not to be donated before the iterator is exhausted.
       prompts: rollout j of prompt i is row i × num_per_prompt + j.
       num_per_prompt: R, rollouts of each prompt, at least 1.
       seed: in [0, 2³²).
@@ -131,11 +146,13 @@ class Engine:
     """
     for prompt in prompts:
       _check_prompt(prompt, self._max_prompt_len)
+    numbers = distributed.share(range(len(prompts)))
     rows = collections.deque(
-      Row(index * num_per_prompt + attempt, index, prompt)
-      for index, prompt in enumerate(prompts)
+      Row(number * num_per_prompt + attempt, index, prompts[number])
+      for index, number in enumerate(numbers)
       for attempt in range(num_per_prompt)
     )
+    params = local_part(params, self._mesh)
     num_prefilled = self._num_prefilled(num_per_prompt)
     seeds = self._put(np.array([seed, step], np.uint32), "")
     return self._run(params, rows, seeds, num_prefilled, poll=poll)
@@ -150,7 +167,7 @@ class Engine:
     poll: Callable[[], None],
   ) -> Iterator[Rollout]:
     table: list[Row | None] = [None] * self._num_slots
-    slots, prefilled, ended = self._call(self._start), None, []
+    slots, prefilled, ended = self._call(self._programs.start), None, []
     while waiting or any(table):
       poll()
       while waiting and None in table:
@@ -158,10 +175,13 @@ class Engine:
           prefilled = self._prefill_next(params, waiting, num_prefilled)
         admission = seat(table, waiting, prefilled)
         slots = self._call(
-          self._admit, slots, prefilled.cache, self._put(admission, "B")
+          self._programs.admit,
+          slots,
+          prefilled.cache,
+          self._put(admission, "B"),
         )
       slots, trace = self._call(
-        self._decode, params, slots, seeds, kv_len=self._kv_len(table)
+        self._programs.decode, params, slots, seeds, kv_len=self._kv_len(table)
       )
       # The device is at work: time for the host, and for the caller's.
       yield from map(self._rollout, ended)
@@ -170,26 +190,15 @@ class Engine:
       ended = collect(table, jax.device_get(trace))
     yield from map(self._rollout, ended)
 
-  def _compile(self, config: ModelConfig, limits: programs.Limits) -> None:
-    """Names the programs and where their results lie."""
-    slots = programs.slot_shardings(self._mesh)
-    everywhere = meshes.sharding(self._mesh, "", meshes.ACTIVATIONS["decode"])
-    self._start = jax.jit(
-      functools.partial(
-        programs.start, config, self._num_slots, self._cache_len
-      ),
-      out_shardings=slots,
-    )
-    self._prefill = jax.jit(
-      functools.partial(programs.prefill, config=config),
-      out_shardings=slots.cache,
-    )
-    self._admit = jax.jit(programs.admit, donate_argnums=0, out_shardings=slots)
-    self._decode = jax.jit(
-      functools.partial(programs.decode, config=config, limits=limits),
-      static_argnames="kv_len",
-      donate_argnums=1,
-      out_shardings=(slots, everywhere),
+  def _make_programs(
+    self, config: ModelConfig, limits: programs.Limits
+  ) -> programs.Programs:
+    return programs.make_programs(
+      config,
+      self._mesh,
+      limits=limits,
+      num_slots=self._num_slots,
+      cache_len=self._cache_len,
     )
 
   def _call(self, program: Any, *args: Any, **static: Any) -> Any:
@@ -221,7 +230,9 @@ class Engine:
     tokens_PT = np.zeros((num_prompts, length), np.int32)
     for index, tokens in batch.items():
       tokens_PT[index - first, : len(tokens)] = tokens
-    cache = self._call(self._prefill, params, self._put(tokens_PT, "BT"))
+    cache = self._call(
+      self._programs.prefill, params, self._put(tokens_PT, "BT")
+    )
     return Prefilled(cache, first, first + len(batch))
 
   def _num_prefilled(self, num_per_prompt: int) -> int:
@@ -230,7 +241,7 @@ class Engine:
       -(-self._num_slots // num_per_prompt),
       max(1, _PREFILL_TOKENS // self._max_prompt_len),
     )
-    return caches.round_up(wanted, self._num_shards)
+    return caches.round_up(wanted, self._num_replicas)
 
   def _kv_len(self, table: list[Row | None]) -> int:
     """Positions that the next dispatch reads, for its longest row."""
@@ -277,22 +288,37 @@ def _check_sampling(temperature: float, top_p: float) -> None:
     )
 
 
-def _check_slots(mesh: Mesh, num_slots: int) -> int:
-  """Into how many shards the mesh cuts the slots."""
-  shards = meshes.num_shards(mesh, "B", meshes.ACTIVATIONS["decode"])
-  if num_slots % shards:
+def _slots_each(replicas: Mesh, num_slots: int) -> int:
+  """The slots of one replica."""
+  num_replicas = replicas.shape["data"]
+  if num_slots % num_replicas:
     raise UsageError(
-      f"rollouts.num_slots is {num_slots}, which data × fsdp = {shards} does"
-      f" not divide; choose a multiple of {shards}"
+      f"rollouts.num_slots is {num_slots}, which the {num_replicas} replicas of"
+      f" rollouts.tensor = {replicas.shape['tensor']} devices do not divide;"
+      f" choose a multiple of {num_replicas}"
     )
-  return shards
+  return num_slots // num_replicas
 
 
-def _check_vocab(config: ModelConfig, tokenizer: Tokenizer) -> None:
+def _check_model(
+  config: ModelConfig, tokenizer: Tokenizer, tensor: int
+) -> None:
   if tokenizer.vocab_size > config.vocab_size:
     raise UsageError(
       f"the tokenizer has {tokenizer.vocab_size} tokens, model {config.name}"
       f" {config.vocab_size}; choose the tokenizer of this model"
+    )
+  sizes = {
+    "kv heads": config.num_kv_heads,
+    "query heads": config.num_q_heads,
+    "ffn units": config.ffn_dim,
+    "vocabulary": config.vocab_size,
+  }
+  faults = [f"{size} {what}" for what, size in sizes.items() if size % tensor]
+  if faults:
+    raise UsageError(
+      f"rollouts.tensor = {tensor} does not divide {', '.join(faults)} of model"
+      f" {config.name}; choose a common divisor"
     )
 
 

@@ -7,6 +7,7 @@ log lines run when JAX traces, so once per compilation.
 """
 
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -85,6 +86,60 @@ class Limits(NamedTuple):
   stop_id: int
   max_response_len: int
   num_steps: int
+
+
+class Programs(NamedTuple):
+  """The compiled four; call and lower them inside `jax.set_mesh`.
+
+  Attributes:
+    start: () -> Slots.
+    prefill: (params, tokens_PT) -> KVCache.
+    admit: (slots, prefilled, admission) -> Slots; slots are donated.
+    decode: (params, slots, seeds, kv_len=…) -> Slots and Trace; slots are
+      donated, kv_len is static.
+  """
+
+  start: Callable[..., Slots]
+  prefill: Callable[..., KVCache]
+  admit: Callable[..., Slots]
+  decode: Callable[..., tuple[Slots, Trace]]
+
+
+def make_programs(
+  config: ModelConfig,
+  mesh: jax.sharding.Mesh,
+  *,
+  limits: Limits,
+  num_slots: int,
+  cache_len: int,
+) -> Programs:
+  """Names the programs and where their results lie.
+
+  Args:
+    config: of the model.
+    mesh: of the replicas: slots over data and fsdp, heads over tensor.
+    limits: how to draw, when to stop.
+    num_slots: B.
+    cache_len: S, positions of a slot.
+  """
+  slots = slot_shardings(mesh)
+  everywhere = meshes.sharding(mesh, "", meshes.ACTIVATIONS["decode"])
+  return Programs(
+    start=jax.jit(
+      functools.partial(start, config, num_slots, cache_len),
+      out_shardings=slots,
+    ),
+    prefill=jax.jit(
+      functools.partial(prefill, config=config), out_shardings=slots.cache
+    ),
+    admit=jax.jit(admit, donate_argnums=0, out_shardings=slots),
+    decode=jax.jit(
+      functools.partial(decode, config=config, limits=limits),
+      static_argnames="kv_len",
+      donate_argnums=1,
+      out_shardings=(slots, everywhere),
+    ),
+  )
 
 
 def slot_shardings(mesh: jax.sharding.Mesh) -> Slots:

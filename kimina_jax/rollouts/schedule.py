@@ -21,7 +21,7 @@ class Row:
 
   Attributes:
     row: as in Rollout.
-    index: of its prompt.
+    index: of its prompt, among those of this process.
     prompt: what is asked.
     pieces: tokens and both log-probabilities of each dispatch so far.
     num_drawn: their number.

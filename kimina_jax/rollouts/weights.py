@@ -9,23 +9,26 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh, NamedSharding
 
 from kimina_jax.model.config import ModelConfig
 from kimina_jax.model.params import param_shardings
 
 
 def make_reshard(
-  config: ModelConfig, mesh: jax.sharding.Mesh
+  config: ModelConfig, mesh: Mesh, replicas: Mesh
 ) -> Callable[[dict[str, Any]], dict[str, Any]]:
   """A compiled function: params in train layout → params in decode layout.
 
   Args:
     config: names the compute dtype.
-    mesh: of both layouts.
+    mesh: of training.
+    replicas: the same devices in the same order, see `replica_mesh`; each
+      replica gets a copy.
   """
   train = param_shardings(config, mesh, "train")
 
-  def cast(weight: jax.Array, layout: jax.sharding.NamedSharding) -> jax.Array:
+  def cast(weight: jax.Array, layout: NamedSharding) -> jax.Array:
     # A copy even if neither dtype nor layout changes: the trainer donates its
     # own while the sampler's live on. Pinned to the train layout, so that
     # the cast comes before the move and halves what travels.
@@ -35,5 +38,25 @@ def make_reshard(
   return jax.jit(
     lambda params: jax.tree.map(cast, params, train),
     in_shardings=(train,),
-    out_shardings=param_shardings(config, mesh, "decode"),
+    out_shardings=param_shardings(config, replicas, "decode"),
   )
+
+
+def local_part(params: dict[str, Any], mesh: Mesh) -> dict[str, Any]:
+  """What this process holds of its replicas, as arrays of their own.
+
+  No byte is copied: the new arrays are names for the same buffers.
+
+  Args:
+    params: in decode layout, on the replicas of all processes.
+    mesh: those of this process, see `local_mesh`.
+  """
+
+  def wrap(weight: jax.Array) -> jax.Array:
+    return jax.make_array_from_single_device_arrays(
+      weight.shape,
+      NamedSharding(mesh, weight.sharding.spec),
+      [shard.data for shard in weight.addressable_shards],
+    )
+
+  return jax.tree.map(wrap, params)

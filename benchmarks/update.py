@@ -1,0 +1,346 @@
+"""One optimizer step: tokens per second beside peers, or MFU.
+
+  python benchmarks/update.py [--peers_python=PEERS/bin/python] [--rounds=5]
+
+Eight layers of width 512 (34.6M parameters), 8 rows of 512 tokens, float32:
+the same weights, tokens, loss and AdamW as a step of this project, of Tunix
+and of PyTorch (transformers' model), supervised and GRPO with old
+log-probabilities. Each runs in a process of its own, which idles while the
+others have their turn; their losses are shown to be the same. The peers are
+scripts in benchmarks/peers/ and want an environment with
+
+  torch==2.13.0 google-tunix==0.1.7 transformers safetensors
+
+The last line is JSON with the smaller ratio of the two modes, ours / peer, of
+median tokens per second. What other processes took of the CPUs meanwhile is
+shown: rounds in which that is more than a few per cent say little.
+
+  python benchmarks/update.py --model=qwen2.5-1.5b --sequence_len=4096
+      [--num_rows=4] [--dtype=bfloat16] [--remat=save_attention]
+
+measures a named model on the accelerators of this machine: the share of its
+measured matmul rate that the update's 6 FLOPs per parameter and token (and
+the visible half of attention) make up.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from kimina_jax.infra.mesh import make_mesh
+from kimina_jax.learning import batch as batching
+from kimina_jax.learning import losses
+from kimina_jax.learning.optimizer import make_optimizer
+from kimina_jax.learning.update import make_update, start_state
+from kimina_jax.model import hf
+from kimina_jax.model.config import ModelConfig, model_config, to_hf
+from kimina_jax.model.params import (
+  abstract_params,
+  init_params,
+  param_shardings,
+)
+
+_PEERS = pathlib.Path(__file__).parent / "peers"
+_MODES = ("sft", "grpo")
+_ROWS, _LENGTH = 8, 512
+_CONFIG = ModelConfig(
+  name="benchmark",
+  vocab_size=8192,
+  model_dim=512,
+  num_layers=8,
+  num_q_heads=8,
+  num_kv_heads=2,
+  head_dim=64,
+  ffn_dim=2048,
+  tied=True,
+  rope_theta=1e6,
+  norm_eps=1e-6,
+  max_position=32768,
+  param_dtype="float32",
+  compute_dtype="float32",
+  remat="none",
+)
+
+
+def main() -> None:
+  parser = argparse.ArgumentParser()
+  parser.add_argument("--peers_python", default=sys.executable)
+  parser.add_argument("--rounds", type=int, default=5)
+  parser.add_argument("--model", help="of model/config.py: measures MFU")
+  parser.add_argument("--sequence_len", type=int, default=4096)
+  parser.add_argument("--num_rows", type=int, default=4)
+  parser.add_argument("--dtype", default="bfloat16", help="of compute")
+  parser.add_argument("--remat", default="full")
+  parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
+  args = parser.parse_args()
+  if args.child:
+    _serve(pathlib.Path(args.child[0]), args.child[1])
+  elif args.model:
+    _measure_mfu(args)
+  else:
+    _compare(args)
+
+
+def _compare(args: argparse.Namespace) -> None:
+  """Rounds of one step of everybody, in both modes."""
+  here = [sys.executable, __file__, "--child"]
+  peers = {
+    "ours": here,
+    "tunix": [args.peers_python, str(_PEERS / "tunix_update.py")],
+    "torch": [args.peers_python, str(_PEERS / "torch_update.py")],
+  }
+  rates = {}
+  with tempfile.TemporaryDirectory() as directory:
+    _write_inputs(pathlib.Path(directory))
+    for mode in _MODES:
+      steppers = {
+        who: _Stepper([*command, directory, mode])
+        for who, command in peers.items()
+      }
+      first = {who: stepper.losses for who, stepper in steppers.items()}
+      print(f"{mode}: losses of two steps {first}", flush=True)
+      for who, found in first.items():
+        np.testing.assert_allclose(found, first["ours"], atol=2e-3, err_msg=who)
+      for index in range(args.rounds):
+        for who, stepper in steppers.items():
+          result = stepper.step()
+          rate = _ROWS * _LENGTH / result["wall_s"]
+          rates.setdefault((mode, who), []).append(rate)
+          print(
+            f"{mode} round {index} {who:5s} {rate:7.1f} tokens/s, "
+            f"{_ROWS * _LENGTH / result['cpu_s']:6.1f} per CPU second, "
+            f"others took {result['others']:4.0%} of the CPUs",
+            flush=True,
+          )
+      for stepper in steppers.values():
+        stepper.close()
+  medians = {key: statistics.median(found) for key, found in rates.items()}
+  for (mode, who), median in medians.items():
+    print(f"median {mode} {who:5s} {median:7.1f} tokens/s")
+  ratios = {
+    f"update_vs_{who}": round(
+      min(medians[mode, "ours"] / medians[mode, who] for mode in _MODES), 3
+    )
+    for who in ("tunix", "torch")
+  }
+  print(json.dumps({"benchmark": "update", "ratios": ratios}))
+
+
+class _Stepper:
+  """A process that does a step whenever it is asked to."""
+
+  def __init__(self, command: list[str]):
+    environment = {
+      **os.environ,
+      "JAX_PLATFORMS": "cpu",
+      "HF_HUB_OFFLINE": "1",
+      "PYTHONWARNINGS": "ignore",
+    }
+    self._process = subprocess.Popen(
+      command,
+      stdin=subprocess.PIPE,
+      stdout=subprocess.PIPE,
+      text=True,
+      env=environment,
+    )
+    self.losses = self._read()["warmup"]
+
+  def step(self) -> dict[str, float]:
+    """Seconds, loss, and what others used of the CPUs meanwhile."""
+    before_s, start_s = _busy_s(), time.perf_counter()
+    print(file=self._process.stdin, flush=True)
+    result = self._read()
+    wall_s = time.perf_counter() - start_s
+    others_s = max(0.0, _busy_s() - before_s - result["cpu_s"])
+    return result | {"others": others_s / wall_s / os.cpu_count()}
+
+  def close(self) -> None:
+    self._process.stdin.close()
+    self._process.wait()
+
+  def _read(self) -> dict[str, float]:
+    for line in self._process.stdout:
+      if line.startswith("{"):
+        return json.loads(line)
+    raise RuntimeError(f"{self._process.args} ended without a result")
+
+
+def _busy_s() -> float:
+  """CPU seconds of all processes of this machine since it was started."""
+  fields = pathlib.Path("/proc/stat").read_text().splitlines()[0].split()
+  user, nice, system, _, _, interrupts, soft = map(int, fields[1:8])
+  ticks = user + nice + system + interrupts + soft
+  return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def _write_inputs(directory: pathlib.Path) -> None:
+  """Weights as Hugging Face has them, and a batch."""
+  params = jax.jit(init_params, static_argnums=1)(jax.random.key(0), _CONFIG)
+  (directory / "config.json").write_text(json.dumps(to_hf(_CONFIG)))
+  hf.save_params(params, _CONFIG, directory, shard_bytes=2**30)
+  rng = np.random.default_rng(1)
+  batch = {
+    "tokens": rng.integers(1, _CONFIG.vocab_size, (_ROWS, _LENGTH)).tolist(),
+    "num_prompt": {"sft": 1, "grpo": _LENGTH // 4},
+    "advantages": np.linspace(-1, 1, _ROWS).tolist(),
+    "old_logp": -9.0,
+    "clip": 0.2,
+    "learning_rate": 1e-5,
+  }
+  (directory / "batch.json").write_text(json.dumps(batch))
+
+
+def _serve(directory: pathlib.Path, mode: str) -> None:
+  """This project's turn."""
+  sys.path.insert(0, str(_PEERS))
+  import serve
+
+  batch = json.loads((directory / "batch.json").read_text())
+  mesh = make_mesh(data=1, fsdp=1, context=1, tensor=1)
+  params = hf.load_params(directory, _CONFIG)
+  params = jax.device_put(params, param_shardings(_CONFIG, mesh, "train"))
+  tokens_BT = np.int32(batch["tokens"])
+  rows = _rows(tokens_BT, batch["num_prompt"][mode], batch["advantages"])
+  rows = rows._replace(old_logp_BT=rows.response_BT * batch["old_logp"])
+  loss = losses.sft
+  if mode == "grpo":
+    loss = losses.make_loss(
+      name="grpo",
+      tau=0.0,
+      clip_low=batch["clip"],
+      clip_high=batch["clip"],
+      sft_kl=0.0,
+      max_sampler_ratio=0.0,
+      max_len=_LENGTH,
+    )
+  serve.serve(_stepper(_CONFIG, mesh, params, rows, loss))
+
+
+def _rows(tokens_BT, num_prompt, advantages):
+  """A Batch of one sequence per row."""
+  num_rows, length = tokens_BT.shape
+  examples = [
+    [
+      batching.Example(
+        name=str(row),
+        tokens=tokens_BT[row],
+        num_prompt=num_prompt,
+        advantage=advantages[row],
+        sampler_logps=np.zeros(length - num_prompt, np.float32),
+      )
+    ]
+    for row in range(num_rows)
+  ]
+  return batching.stack_rows(
+    examples, sequence_len=length, rows_per_batch=num_rows
+  )
+
+
+def _stepper(config, mesh, params, rows, loss):
+  """A function that does one update and returns its loss."""
+  optimizer = make_optimizer(
+    learning_rate=1e-5,
+    b1=0.9,
+    b2=0.999,
+    eps=1e-8,
+    weight_decay=1e-4,
+    clip_norm=0.0,
+    reset=False,
+    offload=False,
+  )
+  state = start_state(params, config, optimizer=optimizer, mesh=mesh)
+  update = make_update(config, optimizer, loss=loss, mesh=mesh)
+  batch = batching.put(rows, mesh)
+
+  def step() -> float:
+    nonlocal state
+    state, metrics = update(state, [batch], len(rows.tokens_BT))
+    jax.block_until_ready(state)
+    return float(metrics["loss"])
+
+  return step
+
+
+def _measure_mfu(args: argparse.Namespace) -> None:
+  """Model FLOPs per second of an update over those of a large matmul."""
+  config = model_config(
+    name=args.model,
+    param_dtype="float32",
+    compute_dtype=args.dtype,
+    remat=args.remat,
+  )
+  mesh = make_mesh(data=1, fsdp=-1, context=1, tensor=1)
+  shardings = param_shardings(config, mesh, "train")
+  init = jax.jit(init_params, static_argnums=1, out_shardings=shardings)
+  shape = (args.num_rows, args.sequence_len)
+  tokens_BT = np.random.default_rng(0).integers(1, config.vocab_size, shape)
+  rows = _rows(tokens_BT.astype(np.int32), 1, np.zeros(args.num_rows))
+  params = init(jax.random.key(0), config)
+  step = _stepper(config, mesh, params, rows, losses.sft)
+  del params
+  step_s = _median_s(step, args.rounds)
+  peak = _matmul_flops(args.dtype, args.rounds) * mesh.size
+  flops = _model_flops(config, tokens_BT.size, args.sequence_len)
+  result = {
+    "benchmark": "update_mfu",
+    "device": jax.devices()[0].device_kind,
+    "num_devices": mesh.size,
+    **{key: getattr(args, key) for key in ("model", "dtype", "remat")},
+    "tokens": tokens_BT.size,
+    "sequence_len": args.sequence_len,
+    "step_s": round(step_s, 4),
+    "tokens_per_s": round(tokens_BT.size / step_s),
+    "model_tflops": round(flops / step_s / 1e12, 2),
+    "matmul_tflops": round(peak / 1e12, 2),
+    "mfu": round(flops / step_s / peak, 4),
+  }
+  print(json.dumps(result))
+
+
+def _model_flops(
+  config: ModelConfig, num_tokens: int, sequence_len: int
+) -> float:
+  """Of forward and backward; recomputation does not count."""
+  num_params = sum(
+    leaf.size for leaf in jax.tree.leaves(abstract_params(config))
+  )
+  if not config.tied:  # a look-up is no matmul
+    num_params -= config.vocab_size * config.model_dim
+  width = config.num_q_heads * config.head_dim
+  attention = config.num_layers * width * sequence_len
+  return 6.0 * num_tokens * (num_params + attention)
+
+
+def _matmul_flops(dtype: str, rounds: int) -> float:
+  """FLOP/s of one device at square matmuls, the better of two sizes."""
+  rates = []
+  square = jax.jit(lambda x: x @ x)
+  for size in (4096, 8192) if jax.default_backend() != "cpu" else (2048,):
+    x = jnp.ones((size, size), dtype)
+    seconds = _median_s(lambda x=x: jax.block_until_ready(square(x)), rounds)
+    rates.append(2 * size**3 / seconds)
+  return max(rates)
+
+
+def _median_s(function, rounds: int) -> float:
+  """Median seconds of `rounds` calls after two for warm-up."""
+  seconds = []
+  for _ in range(rounds + 2):
+    start_s = time.perf_counter()
+    function()
+    seconds.append(time.perf_counter() - start_s)
+  return statistics.median(seconds[2:])
+
+
+if __name__ == "__main__":
+  main()

@@ -1,0 +1,1 @@
+"""What a program costs on a mesh, from compiling it."""

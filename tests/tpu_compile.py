@@ -1,0 +1,119 @@
+"""Compiles a tiny program for TPUs that are not there; prints facts as JSON.
+
+A process of its own, as the TPU compiler wants its environment before JAX
+starts: `python tests/tpu_compile.py gradient full 1 8 1 1` (data, fsdp,
+context, tensor).
+"""
+
+import json
+import os
+import re
+import sys
+from typing import Any
+
+os.environ |= {
+  "JAX_PLATFORMS": "cpu",
+  "TPU_SKIP_MDS_QUERY": "1",
+  "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
+}
+
+import jax
+import jax.numpy as jnp
+from jax.experimental import topologies
+
+from kimina_jax.infra.mesh import AXES, make_mesh
+from kimina_jax.learning import losses
+from kimina_jax.learning import update as updating
+from kimina_jax.learning.batch import abstract_batch
+from kimina_jax.learning.optimizer import make_optimizer
+from kimina_jax.model.config import ModelConfig
+
+_ROWS, _LENGTH = 8, 512
+
+
+def main(program: str, remat: str, sizes: list[int]) -> dict[str, Any]:
+  """Kernels, bytes on the host and all-gathers of "gradient" or "score"."""
+  topology = topologies.get_topology_desc(
+    topology_name="v5e:2x4", platform="tpu"
+  )
+  mesh = make_mesh(
+    **dict(zip(AXES, sizes, strict=True)), devices=topology.devices
+  )
+  config = ModelConfig(
+    name="tiny",
+    vocab_size=2048,
+    model_dim=512,
+    num_layers=3,
+    num_q_heads=4,
+    num_kv_heads=2,
+    head_dim=64,
+    ffn_dim=1024,
+    tied=True,
+    rope_theta=1e6,
+    norm_eps=1e-6,
+    max_position=_LENGTH,
+    param_dtype="float32",
+    compute_dtype="bfloat16",
+    remat=remat,
+    attention="splash",
+  )
+  return _facts(_lower(program, config, mesh).compile())
+
+
+def _lower(
+  program: str, config: ModelConfig, mesh: jax.sharding.Mesh
+) -> jax.stages.Lowered:
+  optimizer = make_optimizer(
+    learning_rate=1e-6,
+    b1=0.9,
+    b2=0.95,
+    eps=1e-8,
+    weight_decay=0.0,
+    clip_norm=1.0,
+    reset=True,
+    offload=False,
+  )
+  loss = losses.make_loss(
+    name="kimi",
+    tau=0.4,
+    clip_low=0.2,
+    clip_high=0.28,
+    sft_kl=0.0,
+    max_sampler_ratio=0.0,
+    max_len=_LENGTH,
+  )
+  state = updating.abstract_state(config, optimizer, mesh=mesh)
+  batch = abstract_batch(mesh, num_rows=_ROWS, sequence_len=_LENGTH)
+  scalar = jax.ShapeDtypeStruct((), jnp.float32, sharding=state.step.sharding)
+  totals = losses.Totals(scalar, scalar, scalar)
+  programs = updating.make_programs(config, optimizer, loss=loss, mesh=mesh)
+  score = updating.make_score_program(config, mesh=mesh)
+  # Around tracing alone: nothing can run on these devices.
+  with jax.set_mesh(mesh):
+    if program == "score":
+      return score.lower(state.params, batch)
+    return programs.gradient.lower(state.params, batch, totals)
+
+
+def _facts(compiled: jax.stages.Compiled) -> dict[str, Any]:
+  text = compiled.as_text()
+  return {
+    "num_kernels": text.count('custom_call_target="tpu_custom_call"'),
+    "host_bytes": compiled.memory_analysis().host_temp_size_in_bytes,
+    "gathered": _gathered(text),
+  }
+
+
+def _gathered(text: str) -> list[str]:
+  """Type and shape of each all-gather.
+
+  One that is asynchronous appears several times, under one channel.
+  """
+  pattern = r"= \(?(\w+\[[\d,]*\]).* all-gather(?:-start)?\(.*channel_id=(\d+)"
+  found = {channel: what for what, channel in re.findall(pattern, text)}
+  return sorted(found.values())
+
+
+if __name__ == "__main__":
+  program, remat, *sizes = sys.argv[1:]
+  print(json.dumps(main(program, remat, [int(size) for size in sizes])))
