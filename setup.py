@@ -14,7 +14,6 @@ REQUIRES = [
   "tensorstore>=0.1.80,<0.2",  # storage under the checkpoints
   "transformers>=5.0,<6",  # Hugging Face tokenizers and configurations
   "sentencepiece>=0.2.1,<0.3",  # SentencePiece tokenizers
-  "safetensors>=0.6,<0.9",  # Hugging Face weight files
   "ml-collections>=1.1,<2",  # configurations
   "absl-py>=2.3,<3",  # flags and logging
   "numpy>=2.0,<3",  # host arrays
@@ -38,6 +37,7 @@ EXTRAS = {
     "pytest>=8.4,<10",
     "pytest-xdist>=3.6,<4",  # both cores
     "hypothesis>=6.130,<7",  # properties
+    "safetensors>=0.6,<0.9",  # weight files, as an oracle
     "scipy>=1.14,<2",  # statistics, as an oracle
     "ruff>=0.12,<1",  # style
     "torch==2.13.0",  # oracle for parity with transformers

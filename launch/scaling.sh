@@ -59,12 +59,12 @@ learn 72b v5p:8x8x8 32768 128 fsdp=128,tensor=4 fsdp=64,context=2,tensor=4 \
 # for. Then the weights move from the trainer's mesh to all replicas.
 sampler="--program=prefill,decode"
 rows 1p5b v5e:2x2 $sampler --set=rollouts.tensor=1 --rows=8
-rows 7b v5e:2x2 $sampler --set=rollouts.tensor=4 --rows=16
-rows 7b v6e:2x2 $sampler --set=rollouts.tensor=4 --rows=32
-rows 72b v5p:2x2x2 $sampler --set=rollouts.tensor=8 --rows=64
-rows 72b v5e:2x4 $sampler --set=rollouts.tensor=8 --rows=8
+rows 7b v5e:2x2 $sampler --set=rollouts.tensor=4 --rows=8
+rows 7b v6e:2x2 $sampler --set=rollouts.tensor=4 --rows=16
+rows 72b v5p:2x2x1 $sampler --set=rollouts.tensor=4 --rows=4
+rows 72b v5p:2x2x2 $sampler --set=rollouts.tensor=8 --rows=16
 rows 1p5b v5e:8x8 --program=reshard --set=rollouts.tensor=1 --mesh=fsdp=64
 rows 7b v5e:8x8 --program=reshard --set=rollouts.tensor=4 \
   --mesh=fsdp=32,tensor=2 --mesh=fsdp=16,tensor=4
-rows 72b v5p:4x4x8 --program=reshard --set=rollouts.tensor=8 \
+rows 72b v5p:4x4x8 --program=reshard --set=rollouts.tensor=4 \
   --mesh=fsdp=32,tensor=4

@@ -117,7 +117,7 @@ def test_spec_reads_the_tables():
   assert meshes.spec("BTD", train) == P(("data", "fsdp"), "context", None)
   assert meshes.spec("BTD", decode) == P(("data", "fsdp"), None, None)
   assert meshes.spec("LDNH", meshes.PARAMS["train"]) == P(
-    None, "fsdp", "tensor", None
+    None, ("fsdp", "context"), "tensor", None
   )
   assert meshes.spec("LDNH", meshes.PARAMS["decode"]) == P(
     None, None, "tensor", None
@@ -125,8 +125,6 @@ def test_spec_reads_the_tables():
   assert meshes.spec("", train) == P()
   found = meshes.spec("BTD", meshes.STREAMS["train"])
   assert found == P(("data", "fsdp"), ("context", "tensor"), None)
-  found = meshes.spec("BTD", meshes.LOOKUPS["train"])
-  assert found == P("data", "context", "fsdp")
 
 
 def test_layouts_know_the_same_letters():

@@ -118,7 +118,7 @@ def test_born_sharded_equals_born_whole():
   init = jax.jit(params.init_params, static_argnums=1, out_shardings=shardings)
   spread = init(jax.random.key(0), config)
   jax.tree.map(np.testing.assert_array_equal, spread, _init(config))
-  # [L, D, F] with D over fsdp = 4 and F over tensor = 2.
+  # [L, D, F] with D over fsdp × context = 4 and F over tensor = 2.
   pieces = spread["layers"]["ffn"]["up_DF"].addressable_shards
   assert {piece.data.shape for piece in pieces} == {(4, 128 // 4, 256 // 2)}
 
@@ -130,10 +130,10 @@ def test_check_mesh_accepts_what_divides():
 @pytest.mark.parametrize(
   "sizes, rows, words",
   [
-    ((1, 1, 1, 8), 8, ("2 kv heads", "tensor=8", "4 query heads")),
-    ((4, 2, 1, 1), 12, ("12 rows", "('data', 'fsdp')=8")),
-    ((1, 1, 8, 1), 8, ("60 tokens", "('context', 'tensor')=8")),
-    ((1, 3, 1, 1), 9, ("128 model dim", "fsdp=3")),
+    ((1, 1, 1, 8), 8, ("2 kv heads", "tensor = 8", "4 query heads")),
+    ((4, 2, 1, 1), 12, ("12 rows", "data × fsdp = 8")),
+    ((1, 1, 8, 1), 8, ("60 tokens", "context × tensor = 8")),
+    ((1, 3, 1, 1), 9, ("128 model dim", "fsdp × context = 3")),
   ],
 )
 def test_check_mesh_names_both_numbers(sizes, rows, words):

@@ -6,6 +6,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -41,7 +42,8 @@ HloModule jit_f, is_scheduled=true
 %gather_1 (param.1: bf16[4,16]) -> (bf16[4,16], bf16[16,16]) {
   %param.1 = bf16[4,16]{1,0:T(8,128)(2,1)} parameter(0)
   %all-gather.1 = bf16[16,16]{1,0:T(8,128)(2,1)} all-gather(%param.1), \
-channel_id=7, replica_groups=[2,4]<=[4,2]T(1,0), dimensions={0}
+channel_id=7, replica_groups=[2,4]<=[4,2]T(1,0), dimensions={0}, \
+frontend_attributes={chain_id="3"}
   ROOT %custom-call.1 = (bf16[4,16]{1,0}, bf16[16,16]{1,0}) \
 custom-call(%all-gather.1), custom_call_target="AsyncCollectiveStart"
 }
@@ -49,7 +51,8 @@ custom-call(%all-gather.1), custom_call_target="AsyncCollectiveStart"
 %gather_2 (param.2: bf16[4,16]) -> bf16[16,16] {
   %param.2 = bf16[4,16]{1,0} parameter(0)
   %all-gather.2 = bf16[16,16]{1,0} all-gather(%param.2), channel_id=7, \
-replica_groups=[2,4]<=[4,2]T(1,0), dimensions={0}
+replica_groups=[2,4]<=[4,2]T(1,0), dimensions={0}, \
+frontend_attributes={chain_id="3"}
   ROOT %custom-call.2 = bf16[16,16]{1,0} custom-call(%all-gather.2), \
 custom_call_target="AsyncCollectiveDone"
 }
@@ -299,7 +302,7 @@ def test_prompts_of_a_prefill_are_those_of_the_engine():
   ("mesh", "options", "message"),
   [
     ("fsdp=3", {}, "asks for 3 devices, the topology has 8"),
-    ("tensor=8", {}, "2 kv heads over tensor=8"),
+    ("tensor=8", {}, "2 kv heads over tensor = 8"),
     ("fsdp=8", {"rows": 12}, "12 rows"),
     ("fsdq=8", {}, "with axes data, fsdp, context, tensor"),
     ("fsdp=8", {"overrides": ["model.nope=1"]}, "model.nope=1"),
@@ -459,3 +462,41 @@ def test_the_curve_takes_the_best_mesh():
   rows = [fake_row(one), fake_row(two, tokens_per_s=5000.0)]
   (points,) = plot.best(rows).values()
   assert points[8]["key"] == two.key
+
+
+def test_a_row_ends_with_who_wanted_it():
+  start = (
+    "import os, subprocess, sys, time\n"
+    "row = ['-m', 'kimina_jax.scaling.worker', str(os.getpid())]\n"
+    "row = subprocess.Popen([sys.executable, *row], stdin=0)\n"
+    "print(row.pid, flush=True)\n"
+    "time.sleep(600)\n"
+  )
+  # The worker waits for a case, from a pipe that outlives its parent.
+  parent = subprocess.Popen(
+    [sys.executable, "-c", start],
+    stdin=subprocess.PIPE,
+    stdout=subprocess.PIPE,
+    text=True,
+  )
+  worker = int(parent.stdout.readline())
+  parent.kill()
+  parent.wait()
+  _wait_until(lambda: not _lives(worker))
+  parent.stdin.close()
+  parent.stdout.close()
+
+
+def _wait_until(condition):
+  deadline = time.monotonic() + 120
+  while not condition():
+    assert time.monotonic() < deadline
+    time.sleep(0.1)
+
+
+def _lives(pid):
+  try:
+    state = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2]
+  except FileNotFoundError:
+    return False
+  return state.split()[0] != "Z"

@@ -294,7 +294,7 @@ def test_cache_takes_no_segments():
 def test_no_mesh_is_an_error():
   config = _config()
   ones = np.ones((1, 1), np.int32)
-  with jax.set_mesh(None), pytest.raises(RuntimeError, match="mesh"):
+  with jax.set_mesh(None), pytest.raises(ValueError, match="mesh"):
     transformer.forward(_draw(config), config, ones, ones)
 
 

@@ -107,11 +107,11 @@ def _facts(compiled: jax.stages.Compiled) -> dict[str, Any]:
 def _gathered(text: str) -> list[str]:
   """Type and shape of each all-gather.
 
-  One that is asynchronous appears several times, under one channel.
+  One that is asynchronous appears several times, under one channel; those of
+  a shard_map all have the same channel.
   """
   pattern = r"= \(?(\w+\[[\d,]*\]).* all-gather(?:-start)?\(.*channel_id=(\d+)"
-  found = {channel: what for what, channel in re.findall(pattern, text)}
-  return sorted(found.values())
+  return sorted(what for what, _ in set(re.findall(pattern, text)))
 
 
 if __name__ == "__main__":

@@ -25,11 +25,11 @@ AXES = ("data", "fsdp", "context", "tensor")
 
 Table = Mapping[str, str | tuple[str, ...] | None]
 
-# Training splits weights over fsdp and tensor, and activations over rows,
-# positions and heads.
+# Training splits weights over fsdp, context and tensor, and activations over
+# rows, positions and heads.
 _TRAIN_PARAMS: Table = {
   "L": None,
-  "D": "fsdp",
+  "D": ("fsdp", "context"),
   "N": "tensor",
   "K": "tensor",
   "H": None,
@@ -67,11 +67,6 @@ STREAMS: Mapping[str, Table] = {
   "train": {**_TRAIN_ACTIVATIONS, "T": ("context", "tensor")},
   "decode": ACTIVATIONS["decode"],
 }
-# How embeddings are looked up: as the table lies, D split and rows not.
-LOOKUPS: Mapping[str, Table] = {
-  "train": {**_TRAIN_ACTIVATIONS, "B": "data", "D": "fsdp"},
-  "decode": ACTIVATIONS["decode"],
-}
 
 
 def make_mesh(
@@ -87,7 +82,7 @@ def make_mesh(
   Args:
     data: replicas of the weights; rows are split over it.
     fsdp: rows and weights are split over it.
-    context: positions are split over it.
+    context: positions and weights are split over it.
     tensor: heads, ffn and vocabulary are split over it.
     devices: what to use, of this machine or of a topology; all devices by
       default. Of several TPU slices, each holds whole replicas of the weights:

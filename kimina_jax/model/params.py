@@ -111,7 +111,7 @@ def check_mesh(
 
   Raises:
     UsageError: all sizes that do not divide, each with both numbers; or the
-      weights that are not split over all of fsdp × tensor.
+      weights that are not split over all axes but data.
   """
   rows = [
     ("kv heads", "K", config.num_kv_heads, meshes.PARAMS),
@@ -127,7 +127,8 @@ def check_mesh(
     table = tables["train"]
     shards = meshes.num_shards(mesh, dim, table)
     if size % shards:
-      faults.append(f"{size} {what} over {table[dim]}={shards}")
+      axes = " × ".join(meshes.axes_of(dim, table))
+      faults.append(f"{size} {what} over {axes} = {shards}")
   if faults:
     raise UsageError(
       f"the mesh does not divide model {config.name}: {'; '.join(faults)}."
@@ -159,7 +160,7 @@ def table(config: ModelConfig) -> str:
 def _check_unsplit(config: ModelConfig, mesh: Mesh) -> None:
   """Biases and norms have one dim to split; they must be few."""
   table = meshes.PARAMS["train"]
-  wanted = mesh.shape["fsdp"] * mesh.shape["tensor"]
+  wanted = mesh.size // mesh.shape["data"]
   total, unsplit = 0, {}
   for path, leaf in jax.tree.leaves_with_path(declarations(config)):
     size = math.prod(leaf.shape)
@@ -171,7 +172,7 @@ def _check_unsplit(config: ModelConfig, mesh: Mesh) -> None:
     raise UsageError(
       f"the mesh leaves {count:,} of {total:,} parameters of {config.name}"
       f" ({count / total:.1%}, at most {_MAX_UNSPLIT:.0%}) split over fewer"
-      f" than fsdp × tensor = {wanted} devices: {', '.join(unsplit)}"
+      f" than fsdp × context × tensor = {wanted} devices: {', '.join(unsplit)}"
     )
 
 

@@ -16,15 +16,16 @@ from jax.ad_checkpoint import checkpoint_name
 
 from kimina_jax.infra.mesh import (
   ACTIVATIONS,
-  LOOKUPS,
   PARAMS,
   STREAMS,
   Table,
+  axes_of,
   constrain,
 )
 from kimina_jax.model import layers, remat
 from kimina_jax.model.attention import Cached, Mask, Packed, attend
 from kimina_jax.model.config import ModelConfig
+from kimina_jax.model.lookup import look_up
 from kimina_jax.model.rope import rotary_angles, rotate
 
 
@@ -82,10 +83,10 @@ def forward(
     training=layout == "train",
   )
   body = remat.remat(functools.partial(_layer, step), config.remat)
-  # Looked up where the weights are, each device its part of D for all rows:
-  # moving what was found is cheaper than gathering the table.
-  x_BTD = constrain(model.embed.encode(tokens_BT), "BTD", LOOKUPS[layout])
-  x_BTD = constrain(x_BTD, "BTD", step.stream)
+  if step.training:
+    x_BTD = look_up(model.embed.table_VD[...], tokens_BT, model.embed.dtype)
+  else:
+    x_BTD = constrain(model.embed.encode(tokens_BT), "BTD", table)
   numbered = (jnp.arange(config.num_layers), params["layers"])
   (x_BTD, cache), _ = jax.lax.scan(body, (x_BTD, cache), numbered)
   return constrain(model.norm(x_BTD), "BTD", table), cache
@@ -187,8 +188,13 @@ def _gather_forward(weight: jax.Array, dims: str) -> tuple[jax.Array, None]:
 
 
 def _gather_backward(dims: str, _: None, grad: jax.Array) -> tuple[jax.Array]:
-  # Summed and scattered in one: nobody needs the whole gradient.
-  return (constrain(grad, dims, PARAMS["train"]),)
+  # Summed and scattered in one: nobody needs the whole gradient. Over one axis
+  # at a time: for two at once the compiler gathers all activations instead.
+  table = PARAMS["train"]
+  axes = axes_of("D", table)
+  for count in range(1, len(axes) + 1):
+    grad = constrain(grad, dims, {**table, "D": axes[:count]})
+  return (grad,)
 
 
 _gather.defvjp(_gather_forward, _gather_backward)

@@ -5,7 +5,8 @@ per device and run of the program, and the axes they travel along. Never looks
 at a link: how long a transfer takes is bounds.py's.
 
 The compiler writes one collective in several ways. An asynchronous one stands
-in a chain of fusions under one channel and counts once per loop body. A
+in a chain of fusions, under one channel and number of the chain, and counts
+once per loop body; the channel alone may be that of a whole shard_map. A
 reduce-scatter may be a fusion named `all-reduce-scatter`. In windowed matrix
 products gathers and scatters become permutations, which are counted as such.
 """
@@ -64,8 +65,7 @@ def transfers(
       kind = line.op.removesuffix("-start")
       if kind not in KINDS:
         continue
-      channel = re.search(r"channel_id=(\d+)", line.attributes)
-      key = (visit.scope, kind, channel[1] if channel else line.name)
+      key = (visit.scope, kind, _identity(line))
       if key in seen:
         continue
       seen.add(key)
@@ -90,6 +90,15 @@ def totals(found: Iterable[Transfer]) -> dict[str, dict[str, int]]:
     size = transfer.num_bytes * transfer.times
     kinds[transfer.kind] = kinds.get(transfer.kind, 0) + size
   return sums
+
+
+def _identity(line: hlo.Instruction) -> tuple[str, ...]:
+  """What the repetitions of a collective have in common."""
+  channel = re.search(r"channel_id=(\d+)", line.attributes)
+  chain = re.search(r'chain_id="(\d+)"', line.attributes)
+  if not (channel and chain):
+    return (line.name,)
+  return channel[1], chain[1]
 
 
 def replica_groups(text: str, num_devices: int) -> np.ndarray | list:

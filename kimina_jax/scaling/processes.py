@@ -60,7 +60,7 @@ class _Running:
       if self._ended:
         return None
       process = subprocess.Popen(
-        [sys.executable, "-m", _WORKER],
+        [sys.executable, "-m", _WORKER, str(os.getpid())],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -1,16 +1,19 @@
 """The process that compiles one row.
 
-  python -m kimina_jax.scaling.worker
+  python -m kimina_jax.scaling.worker PARENT
 
 In: a Case as JSON on standard input. Out: a row as one line of JSON on standard
 output. A process of its own, so that a compiler that crashes takes nothing
 else along, and so that each row has the devices it asks for: they follow from
-`topologies.environment`, which is set before the process starts.
+`topologies.environment`, which is set before the process starts. It ends when
+the process with the number PARENT is no longer its parent.
 """
 
 import json
 import os
 import sys
+import threading
+import time
 import traceback
 
 from kimina_jax.scaling import compiling, measuring
@@ -19,6 +22,9 @@ from kimina_jax.scaling.cases import from_json
 
 def main() -> None:
   """Reads a case, writes its row."""
+  threading.Thread(
+    target=_end_with, args=(int(sys.argv[1]),), daemon=True
+  ).start()
   request = json.load(sys.stdin)
   case = from_json(request["case"])
   # The row alone goes to standard output, whatever libraries print there.
@@ -37,6 +43,13 @@ def main() -> None:
     }
   out.write(json.dumps(row) + "\n")
   out.close()
+
+
+def _end_with(parent: int) -> None:
+  """Ends this process when its parent is gone, however that came about."""
+  while os.getppid() == parent:
+    time.sleep(1.0)
+  os._exit(1)
 
 
 if __name__ == "__main__":
