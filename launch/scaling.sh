@@ -38,6 +38,7 @@ learn 1p5b v5e:8x8 4096 64 fsdp=64 fsdp=32,tensor=2
 learn 1p5b v5e:4x4 32768 16 fsdp=16 fsdp=8,tensor=2 fsdp=8,context=2
 learn 1p5b v5e:8x8 32768 64 fsdp=64 fsdp=32,tensor=2
 
+rows 7b v5e:4x4 --program=update --sequence_len=4096 --rows=16 --mesh=fsdp=16
 learn 7b v5e:8x8 4096 64 fsdp=64 fsdp=32,tensor=2 fsdp=16,tensor=4
 learn 7b v5e:16x16 4096 256 fsdp=256 fsdp=128,tensor=2 fsdp=64,tensor=4
 learn 7b v6e:16x16 4096 256 fsdp=256 fsdp=128,tensor=2 fsdp=64,tensor=4
