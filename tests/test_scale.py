@@ -500,3 +500,17 @@ def _lives(pid):
   except FileNotFoundError:
     return False
   return state.split()[0] != "Z"
+
+
+def test_weights_move_between_meshes_of_any_split():
+  path = "configs/debug.py"
+  experiments = {path: cases.load_experiment(path, [])}
+  (case,) = cases.plan(
+    experiments,
+    ["cpu:8"],
+    meshes=["fsdp=2,context=2,tensor=2"],
+    programs=["reshard"],
+    sequence_lens=[0],
+    num_rows=0,
+  )
+  assert case.mesh == {"data": 1, "fsdp": 2, "context": 2, "tensor": 2}

@@ -300,7 +300,8 @@ def _fault(
   from kimina_jax.model.params import check_mesh
 
   if program == "reshard":
-    rows, length = sizes["data"] * sizes["fsdp"], sizes["context"]
+    rows = sizes["data"] * sizes["fsdp"]
+    length = sizes["context"] * sizes["tensor"]
   mesh = AbstractMesh(tuple(sizes.values()), tuple(sizes))
   try:
     model = model_config(**config.model)
