@@ -92,15 +92,29 @@ def _curriculum() -> ConfigDict:
 
 def _rollouts() -> ConfigDict:
   rollouts = ConfigDict()
-  # Devices of one replica, which share a copy of the weights; a divisor of
-  # the devices of a process. The rest of the mesh is replicas.
+  # Devices of one replica, which share a copy of the weights; a divisor or a
+  # multiple of the devices of a process. The rest of the mesh is replicas.
   rollouts.tensor = 1
   rollouts.max_prompt_len = 2048  # tokens
   rollouts.max_response_len = 30720  # tokens; also L of the loss
   rollouts.temperature = 1.0
   rollouts.top_p = 1.0  # below 1 biases ρ
+  rollouts.top_k = 0  # tokens to keep; 0 is all, another number biases ρ
+  rollouts.min_p = 0.0  # least share of the largest probability; above 0 too
+  rollouts.stop_strings = ()  # texts that end a response, besides <|im_end|>
+  # A response ends when so many tokens repeat with a period of at most 64; 0
+  # never looks.
+  rollouts.repetition_window = 1024
   rollouts.num_slots = 64  # sequences decoded at once, over all replicas
   rollouts.steps_per_dispatch = 16  # tokens per slot between two host looks
+  rollouts.page_size = 64  # positions of a page of the KV cache
+  # Positions of a replica's KV cache, for all its sequences together; 0 is
+  # room for each slot at its longest.
+  rollouts.cache_tokens = 0
+  # "auto" (compute_dtype), "float32", "bfloat16", "int8" or "float8_e4m3fn".
+  rollouts.cache_dtype = "auto"
+  # Tokens of prompts that are computed along with a step of decoding.
+  rollouts.chunk_tokens = 512
   return rollouts
 
 
@@ -174,11 +188,18 @@ def _optimizer() -> ConfigDict:
 def _train() -> ConfigDict:
   train = ConfigDict()
   train.num_iterations = 100
-  train.num_problems = 1000  # N, problems per iteration
+  train.num_problems = 1000  # N, problems in flight
   train.num_per_problem = 8  # k, rollouts per problem
   train.num_minibatches = 8  # optimizer steps per iteration
   train.sequence_len = 32768  # T, tokens per packed row
   train.rows_per_batch = 8  # B of the log-prob pass, and what B is padded to
+  # Tokens that an iteration samples, give or take two dispatches; rollouts that
+  # are not finished by then go on in the next one (partial rollouts), which
+  # begins that many problems fewer. 0 finishes all.
+  train.tokens_per_iteration = 0
+  # Learn from all tokens of a rollout that was carried over; else only from
+  # those of the iteration in which it ended.
+  train.learn_from_carried = False
   return train
 
 

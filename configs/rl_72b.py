@@ -29,5 +29,6 @@ def get_config(arg: str = "") -> ConfigDict:
   config.checker.num_workers = 160
   config.rollouts.tensor = 4
   config.rollouts.num_slots = 512
+  config.rollouts.page_size = 128
   config.train.rows_per_batch = 32
   return config

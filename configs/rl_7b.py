@@ -29,6 +29,7 @@ def get_config(arg: str = "") -> ConfigDict:
   config.rollouts.max_response_len = 16384
   config.rollouts.tensor = 4
   config.rollouts.num_slots = 256
+  config.rollouts.page_size = 128
   config.train.sequence_len = 18432
   config.train.rows_per_batch = 32
   return config

@@ -138,12 +138,9 @@ def evaluate(config: ConfigDict, checkpoint: str, run_dir: str) -> None:
     raise UsageError("--checkpoint is missing; name a run or model directory")
   # The very step: weights that a run adds later are another evaluation.
   config.init_from = distributed.of_first(str(find_weights(checkpoint)))
+  # No batches: what the engine needs of the machine, it checks itself.
   job = open_job(
-    config,
-    run_dir,
-    program="evaluate",
-    rows_per_batch=config.rollouts.num_slots,
-    sequence_len=config.train.sequence_len,
+    config, run_dir, program="evaluate", rows_per_batch=0, sequence_len=0
   )
   path = job.run_dir / "rollouts.jsonl"
   problems = eval_problems(job)
@@ -191,7 +188,7 @@ def _sample(job: Job, problems: Sequence[Problem], path: pathlib.Path) -> None:
     stack.enter_context(contextlib.closing(rows))
     preemption.install()
     for step in range(first, len(parts)):
-      samples = prover.attempt(
+      samples, _ = prover.attempt(
         params,
         parts[step],
         num_per_problem=num_samples,

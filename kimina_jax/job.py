@@ -45,6 +45,10 @@ _SHAPE = (
   "tied",
 )
 
+# Counts that may be zero.
+_OFF_AT_ZERO = ("top_k", "repetition_window", "cache_tokens")
+_OFF_AT_ZERO += ("tokens_per_iteration",)
+
 # Tokenizers that agree on this are taken to be the same.
 _PROBE = (
   "theorem both (x y : ℝ) (h₀ : 2 * x = 10) : x + 3 = 8 ∧ y ≤ y ^ 2 + 1 := by"
@@ -59,14 +63,14 @@ class Job:
 
   Attributes:
     config: the experiment.
-    run_dir: where it writes.
+    run_dir: where it writes; None if it keeps nothing.
     mesh: all devices.
     model: sizes of the policy.
     tokenizer: its tokenizer.
   """
 
   config: ConfigDict
-  run_dir: pathlib.Path
+  run_dir: pathlib.Path | None
   mesh: jax.sharding.Mesh
   model: ModelConfig
   tokenizer: Tokenizer
@@ -86,14 +90,36 @@ def open_job(
     config: the experiment.
     run_dir: new, or of the same run interrupted.
     program: `train`, `sft` or `evaluate`.
-    rows_per_batch: B of the program's batches.
-    sequence_len: T of the program's batches.
+    rows_per_batch: B of the program's batches; 0 if it has none.
+    sequence_len: T of the program's batches; 0 if it has none.
 
   Raises:
     UsageError: sizes that do not fit each other, each with both numbers.
   """
   if not run_dir:
     raise UsageError("--run_dir is missing; name a directory for this run")
+  job = open_model(
+    config, rows_per_batch=rows_per_batch, sequence_len=sequence_len
+  )
+  root = open_run(
+    run_dir,
+    config.to_dict(),
+    program=program,
+    write_model=lambda path: write_model(path, job.model, job.tokenizer),
+  )
+  return dataclasses.replace(job, run_dir=root)
+
+
+def open_model(
+  config: ConfigDict, *, rows_per_batch: int = 0, sequence_len: int = 0
+) -> Job:
+  """As `open_job`, for a program that keeps nothing.
+
+  Args:
+    config: the experiment.
+    rows_per_batch: B of the program's batches; 0 if it has none.
+    sequence_len: T of the program's batches; 0 if it has none.
+  """
   _check_numbers(config)
   model = _model(config)
   _check_length(config, model)
@@ -106,13 +132,7 @@ def open_job(
       f"tokenizer {config.tokenizer} has {tokenizer.vocab_size} tokens, model "
       f"{model.name} only {model.vocab_size}; choose a tokenizer of the model"
     )
-  root = open_run(
-    run_dir,
-    config.to_dict(),
-    program=program,
-    write_model=lambda path: write_model(path, model, tokenizer),
-  )
-  return Job(config, root, mesh, model, tokenizer)
+  return Job(config, None, mesh, model, tokenizer)
 
 
 def write_model(
@@ -235,7 +255,9 @@ def _check_numbers(config: ConfigDict) -> None:
       continue
     for key, value in section.items():
       is_count = isinstance(value, int) and name in ("train", "sft", "rollouts")
-      least = 1 if is_count else 0
+      least = 1 if is_count and key not in _OFF_AT_ZERO else 0
+      if isinstance(value, bool):
+        continue
       if isinstance(value, int | float) and value < least:
         raise UsageError(f"{name}.{key} = {value} must be at least {least}")
 

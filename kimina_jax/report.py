@@ -21,7 +21,7 @@ _MAX_ROLLOUT_BYTES = 8 << 20
 _ROLLOUT_FIELDS = (
   "step", "row", "name", "source", "prompt", "text", "verdict", "messages",
   "detail", "format_error", "reward", "advantage", "dropped", "response_len",
-  "stop", "exec_s",
+  "began", "num_carried", "stop", "exec_s",
 )  # fmt: skip
 # Label and key in config.json of what heads the page.
 _FACTS = (

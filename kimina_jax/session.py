@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import jax
 
+from kimina_jax import carry
 from kimina_jax.infra import preemption
 from kimina_jax.infra.checkpoint import Checkpointer
 from kimina_jax.infra.metrics import MetricWriter, open_metrics
@@ -53,6 +54,7 @@ class Session:
     job: the experiment on this machine.
     state: what learning starts from, drawn or restored.
     first_step: the iteration to begin with.
+    carried: rollouts that the iteration before it left unfinished.
     held_out: problems to evaluate on.
     curriculum: chooses the problems to train on.
     prover: samples and checks.
@@ -65,6 +67,7 @@ class Session:
   job: Job
   state: TrainState
   first_step: int
+  carried: Sequence[carry.Group]
   held_out: Sequence[Problem]
   curriculum: Curriculum
   prover: Prover
@@ -87,8 +90,10 @@ def open_session(job: Job) -> Iterator[Session]:
     checkpoints = Checkpointer(job.run_dir, **config.checkpoint)
     stack.enter_context(contextlib.closing(checkpoints))
     state, step, host = resume_state(job, optimizer, checkpoints)
+    carried = []
     if host:
       curriculum.restore(host["curriculum"])
+      carried = carry.restore(host["carried"], job.tokenizer)
     if step > config.train.num_iterations:
       raise UsageError(
         f"{job.run_dir} has done {step} iterations, more than "
@@ -110,6 +115,7 @@ def open_session(job: Job) -> Iterator[Session]:
       job=job,
       state=state,
       first_step=step,
+      carried=carried,
       held_out=held_out,
       curriculum=curriculum,
       prover=prover,
@@ -121,7 +127,12 @@ def open_session(job: Job) -> Iterator[Session]:
 
 
 def save(
-  session: Session, state: TrainState, step: int, *, force: bool = False
+  session: Session,
+  state: TrainState,
+  carried: Sequence[carry.Group],
+  *,
+  step: int,
+  force: bool = False,
 ) -> None:
   """Saves what the next iteration starts from, if a save is due."""
   save_state(
@@ -129,7 +140,10 @@ def save(
     state,
     step,
     with_optimizer=not session.job.config.optimizer.reset,
-    host={"curriculum": session.curriculum.state()},
+    host={
+      "curriculum": session.curriculum.state(),
+      "carried": carry.state(carried),
+    },
     force=force,
   )
 

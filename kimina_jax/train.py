@@ -4,8 +4,9 @@
 
 One iteration draws problems, samples k proofs of each, has them checked, turns
 verdicts into advantages and takes a few optimizer steps (Kimina-Prover
-Preview, arXiv 2504.11354; Kimi k1.5, arXiv 2501.12599, §2.3). A run that was
-stopped goes on from its newest checkpoint, as if it had not been.
+Preview, arXiv 2504.11354; Kimi k1.5, arXiv 2501.12599, §2.3). With a budget of
+tokens, problems whose rollouts are not all finished go on in the next one. A
+run that was stopped goes on from its newest checkpoint, as if it had not been.
 """
 
 import time
@@ -13,9 +14,10 @@ from collections.abc import Sequence
 
 import jax
 import numpy as np
+from absl import logging
 from ml_collections import ConfigDict
 
-from kimina_jax import evaluate
+from kimina_jax import carry, evaluate
 from kimina_jax.infra import cli, distributed, preemption
 from kimina_jax.job import open_job
 from kimina_jax.learning.batch import from_samples, minibatches, pack, put
@@ -48,7 +50,7 @@ def train(config: ConfigDict, run_dir: str) -> None:
 
 def loop(run: Session) -> None:
   """Evaluates, iterates, saves; on SIGTERM saves and leaves."""
-  state, config = run.state, run.job.config
+  state, carried, config = run.state, run.carried, run.job.config
   last = config.train.num_iterations
   try:
     for step in range(run.first_step, last + 1):
@@ -56,14 +58,14 @@ def loop(run: Session) -> None:
       if step == last or (config.eval.every and step % config.eval.every == 0):
         metrics |= evaluate_policy(run, state, step)
       if step < last:
-        state, trained = iterate(run, state, step)
+        state, carried, trained = iterate(run, state, carried, step)
         metrics |= trained
       run.log.write(step, metrics)
       if step < last:
-        save(run, state, step + 1, force=step + 1 == last)
+        save(run, state, carried, step=step + 1, force=step + 1 == last)
   except preemption.Preempted as reason:
     # An iteration is all or nothing: `state` is as this one found it.
-    save(run, state, step, force=True)
+    save(run, state, carried, step=step, force=True)
     raise preemption.Preempted(
       f"{reason}; {step} iterations are saved in {run.job.run_dir}, the same "
       "command goes on from there"
@@ -71,43 +73,47 @@ def loop(run: Session) -> None:
 
 
 def iterate(
-  run: Session, state: TrainState, step: int
-) -> tuple[TrainState, dict[str, float]]:
+  run: Session, state: TrainState, carried: Sequence[carry.Group], step: int
+) -> tuple[TrainState, Sequence[carry.Group], dict[str, float]]:
   """From problems to a gradient: the life of a rollout."""
   config = run.job.config
+  settings = config.train
   start = time.perf_counter()
-  samples = run.prover.attempt(
+  samples, left = run.prover.attempt(
     run.programs.reshard(state.params),
-    run.curriculum.draw(step, config.train.num_problems),
-    num_per_problem=config.train.num_per_problem,
+    run.curriculum.draw(step, settings.num_problems - len(carried)),
+    num_per_problem=settings.num_per_problem,
     seed=config.seed,
     step=step,
     progress=run.log.phase,
+    carried=carried,
+    max_tokens=settings.tokens_per_iteration,
   )
   sampled = time.perf_counter()
-  samples = advantages(config, samples, step)
+  samples = advantages(config, samples)
   state, learned = improve(run, state, samples, step)
   updated = time.perf_counter()
   run.curriculum.record(step, solve_counts(samples))
   run.rows.write(step, samples)
-  return state, {
+  done = {
     **summarize(samples),
+    **carry.summarize(carried, samples, left),
     **learned,
-    **_prefixed("checker/", run.prover.stats),
+    **run.prover.stats,
     "curriculum/pruned": float(run.curriculum.num_pruned),
-    **_speed(samples, sampled - start, updated - sampled),
   }
+  speed = _speed(
+    samples, done["sampler/tokens"], sampled - start, updated - sampled
+  )
+  return state, left, done | speed
 
 
-def advantages(
-  config: ConfigDict, samples: Sequence[Sample], step: int
-) -> list[Sample]:
+def advantages(config: ConfigDict, samples: Sequence[Sample]) -> list[Sample]:
   """Rewards against the baseline of each problem's group."""
   return add_advantages(
     samples,
     num_per_problem=config.train.num_per_problem,
     seed=config.seed,
-    step=step,
     tau=config.loss.tau,
     **config.advantage,
   )
@@ -119,6 +125,13 @@ def improve(
   """An optimizer step per minibatch, all anchored to the policy as it was."""
   job, programs = run.job, run.programs
   settings = job.config.train
+  if not samples:
+    logging.warning(
+      "iteration %d: no problem has all its rollouts yet, so there is nothing"
+      " to learn from; train.tokens_per_iteration = %d is very few",
+      *(step, settings.tokens_per_iteration),
+    )
+    return state, {}
   parts = minibatches(
     samples,
     num_minibatches=settings.num_minibatches,
@@ -128,7 +141,7 @@ def improve(
   scored = []
   for part in parts:
     batches = pack(
-      from_samples(part),
+      from_samples(part, learn_from_carried=settings.learn_from_carried),
       sequence_len=settings.sequence_len,
       rows_per_batch=settings.rows_per_batch,
     )
@@ -155,7 +168,7 @@ def evaluate_policy(
 ) -> dict[str, float]:
   """pass@k on the held-out problems."""
   config = run.job.config
-  samples = run.prover.attempt(
+  samples, _ = run.prover.attempt(
     run.programs.reshard(state.params),
     run.held_out,
     num_per_problem=config.eval.num_samples,
@@ -169,9 +182,11 @@ def evaluate_policy(
 
 
 def _speed(
-  samples: Sequence[Sample], sample_s: float, update_s: float
+  samples: Sequence[Sample],
+  num_sampled: float,
+  sample_s: float,
+  update_s: float,
 ) -> dict[str, float]:
-  num_sampled = sum(len(s.rollout.tokens) for s in samples)
   num_trained = sum(
     len(s.rollout.prompt.tokens) + len(s.rollout.tokens)
     for s in samples
@@ -194,17 +209,14 @@ def _check(config: ConfigDict) -> None:
       f"fit train.sequence_len = {config.train.sequence_len}"
     )
   num_samples = config.train.num_problems * config.train.num_per_problem
-  if num_samples % config.train.num_minibatches:
+  is_fixed = not config.train.tokens_per_iteration
+  if is_fixed and num_samples % config.train.num_minibatches:
     raise UsageError(
       f"train.num_problems × num_per_problem = {num_samples} samples do not "
       f"split into num_minibatches = {config.train.num_minibatches} equal parts"
     )
   evaluate.check_ks(config.eval.ks, config.eval.num_samples)
-  advantages(config, [], step=0)
-
-
-def _prefixed(prefix: str, values: dict[str, float]) -> dict[str, float]:
-  return {prefix + name: value for name, value in values.items()}
+  advantages(config, [])
 
 
 if __name__ == "__main__":

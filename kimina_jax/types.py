@@ -78,14 +78,20 @@ class Rollout:
 
   Attributes:
     prompt: what was asked.
-    row: index in the iteration, problem index × k + attempt. Names the
-      rollout's stream of random numbers.
+    row: index in the iteration in which it began, problem index × k +
+      attempt.
     tokens: int32 [response length], with the stop token if there is one.
     logps: float32, log-probability of each token under the distribution it
       was drawn from (after temperature and top-p).
     model_logps: float32, log-probability of each token under the model.
-    text: the response without the stop token.
-    stop: `stop` (a stop token) or `length` (cut at the maximum).
+    text: the response without the stop token, or up to the stop string.
+    stop: `stop` (the stop token), `string` (a stop string), `length` (cut at
+      the maximum), `repetition` (it went in circles), `cancelled` (by the
+      caller) or `budget` (the iteration's tokens were used up: unfinished).
+    step: the iteration in which it began. Step and row name its stream of
+      random numbers.
+    num_carried: how many of its tokens earlier iterations drew, with earlier
+      weights.
   """
 
   prompt: Prompt
@@ -95,6 +101,13 @@ class Rollout:
   model_logps: np.ndarray
   text: str
   stop: str
+  step: int = 0
+  num_carried: int = 0
+
+  @property
+  def finished(self) -> bool:
+    """Whether there is nothing to go on with."""
+    return self.stop != "budget"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -229,7 +242,7 @@ class Batch(NamedTuple):
     tokens_BT: int32.
     positions_BT: int32, from 0 within each segment.
     segments_BT: int32.
-    response_BT: float32, 1 on response tokens, else 0.
+    response_BT: float32, 1 on response tokens to learn from, else 0.
     advantage_BS: float32.
     weight_BS: float32, 1 if the sequence counts in the loss, 0 if it is
       dropped, excluded or absent.

@@ -56,14 +56,22 @@ learn 72b v5p:4x4x8 32768 32 fsdp=32,tensor=4
 learn 72b v5p:8x8x8 32768 128 fsdp=128,tensor=4 fsdp=64,context=2,tensor=4 \
   fsdp=64,tensor=8
 
-# One replica decodes; its slots are those that its keys and values leave room
-# for. Then the weights move from the trainer's mesh to all replicas.
-sampler="--program=prefill,decode"
-rows 1p5b v5e:2x2 $sampler --set=rollouts.tensor=1 --rows=8
-rows 7b v5e:2x2 $sampler --set=rollouts.tensor=4 --rows=8
-rows 7b v6e:2x2 $sampler --set=rollouts.tensor=4 --rows=16
-rows 72b v5p:2x2x1 $sampler --set=rollouts.tensor=4 --rows=4
-rows 72b v5p:2x2x2 $sampler --set=rollouts.tensor=8 --rows=16
+# The sampler as the experiments have it.
+rows 1p5b v5e:4x4 --program=prefill,decode
+rows 7b v5e:8x8 --program=prefill,decode
+rows 72b v5p:4x4x8 --program=prefill,decode
+
+# 64 slots of up to 32,768 positions; where the pages do not hold them all, as
+# many positions per replica as fit. Then the weights move from the trainer's
+# mesh to all replicas.
+sampler="--program=prefill,decode --sequence_len=32768 --rows=64"
+rows 1p5b v5e:2x4 $sampler --set=rollouts.tensor=1
+rows 7b v5e:2x4 $sampler --set=rollouts.tensor=4 \
+  --set=rollouts.cache_tokens=786432
+rows 7b v6e:2x4 $sampler --set=rollouts.tensor=4
+rows 72b v5p:2x2x2 $sampler --set=rollouts.tensor=8 \
+  --set=rollouts.cache_tokens=1966080
+rows 72b v5p:2x2x4 $sampler --set=rollouts.tensor=8
 rows 1p5b v5e:8x8 --program=reshard --set=rollouts.tensor=1 --mesh=fsdp=64
 rows 7b v5e:8x8 --program=reshard --set=rollouts.tensor=4 \
   --mesh=fsdp=32,tensor=2 --mesh=fsdp=16,tensor=4

@@ -19,11 +19,14 @@ from kimina_jax.types import (
 PROMPT = Prompt(Problem("t", "", "theorem t : p := by"), "", np.zeros(1))
 
 
-def make(rewards, lengths=None):
+def make(rewards, lengths=None, *, step=0):
   lengths = lengths or [3] * len(rewards)
   return [
     Sample(
-      Rollout(PROMPT, row, np.zeros(n), np.zeros(n), np.zeros(n), "", "stop"),
+      Rollout(
+        *(PROMPT, row, np.zeros(n), np.zeros(n), np.zeros(n), "", "stop"),
+        step=step,
+      ),
       Verdict(Status.PROVED if reward else Status.LEAN_ERROR),
       reward=reward,
     )
@@ -34,7 +37,6 @@ def make(rewards, lengths=None):
 def run(samples, k, **changes):
   options = {
     "seed": 0,
-    "step": 0,
     "tau": 0.4,
     "baseline": "mean",
     "length_penalty": False,
@@ -115,7 +117,7 @@ def test_drops_only_negative_samples_at_the_rate_asked_for():
   assert all(s.dropped == (s.advantage < 0) for s in everything)
 
 
-def test_drops_depend_on_seed_step_and_row_alone():
+def test_drops_depend_on_the_seed_and_the_beginning_alone():
   def drops(samples, **changes):
     judged = run(samples, 4, drop_negative=0.5, **changes)
     return {s.rollout.row: s.dropped for s in judged}
@@ -124,7 +126,7 @@ def test_drops_depend_on_seed_step_and_row_alone():
   whole = drops(samples)
   halves = drops(samples[:100]) | drops(samples[100:])
   assert halves == whole
-  assert drops(samples, step=1) != whole
+  assert drops(make([1.0, 0.0, 0.0, 0.0] * 50, step=1)) != whole
   assert drops(samples, seed=1) != whole
 
 

@@ -10,7 +10,7 @@ from jax.sharding import AxisType
 
 from kimina_jax.infra.mesh import ACTIVATIONS, AXES, make_mesh
 from kimina_jax.model import attention
-from kimina_jax.model.attention import Cached, Packed
+from kimina_jax.model.attention import Packed
 from kimina_jax.types import UsageError
 
 TABLE = ACTIVATIONS["train"]
@@ -26,7 +26,7 @@ def one_device():
 @pytest.mark.parametrize("num_heads", [(6, 2), (3, 3)])
 def test_packed_equals_loops(num_heads):
   segments = np.array([[1, 1, 1, 2, 2, 0], [1, 2, 2, 2, 3, 3]])
-  q, k, v = _draw(2, 6, 6, *num_heads)
+  q, k, v = _draw(2, 6, *num_heads)
   got = _attend(q, k, v, mask=Packed(jnp.array(segments)))
 
   def sees(b, t, s):
@@ -35,21 +35,8 @@ def test_packed_equals_loops(num_heads):
   np.testing.assert_allclose(got, _loops(q, k, v, sees), atol=1e-5)
 
 
-@pytest.mark.parametrize("num_heads", [(6, 2), (3, 3)])
-def test_cached_equals_loops(num_heads):
-  positions = np.array([[0, 3], [5, 6]])
-  q, k, v = _draw(2, 2, 9, *num_heads)
-  mask = Cached(jnp.array(positions))
-  got = _attend(q, k, v, mask=mask, kernel="splash")  # which serves no cache
-
-  def sees(b, t, s):
-    return s <= positions[b, t]
-
-  np.testing.assert_allclose(got, _loops(q, k, v, sees), atol=1e-5)
-
-
 def test_large_scores_do_not_overflow_in_bfloat16():
-  q, k, v = (x.astype(jnp.bfloat16) * 100 for x in _draw(1, 4, 4, 2, 1))
+  q, k, v = (x.astype(jnp.bfloat16) * 100 for x in _draw(1, 4, 2, 1))
   got = _attend(q, k, v, mask=Packed(jnp.ones((1, 4), jnp.int32)))
   assert got.dtype == jnp.bfloat16
   assert np.isfinite(np.asarray(got, np.float32)).all()
@@ -58,7 +45,7 @@ def test_large_scores_do_not_overflow_in_bfloat16():
 @pytest.mark.parametrize("shape", [(1, 1, 1, 1), (1, 2, 2, 2), (2, 1, 4, 1)])
 def test_splash_equals_plain_attention(shape):
   """Values and gradients of packed rows, in Pallas's interpreter."""
-  q, k, v = _draw(2, 512, 512, 4, 2, H=64)
+  q, k, v = _draw(2, 512, 4, 2, H=64)
   lengths = np.array([[100, 300, 12, 100], [1, 130, 369, 12]])
   names = np.tile([1, 2, 3, 0], (2, 1))
   segments = np.stack(
@@ -152,9 +139,9 @@ def _mesh(*sizes):
   return make_mesh(**dict(zip(AXES, sizes, strict=True)), devices=devices)
 
 
-def _draw(B, T, S, N, K, H=8):
+def _draw(B, T, N, K, H=8):
   keys = jax.random.split(jax.random.key(N), 3)
-  shapes = ((B, T, N, H), (B, S, K, H), (B, S, K, H))
+  shapes = ((B, T, N, H), (B, T, K, H), (B, T, K, H))
   return [
     np.asarray(jax.random.normal(key, shape))
     for key, shape in zip(keys, shapes, strict=True)

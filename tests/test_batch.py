@@ -7,6 +7,7 @@ from jax.sharding import PartitionSpec
 
 from kimina_jax.infra.mesh import make_mesh
 from kimina_jax.learning import batch as batching
+from kimina_jax.learning import losses
 from kimina_jax.types import (
   Problem,
   Prompt,
@@ -31,6 +32,7 @@ def _sample(
   reward: float | None = 1.0,
   advantage: float = 0.5,
   dropped: bool = False,
+  num_carried: int = 0,
 ) -> Sample:
   rng = np.random.default_rng(row)
   logps = -rng.random(num_response, np.float32)
@@ -42,6 +44,7 @@ def _sample(
     model_logps=logps,
     text="…",
     stop="stop",
+    num_carried=num_carried,
   )
   return Sample(
     rollout,
@@ -55,6 +58,10 @@ def _sample(
 def _example(name: str, size: int) -> batching.Example:
   tokens = np.arange(size, dtype=np.int32)
   return batching.Example(name, tokens, 1, 1.0, np.zeros(size - 1, np.float32))
+
+
+def _examples(samples) -> list[batching.Example]:
+  return batching.from_samples(samples, learn_from_carried=False)
 
 
 def _unpack(batches) -> list[dict]:
@@ -88,7 +95,7 @@ def test_pack_holds_every_sample_once(rows_per_batch):
     )
     for row in range(40)
   ]
-  examples = batching.from_samples(samples)
+  examples = _examples(samples)
   batches = batching.pack(
     examples, sequence_len=128, rows_per_batch=rows_per_batch
   )
@@ -153,7 +160,7 @@ def test_dropped_and_excluded_samples_are_left_out():
     _sample(2, reward=None),
     _sample(3, reward=0.0, num_response=9),
   ]
-  names = [example.name for example in batching.from_samples(samples)]
+  names = [example.name for example in _examples(samples)]
   assert names == ["problem_3", "problem_0"]
 
 
@@ -181,17 +188,58 @@ def test_minibatches_deal_out_every_sample_once():
   assert deal(1) != first
 
 
-def test_minibatches_must_be_equal():
-  samples = [_sample(row) for row in range(10)]
-  with pytest.raises(UsageError, match="10 samples.*num_minibatches = 4"):
-    batching.minibatches(samples, num_minibatches=4, seed=0, step=0)
+@pytest.mark.parametrize(
+  ("num_samples", "sizes"),
+  [(10, [3, 3, 2, 2]), (4, [1] * 4), (3, [1] * 3), (0, [])],
+)
+def test_minibatches_are_as_equal_as_can_be(num_samples, sizes):
+  samples = [_sample(row) for row in range(num_samples)]
+  parts = batching.minibatches(samples, num_minibatches=4, seed=0, step=0)
+  assert [len(part) for part in parts] == sizes
+  rows = sorted(sample.rollout.row for part in parts for sample in part)
+  assert rows == list(range(num_samples))
+
+
+def test_tokens_of_earlier_iterations_are_context():
+  sample = _sample(0, num_prompt=2, num_response=5, num_carried=3)
+  new = sample.rollout.logps[3:]
+
+  def pack(**options: bool):
+    examples = batching.from_samples([sample], **options)
+    (batch,) = batching.pack(examples, sequence_len=32, rows_per_batch=1)
+    return batch
+
+  batch = pack(learn_from_carried=False)
+  assert batch.response_BT[0, :8].tolist() == [0, 0, 0, 0, 0, 1, 1, 0]
+  np.testing.assert_array_equal(batch.sampler_logp_BT[0, 5:7], new)
+  assert not batch.sampler_logp_BT[0, :5].any()
+  # All else is as if they counted, which they do if they are to.
+  whole = pack(learn_from_carried=True)
+  assert whole.response_BT[0, :8].tolist() == [0, 0, 1, 1, 1, 1, 1, 0]
+  for name in ("tokens_BT", "positions_BT", "segments_BT", "weight_BS"):
+    np.testing.assert_array_equal(getattr(batch, name), getattr(whole, name))
+
+
+def test_tokens_of_earlier_iterations_have_no_part_in_the_loss():
+  """ρ, its square and the token mean, by hand, over the last two of five."""
+  sample = _sample(0, num_response=5, num_carried=3, advantage=0.5)
+  examples = batching.from_samples([sample], learn_from_carried=False)
+  (batch,) = batching.pack(examples, sequence_len=32, rows_per_batch=1)
+  logp_BT = np.zeros((1, 32), np.float32)
+  logp_BT[0, 3:8] = [9.0, 8.0, 7.0, 0.25, -0.75]
+  totals = losses.add_to_totals(losses.Totals(4.0, 0.0, 0.0), batch)
+  loss, metrics = losses.kimi(logp_BT, batch, totals, tau=0.4, max_len=10)
+  rho = 0.25 - 0.75
+  assert float(metrics["rho_mean"]) == pytest.approx(rho)
+  assert float(loss) == pytest.approx((-0.5 * rho + 0.2 * rho**2) / (4 * 10))
+  assert float(totals.num_tokens) == 2
 
 
 def test_put_splits_rows_over_data_and_fsdp():
   mesh = make_mesh(data=2, fsdp=2, context=1, tensor=2)
   samples = [_sample(row) for row in range(12)]
   (batch,) = batching.pack(
-    batching.from_samples(samples), sequence_len=64, rows_per_batch=8
+    _examples(samples), sequence_len=64, rows_per_batch=8
   )
   on_mesh = batching.put(batch, mesh)
   assert on_mesh.tokens_BT.addressable_shards[0].data.shape == (2, 64)

@@ -9,7 +9,6 @@ import functools
 import math
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import special
@@ -31,9 +30,21 @@ from tiny_sampler import (
 
 from kimina_jax.infra.mesh import make_mesh
 from kimina_jax.model.transformer import forward, unembed
-from kimina_jax.rollouts import programs
 from kimina_jax.rollouts.engine import Engine
 from kimina_jax.types import Problem, Prompt, UsageError
+
+# Options of engines that several tests share; the others have the default's.
+WINDOW = 4
+THREE = {"num_slots": 3, "steps_per_dispatch": 7}
+# Thirteen pages of 8, where a rollout may need eleven.
+SMALL = {"num_slots": 2, "steps_per_dispatch": 5, "cache_tokens": 104}
+CUT = {
+  "temperature": 0.9,
+  "top_k": 4,
+  "min_p": 0.1,
+  "stop_strings": ("M", "QR", "RS"),
+  "repetition_window": WINDOW,
+}
 
 
 def test_rollouts_are_whole():
@@ -79,11 +90,12 @@ def test_zero_temperature_follows_the_most_likely_token():
 
 
 # Eight slots: see the test on eight devices.
-@pytest.mark.parametrize("num_slots", [1, 3])
-def test_a_row_does_not_depend_on_its_company(num_slots):
-  engine = make_engine(num_slots=num_slots, steps_per_dispatch=4 + num_slots)
-  alone = by_row(generate(engine))
-  assert_same(alone, by_row(generate(make_engine())))
+@pytest.mark.parametrize("changes", [THREE, SMALL], ids=["three", "small"])
+def test_a_row_does_not_depend_on_its_company(changes):
+  engine = make_engine(**changes)
+  other = by_row(generate(engine))
+  assert_same(other, by_row(generate(make_engine())))
+  assert (engine.stats["preempted"] > 0) == (changes is SMALL)
 
 
 def test_rows_keep_their_draws_when_prompts_leave():
@@ -106,37 +118,68 @@ def test_seed_and_step_name_the_draws():
   assert len({first[row].text for row in range(3)}) == 3
 
 
-def test_slots_are_refilled_in_line():
-  for num_slots, num_steps in ((4, 8), (3, 7)):
-    engine = make_engine(num_slots=num_slots, steps_per_dispatch=num_steps)
-    rollouts = list(generate(engine))
-    lengths = {rollout.row: len(rollout.tokens) for rollout in rollouts}
-    expected = _plain_schedule(lengths, num_slots, num_steps)
-    assert [rollout.row for rollout in rollouts] == expected
+@pytest.mark.parametrize("changes, sizes", [({}, (4, 8)), (THREE, (3, 7))])
+def test_lanes_are_refilled_in_line(changes, sizes):
+  """One prompt, so that all rows are ready at once; and room for all."""
+  rollouts = list(
+    generate(
+      make_engine(**changes),
+      prompts=some_prompts()[2:3],
+      num_per_prompt=30,
+      max_lens=np.random.default_rng(3).integers(1, 25, 30).tolist(),
+    )
+  )
+  lengths = {rollout.row: len(rollout.tokens) for rollout in rollouts}
+  assert len(set(lengths.values())) > 10
+  expected = _plain_schedule(lengths, *sizes)
+  assert [rollout.row for rollout in rollouts] == expected
 
 
-def test_each_prompt_is_prefilled_once(monkeypatch):
-  engine, seen = make_engine(num_slots=4), []
-  compiled = engine._programs
+def test_each_prompt_is_computed_once():
+  """All but its last token, which the first step feeds."""
+  engine = make_engine()
+  rollouts = list(generate(engine))
+  lengths = [len(prompt.tokens) for prompt in some_prompts()]
+  assert engine.stats["prefix_computed"] == sum(lengths) - len(lengths)
+  assert engine.stats["prefix_found"] == engine.stats["preempted"] == 0
+  assert engine.stats["tokens"] == sum(len(r.tokens) for r in rollouts)
+  assert 0 < engine.stats["lane_use"] <= 1
+  assert 0 < engine.stats["peak_pages"] <= 4 * 12
 
-  def prefill(params, tokens_BT):
-    seen.append(np.asarray(tokens_BT))
-    return compiled.prefill(params, tokens_BT)
 
-  monkeypatch.setattr(engine, "_programs", compiled._replace(prefill=prefill))
-  list(generate(engine))
-  # ⌈4 slots / 3 rollouts⌉ = 2 prompts at a time; the sixth is padding.
-  rows_BT = np.concatenate(seen)
-  assert [tokens_BT.shape for tokens_BT in seen] == [(2, 64)] * 3
-  for tokens_T, prompt in zip(rows_BT, some_prompts(), strict=False):
-    np.testing.assert_array_equal(tokens_T[: len(prompt.tokens)], prompt.tokens)
-  assert not rows_BT[-1].any()
+def test_prompts_that_begin_alike_are_computed_once_up_to_there():
+  """Twenty tokens in common are two full pages of 8, and four more."""
+  engine, rng = make_engine(), np.random.default_rng(2)
+  stem = draw_prompt(rng, 20).tokens
+  prompts = [
+    Prompt(
+      Problem(f"{length}", "", ""),
+      "",
+      np.append(stem, draw_prompt(rng, length).tokens),
+    )
+    for length in (3, 20, 9)
+  ]
+  rollouts = list(generate(engine, prompts=prompts, num_per_prompt=2))
+  assert engine.stats["prefix_found"] == 2 * 16
+  assert engine.stats["prefix_computed"] == 22 + 39 + 28 - 2 * 16
+  for rollout in rollouts:
+    np.testing.assert_allclose(
+      rollout.model_logps, _full_logps(rollout), atol=1e-4
+    )
+
+
+def test_what_was_computed_is_forgotten_with_the_weights():
+  """A second call computes its prompts again: the weights may be others."""
+  engine = make_engine()
+  for _ in range(2):
+    list(generate(engine, prompts=some_prompts()[1:2]))
+    assert engine.stats["prefix_computed"] == 39
 
 
 def test_eight_devices_draw_the_same_tokens():
   mesh = make_mesh(data=2, fsdp=2, context=1, tensor=2)
   engine = Engine(
-    CONFIG, LetterTokenizer(), mesh, **options(num_slots=8, tensor=2)
+    CONFIG, LetterTokenizer(), mesh, options(num_slots=8, tensor=2)
   )
   assert dict(engine.replicas.shape) == {
     "data": 4,
@@ -146,21 +189,6 @@ def test_eight_devices_draw_the_same_tokens():
   }
   many = generate(engine, params=draw_params(engine.replicas))
   assert_same(by_row(many), by_row(generate(make_engine())))
-
-
-def test_random_workloads_yield_every_row_once():
-  rng = np.random.default_rng(0)
-  for _ in range(8):
-    num_prompts, num_per_prompt = (int(n) for n in rng.integers(1, 8, 2))
-    prompts = [draw_prompt(rng) for _ in range(num_prompts)]
-    rollouts = generate(
-      make_engine(num_slots=4),
-      prompts=prompts,
-      num_per_prompt=num_per_prompt,
-      step=int(rng.integers(100)),
-    )
-    rows = sorted(rollout.row for rollout in rollouts)
-    assert rows == list(range(num_prompts * num_per_prompt))
 
 
 def test_no_prompts_no_rollouts():
@@ -188,25 +216,160 @@ def test_no_hidden_transfers():
 
 
 def test_the_cache_is_updated_in_place():
-  limits = programs.Limits(
-    temperature=1.0, top_p=1.0, stop_id=-1, max_response_len=99, num_steps=2
+  rollouts = generate(make_engine())
+  pointers = set()
+  for _ in rollouts:
+    # The state before the dispatch that is running is gone: it was donated.
+    cache = rollouts._state.cache.kv_PSCH
+    pointers.add(cache.unsafe_buffer_pointer())
+  assert len(pointers) == 1
+
+
+def test_nothing_is_compiled_twice(caplog):
+  """Whatever is asked of an engine, once its programs are there."""
+  engine, calls = make_engine(), {"num_per_prompt": 2}
+  prompts = [draw_prompt(np.random.default_rng(0)) for _ in range(9)]
+  list(generate(engine))
+  with jax.log_compiles(), caplog.at_level("INFO"):
+    list(generate(engine, prompts=prompts, step=3, seed=2, **calls))
+    some = list(generate(engine, max_tokens=50, **calls))
+    begun = [rollout for rollout in some if not rollout.finished]
+    list(generate(engine, prompts=[], begun=begun))
+    assert begun and not [x for x in caplog.messages if "ompiling" in x]
+    jax.jit(lambda x: x + 1)(1.0)
+    assert [x for x in caplog.messages if "ompiling" in x]
+
+
+def test_max_lens_are_those_of_the_rows():
+  lens = [1 + 3 * row for row in range(15)]
+  cut = by_row(generate(make_engine(), max_lens=lens))
+  for mine, full in zip(cut, by_row(generate(make_engine())), strict=True):
+    length = min(lens[mine.row], len(full.tokens))
+    np.testing.assert_array_equal(mine.tokens, full.tokens[:length])
+    assert mine.stop == (full.stop if length == len(full.tokens) else "length")
+  assert {rollout.stop for rollout in cut} == {"stop", "length"}
+
+
+def test_watch_is_told_every_token_in_order():
+  told = collections.defaultdict(list)
+
+  def watch(row, tokens):
+    told[row].extend(tokens)
+
+  rollouts = list(generate(make_engine(), watch=watch))
+  assert told == {r.row: r.tokens.tolist() for r in rollouts}
+
+
+def test_poll_may_end_it_all():
+  class EndError(Exception):
+    pass
+
+  calls = []
+
+  def poll():
+    calls.append(1)
+    if len(calls) == 4:
+      raise EndError
+
+  with pytest.raises(EndError):
+    list(generate(make_engine(), poll=poll))
+  assert len(calls) == 4
+
+
+@pytest.mark.parametrize("max_tokens", [1, 130, 300])
+def test_what_a_budget_left_goes_on_as_if_nothing_had_been(max_tokens):
+  full = by_row(generate(make_engine()))
+  first = by_row(generate(make_engine(), max_tokens=max_tokens))
+  assert [rollout.row for rollout in first] == list(range(15))
+  begun = [rollout for rollout in first if not rollout.finished]
+  assert begun and {rollout.stop for rollout in begun} == {"budget"}
+  for rollout in begun:
+    whole = full[rollout.row].tokens
+    np.testing.assert_array_equal(rollout.tokens, whole[: len(rollout.tokens)])
+    assert len(rollout.tokens) < len(whole)
+  drawn = sum(len(rollout.tokens) for rollout in first)
+  # Seen one dispatch late: two of four lanes and eight steps may be too many.
+  assert max_tokens <= drawn < max_tokens + 2 * 32
+  told = collections.Counter()
+  then = generate(
+    make_engine(),
+    prompts=some_prompts()[:2],
+    step=1,
+    begun=begun,
+    watch=lambda row, tokens: told.update({row: len(tokens)}),
   )
-  program = jax.jit(
-    functools.partial(programs.decode, config=CONFIG, limits=limits),
-    static_argnames="kv_len",
-    donate_argnums=1,
-  )
-  params = draw_params(one_device())
-  with jax.set_mesh(one_device()):
-    slots = jax.jit(functools.partial(programs.start, CONFIG, 4, 128))()
-    slots = slots._replace(active_B=jnp.ones(4, bool))
-    before = [x.unsafe_buffer_pointer() for x in slots.cache]
-    slots, trace = program(params, slots, jnp.zeros(2, jnp.uint32), kv_len=64)
-  assert [x.unsafe_buffer_pointer() for x in slots.cache] == before
-  np.testing.assert_array_equal(trace.drawn_B, [2] * 4)
-  # Two steps wrote two positions, no more.
-  written_S = np.any(np.asarray(slots.cache.k_LBSKH) != 0, axis=(0, 1, 3, 4))
-  np.testing.assert_array_equal(written_S, np.arange(128) < 2)
+  rest = [rollout for rollout in then if rollout.step == 0]
+  done = [rollout for rollout in first if rollout.finished]
+  assert_same(by_row(done + rest), full)
+  carried = {r.row: r.num_carried for r in rest}
+  assert carried == {r.row: len(r.tokens) for r in begun}
+
+
+def test_cancelled_rollouts_are_yielded_once_as_they_are():
+  full = by_row(generate(make_engine()))
+  # The first that ends, one that is running then, and two that wait; the
+  # fifth prompt is not even in line.
+  longest = max(range(4), key=lambda row: len(full[row].tokens))
+  rollouts = generate(make_engine(), step=0)
+  some = [next(rollouts)]
+  for row in (some[0].row, longest, 11, 14, 14):
+    rollouts.cancel(row, step=0)
+  some = by_row(some + list(rollouts))
+  assert [rollout.row for rollout in some] == list(range(15))
+  cancelled = {r.row: len(r.tokens) for r in some if r.stop == "cancelled"}
+  assert set(cancelled) == {longest, 11, 14}
+  assert 0 < cancelled[longest] and cancelled[11] == cancelled[14] == 0
+  for mine, whole in zip(some, full, strict=True):
+    length = cancelled.get(mine.row, len(whole.tokens))
+    np.testing.assert_array_equal(mine.tokens, whole.tokens[:length])
+  with pytest.raises(KeyError):
+    rollouts.cancel(15, step=0)
+
+
+def test_all_may_be_cancelled_before_anything_is_drawn():
+  rollouts = generate(make_engine())
+  for row in range(15):
+    rollouts.cancel(row, step=0)
+  some = list(rollouts)
+  assert [rollout.row for rollout in some] == list(range(15))
+  assert {(r.stop, len(r.tokens), r.text) for r in some} == {
+    ("cancelled", 0, "")
+  }
+
+
+def test_filters_and_ends_are_those_of_plain_loops():
+  """top-k, min-p, stop strings and repetition, on one engine."""
+  rollouts = list(generate(make_engine(**CUT), num_per_prompt=16))
+  for rollout in rollouts:
+    text = LetterTokenizer().decode(rollout.tokens)
+    for length in range(1, len(rollout.tokens)):
+      assert not _why_ended(rollout.tokens[:length], MAX_RESPONSE_LEN)
+    assert rollout.stop == _why_ended(rollout.tokens, MAX_RESPONSE_LEN)
+    if rollout.stop == "string":
+      (found,) = (x for x in CUT["stop_strings"] if x in text)
+      assert rollout.text + found == text
+    logits_TV = _full_logits(rollout)
+    steps = np.arange(len(rollout.tokens))
+    drawn_TV = _log_filtered(logits_TV, CUT)
+    np.testing.assert_allclose(
+      rollout.logps, drawn_TV[steps, rollout.tokens], atol=1e-4
+    )
+  stops = {rollout.stop for rollout in rollouts}
+  assert stops == {"stop", "string", "length", "repetition"}
+
+
+# Largest error of a token's log-probability, in nats.
+@pytest.mark.parametrize(
+  "cache_dtype, bound",
+  [("bfloat16", 0.005), ("int8", 0.025), ("float8_e4m3fn", 0.025)],
+)
+def test_narrow_caches(cache_dtype, bound):
+  engine = make_engine(cache_dtype=cache_dtype)
+  errors = [
+    np.abs(rollout.model_logps - _full_logps(rollout)).max()
+    for rollout in generate(engine)
+  ]
+  assert len(errors) == 15 and 1e-5 < max(errors) < bound
 
 
 def test_weights_that_are_not_finite_are_an_error():
@@ -233,34 +396,48 @@ def test_a_prompt_that_is_too_long_is_refused_at_once():
     ("num_slots", 0, "num_slots is 0"),
     ("max_response_len", 0, "max_response_len is 0"),
     ("steps_per_dispatch", -1, "steps_per_dispatch is -1"),
+    ("top_k", -1, "top_k is -1"),
+    ("min_p", -0.1, "min_p is -0.1"),
+    ("min_p", 1.5, "min_p is 1.5"),
+    ("page_size", 0, "page_size is 0"),
+    ("chunk_tokens", 0, "chunk_tokens is 0"),
+    ("cache_tokens", 95, "cache_tokens is 95, .* at least 96"),
+    ("cache_dtype", "int4", "cache_dtype is 'int4'; .* int8"),
+    ("repetition_window", 3, "repetition_window is 3; .* at least 4"),
+    ("repetition_window", -1, "repetition_window is -1"),
+    ("stop_strings", ("a", ""), "one of them is empty"),
   ],
 )
 def test_options_out_of_range_are_refused(option, value, message):
   with pytest.raises(UsageError, match=message):
-    Engine(
-      CONFIG, LetterTokenizer(), one_device(), **options(**{option: value})
-    )
+    Engine(CONFIG, LetterTokenizer(), one_device(), options(**{option: value}))
+
+
+@pytest.mark.parametrize("length", [0, 49])
+def test_lens_out_of_range_are_refused_at_once(length):
+  with pytest.raises(UsageError, match=f"at most {length} tokens .* = 48"):
+    generate(make_engine(), max_lens=[5] * 14 + [length])
 
 
 def test_slots_that_the_mesh_does_not_divide_are_refused():
   mesh = make_mesh(data=2, fsdp=2, context=1, tensor=2)
   with pytest.raises(UsageError, match="num_slots is 6, .* 4 replicas"):
-    Engine(CONFIG, LetterTokenizer(), mesh, **options(num_slots=6, tensor=2))
+    Engine(CONFIG, LetterTokenizer(), mesh, options(num_slots=6, tensor=2))
 
 
 def test_replicas_that_do_not_divide_model_or_devices_are_refused():
   mesh = make_mesh(data=2, fsdp=2, context=1, tensor=2)
   with pytest.raises(UsageError, match="tensor = 4 .* 2 kv heads of model"):
-    Engine(CONFIG, LetterTokenizer(), mesh, **options(tensor=4))
+    Engine(CONFIG, LetterTokenizer(), mesh, options(tensor=4))
   with pytest.raises(UsageError, match="tensor = 2 .* 1 devices"):
-    Engine(CONFIG, LetterTokenizer(), one_device(), **options(tensor=2))
+    Engine(CONFIG, LetterTokenizer(), one_device(), options(tensor=2))
 
 
 def test_a_tokenizer_larger_than_the_model_is_refused():
   tokenizer = LetterTokenizer()
   tokenizer.vocab_size = 65
   with pytest.raises(UsageError, match="65 tokens, model tiny 64"):
-    Engine(CONFIG, tokenizer, one_device(), **options())
+    Engine(CONFIG, tokenizer, one_device(), options())
 
 
 @functools.cache
@@ -299,20 +476,70 @@ def _log_distribution(logits_TV, temperature, top_p) -> np.ndarray:
   return special.log_softmax(logp_TV, axis=-1)
 
 
-def _plain_schedule(lengths, num_slots: int, num_steps: int) -> list[int]:
-  """Rows in the order in which they end, told slot by slot."""
+def _full_logps(rollout) -> np.ndarray:
+  """Log-probability of each token of the response, under the model."""
+  logp_TV = special.log_softmax(_full_logits(rollout), axis=-1)
+  return logp_TV[np.arange(len(rollout.tokens)), rollout.tokens]
+
+
+def _log_filtered(logits_TV, settings) -> np.ndarray:
+  """log of softmax(logits / temperature), cut by top-k and then min-p."""
+  logp_TV = special.log_softmax(logits_TV / settings["temperature"], axis=-1)
+  for logp_V in logp_TV:
+    logp_V[np.argsort(-logp_V)[settings["top_k"] :]] = -np.inf
+    logp_V[logp_V < logp_V.max() + np.log(settings["min_p"])] = -np.inf
+  return special.log_softmax(logp_TV, axis=-1)
+
+
+def _why_ended(tokens, max_len: int) -> str:
+  """What ends a response with its last token, of several the first here."""
+  text, tail = LetterTokenizer().decode(tokens), list(tokens[-WINDOW:])
+  if tokens[-1] == STOP_ID:
+    return "stop"
+  if any(string in text for string in CUT["stop_strings"]):
+    return "string"
+  if len(tokens) == max_len:
+    return "length"
+  for period in range(1, WINDOW // 2 + 1):
+    if len(tail) == WINDOW and tail[period:] == tail[:-period]:
+      return "repetition"
+  return ""
+
+
+def _plain_schedule(lengths, num_lanes: int, num_steps: int) -> list[int]:
+  """Rows in the order in which they end, told dispatch by dispatch.
+
+  A dispatch ago is what the host knows. Twice as many as there are lanes are
+  resident, who came first first; an index that is free goes to the next in
+  line, the lowest first.
+  """
   line, ended = collections.deque(sorted(lengths)), []
-  slots: list[list[int] | None] = [None] * num_slots
-  while line or any(slots):
-    for slot in range(num_slots):
-      if slots[slot] is None and line:
-        row = line.popleft()
-        slots[slot] = [row, lengths[row]]
-    for slot in range(num_slots):
-      if slots[slot] is None:
-        continue
-      slots[slot][1] -= num_steps
-      if slots[slot][1] <= 0:
-        ended.append(slots[slot][0])
-        slots[slot] = None
+  residents: list[int | None] = [None] * (2 * num_lanes)
+  came, left, unread = [], dict(lengths), []
+  while len(ended) < len(lengths):
+    for index, row in enumerate(residents):
+      if row is None and line:
+        residents[index] = line.popleft()
+        came.append(residents[index])
+    unread.append((list(residents), _play(came, left, num_lanes, num_steps)))
+    if len(unread) == 1:
+      continue
+    then, over = unread.pop(0)
+    for index, row in enumerate(then):
+      if row in over and row not in ended:
+        ended.append(row)
+        residents[index] = None
   return ended
+
+
+def _play(came, left, num_lanes: int, num_steps: int) -> set[int]:
+  """One dispatch: whoever came first goes first; those that are over."""
+  waiting = [row for row in came if left[row]]
+  lanes: list[int] = []
+  for _ in range(num_steps):
+    lanes = [row for row in lanes if left[row]]
+    while waiting and len(lanes) < num_lanes:
+      lanes.append(waiting.pop(0))
+    for row in lanes:
+      left[row] -= 1
+  return {row for row in came if not left[row]}

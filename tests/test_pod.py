@@ -173,6 +173,38 @@ def test_evaluation_in_two(pod, alone, reinforced, tmp_path):
   assert results[0]["num_problems"] == 5
 
 
+def test_a_budget_in_two_that_sample_apart(pod, cold_start, tmp_path):
+  """Each cuts its own rollouts; the groups and their number stay whole."""
+  budget = {"train.tokens_per_iteration": 400}
+  finish(pod("train", tmp_path, init_from=cold_start, **budget))
+  found = rows(tmp_path / "metrics.jsonl")[:-1]
+  assert max(row["rollout/carried"] for row in found) > 0
+  learned = rollouts(tmp_path)
+  assert any(row["began"] < row["step"] for row in learned)
+  assert len({(row["began"], row["row"]) for row in learned}) == len(learned)
+  for row in found:
+    mine = [r for r in learned if r["step"] == row["step"]]
+    assert len(mine) == 4 * (4 - row["rollout/carried"])
+    groups = {(r["began"], r["row"] // 4, r["name"]) for r in mine}
+    assert 4 * len(groups) == len(mine)
+
+
+def test_a_budget_in_two_that_sample_together(launch, cold_start, tmp_path):
+  """Processes that share a replica cut what one of both devices cuts."""
+  settings = {
+    "init_from": cold_start,
+    "train.tokens_per_iteration": 400,
+    "mesh.data": 1,
+  }
+  alone = (sys.executable, "-m", "kimina_jax.train")
+  finish(launch(alone, tmp_path / "one", 2, **settings))
+  pod = ("launch/local_pod.sh", "2", "train")
+  finish(launch(pod, tmp_path / "two", 1, **settings))
+  assert_same_losses(tmp_path / "two", tmp_path / "one")
+  assert rollouts(tmp_path / "two") == rollouts(tmp_path / "one")
+  assert any(r["num_carried"] for r in rollouts(tmp_path / "two"))
+
+
 def test_a_mistake_is_reported_once(pod, tmp_path):
   output = finish(pod("train", tmp_path, **{"rollouts.tensor": 3}), code=1)
   assert output.count("error:") == 1

@@ -22,6 +22,8 @@ def test_row_holds_what_was_asked_said_and_judged(tmp_path):
   message = Message("error", 3, 2, 3, 10, "unsolved goals\n⊢ x = 3")
   sample = _sample(
     row=5,
+    began=4,
+    num_carried=2,
     text="<think>\n…</think>",
     verdict=Verdict(
       Status.LEAN_ERROR, messages=(message,), detail="why", exec_s=0.25
@@ -38,6 +40,7 @@ def test_row_holds_what_was_asked_said_and_judged(tmp_path):
   expected = {
     "step": 7,
     "row": 5,
+    "began": 4,
     "name": "linear_int_3",
     "source": "linear_int",
     "statement": "theorem linear_int_3 (x : ℤ) : x = x := by",
@@ -49,6 +52,7 @@ def test_row_holds_what_was_asked_said_and_judged(tmp_path):
     "advantage": -0.375,
     "prompt_len": 4,
     "response_len": 3,
+    "num_carried": 2,
     "stop": "stop",
     "exec_s": 0.25,
   }
@@ -160,6 +164,8 @@ def _sample(
   verdict=Verdict(Status.PROVED),  # noqa: B008
   reward=1.0,
   advantage=0.5,
+  began=0,
+  num_carried=0,
 ):
   problem = Problem(
     name="linear_int_3",
@@ -176,6 +182,8 @@ def _sample(
     model_logps=np.zeros(3, np.float32),
     text=text,
     stop="stop",
+    step=began,
+    num_carried=num_carried,
   )
   return Sample(
     rollout=rollout, verdict=verdict, reward=reward, advantage=advantage

@@ -38,6 +38,8 @@ SMALL = {
   "sft.log_every": 1,
 }
 SECONDS = ("queue_s", "load_s", "exec_s")
+# An iteration's rollouts take about 750 tokens.
+TIGHT = {"train.tokens_per_iteration": 400, "eval.every": 0}
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +82,17 @@ def wait_for_rows(process, path, count):
   while not path.exists() or path.read_text().count("\n") < count:
     assert process.poll() is None, process.communicate()[0]
     time.sleep(0.01)
+
+
+def carried(run_dir):
+  """What the newest checkpoint has to go on with."""
+  folder = run_dir / "checkpoints" / str(newest(run_dir)) / "host"
+  return json.loads((folder / "metadata").read_text())["carried"]
+
+
+def column(run_dir, name):
+  lines = (run_dir / "metrics.jsonl").read_text().splitlines()
+  return [json.loads(line).get(name) for line in lines]
 
 
 def newest(run_dir):
@@ -169,6 +182,77 @@ def test_sigterm_saves_and_resumes(uninterrupted, cold_start, cache, tmp_path):
   finish(start(tmp_path, cache, **rare))
   assert_same_params(uninterrupted, tmp_path)
   assert rollouts(uninterrupted) == rollouts(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def tight(tmp_path_factory, cache, cold_start):
+  run_dir = tmp_path_factory.mktemp("tight")
+  finish(start(run_dir, cache, init_from=cold_start, **TIGHT))
+  return run_dir
+
+
+def test_a_budget_carries_rollouts_over(tight):
+  """Each is learned from once, in a whole group, or still on its way."""
+  assert max(column(tight, "rollout/carried")[:-1]) > 0
+  assert max(column(tight, "rollout/stale")[:-1]) > 0
+  # Four problems are in flight in each iteration.
+  rows = rollouts(tight)
+  on_the_way = len(carried(tight))
+  assert on_the_way == column(tight, "rollout/carried")[-2]
+  begun = [(row["began"], row["row"]) for row in rows]
+  assert len(set(begun)) == len(begun)
+  groups = {(r["step"], r["began"], r["row"] // 4, r["name"]) for r in rows}
+  assert 4 * len(groups) == len(rows)
+  assert any(row["num_carried"] for row in rows)
+  assert all(row["began"] < row["step"] for row in rows if row["num_carried"])
+  assert max(column(tight, "sampler/tokens")[:-1]) < 400 + 2 * 8 * 16
+
+
+def test_rl_with_a_budget_killed_and_stopped(
+  tight, cold_start, cache, tmp_path
+):
+  path = tmp_path / "metrics.jsonl"
+  settings = {"init_from": cold_start} | TIGHT
+  process = start(tmp_path, cache, **settings)
+  wait_for_rows(process, path, 2)
+  kill(process)
+  process = start(tmp_path, cache, **settings)
+  wait_for_rows(process, path, 3)
+  process.send_signal(signal.SIGTERM)
+  finish(process, code=143)
+  assert carried(tmp_path)
+  finish(start(tmp_path, cache, **settings))
+  assert_same_params(tight, tmp_path)
+  assert rollouts(tight) == rollouts(tmp_path)
+  without_seconds = [
+    [row["rollout"] for row in group["judged"]] + group["begun"]
+    for run_dir in (tight, tmp_path)
+    for group in carried(run_dir)
+  ]
+  half = len(without_seconds) // 2
+  assert without_seconds[:half] == without_seconds[half:]
+
+
+def test_an_ample_budget_is_none(uninterrupted, cold_start, cache, tmp_path):
+  ample = {"init_from": cold_start, "train.tokens_per_iteration": 10**6}
+  finish(start(tmp_path, cache, **ample))
+  assert not any(column(tmp_path, "rollout/carried")[:-1])
+  assert_same_params(uninterrupted, tmp_path)
+  assert rollouts(uninterrupted) == rollouts(tmp_path)
+
+
+def test_with_the_same_weights_a_rollout_goes_on_as_if_uncut(
+  uninterrupted, cold_start, cache, tmp_path
+):
+  still = {"init_from": cold_start, "optimizer.learning_rate": 0.0}
+  finish(start(tmp_path, cache, **still | TIGHT))
+  whole = {r["row"]: r for r in rollouts(uninterrupted) if r["step"] == 0}
+  cut = {r["row"]: r for r in rollouts(tmp_path) if r["began"] == 0}
+  assert cut.keys() == whole.keys()
+  assert any(row["num_carried"] for row in cut.values())
+  same = ("name", "text", "stop", "verdict", "reward", "response_len")
+  for row, ours in cut.items():
+    assert {n: ours[n] for n in same} == {n: whole[row][n] for n in same}
 
 
 def test_evaluation_goes_on_after_its_whole_parts(cold_start, cache, tmp_path):

@@ -55,6 +55,13 @@ def test_truncated():
   cut = reward(BROKEN, Status.MALFORMED, stop="length", truncated="exclude")
   assert cut is None
   assert reward(GOOD, Status.LEAN_ERROR, truncated="exclude") == 0.0
+  assert reward(GOOD, Status.PROVED, stop="repetition") == 0.0
+  circles = {"stop": "repetition", "truncated": "exclude"}
+  assert reward(GOOD, Status.LEAN_ERROR, **circles) is None
+
+
+def test_what_the_caller_cancelled_is_excluded():
+  assert reward(GOOD, Status.LEAN_ERROR, stop="cancelled") is None
 
 
 def test_infrastructure_is_never_the_policys_fault():

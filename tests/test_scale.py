@@ -14,7 +14,7 @@ import rich.console
 
 from kimina_jax import scale
 from kimina_jax.infra import chips
-from kimina_jax.rollouts import engine
+from kimina_jax.model.ragged_kernel import Work
 from kimina_jax.scaling import (
   bounds,
   cases,
@@ -136,6 +136,84 @@ ENTRY %main (p0: f32[100,8], p1: f32[1,8], p2: s32[]) -> f32[100,8] {
 """
   copied, updated = 100 * 8 * 4, 2 * 8 * 4
   assert traffic.hbm_bytes(hlo.parse(text)) == copied + updated
+
+
+PAGES = """\
+%store (pool: POOL, at: s32[4], new: bf16[4,2,128]) -> POOL {
+  %pool = POOL parameter(0)
+  %at = s32[4]{0} parameter(1)
+  %new = bf16[4,2,128]{2,1,0} parameter(2)
+  ROOT %put = POOL scatter(%pool, %at, %new)
+}
+
+%slice (weights: bf16[9,16,32], at: s32[]) -> bf16[16,32] {
+  %weights = bf16[9,16,32]{2,1,0} parameter(0)
+  %at = s32[] parameter(1)
+  %part = bf16[1,16,32]{2,1,0} dynamic-slice(%weights, %at, %at, %at)
+  ROOT %row = bf16[16,32]{1,0} bitcast(%part)
+}
+
+%view (table: bf16[32,16]) -> bf16[512] {
+  %table = bf16[32,16]{1,0} parameter(0)
+  ROOT %flat = bf16[512]{0} bitcast(%table)
+}
+
+%product (weights: bf16[9,16,32], at: s32[], table: bf16[32,16]) -> bf16[4] {
+  %weights = bf16[9,16,32]{2,1,0} parameter(0)
+  %at = s32[] parameter(1)
+  %table = bf16[32,16]{1,0} parameter(2)
+  %one = bf16[16,32]{1,0} fusion(%weights, %at), kind=kLoop, calls=%slice
+  %flat = bf16[512]{0} fusion(%table), kind=kLoop, calls=%view
+  ROOT %out = bf16[4]{0} convolution(%one, %flat)
+}
+
+%body (state: STATE) -> STATE {
+  %state = STATE parameter(0)
+  %pool = POOL get-tuple-element(%state), index=0
+  %at = s32[4]{0:S(6)} get-tuple-element(%state), index=1
+  %new = bf16[4,2,128]{2,1,0} get-tuple-element(%state), index=2
+  %stored = POOL fusion(%pool, %at, %new), kind=kCustom, calls=%store
+  %look.3 = bf16[4,2,128]{2,1,0:S(1)} custom-call(%at, %new, %stored), \
+custom_call_target="tpu_custom_call"
+  ROOT %next = STATE tuple(%stored, %at, %new)
+}
+
+%condition (state: STATE) -> pred[] {
+  %state = STATE parameter(0)
+  %more = pred[] custom-call(%state), custom_call_target="Any"
+  ROOT %and = pred[] and(%more, %more)
+}
+
+ENTRY %main (p0: STATE, p1: bf16[9,16,32], p3: bf16[32,16]) -> bf16[4] {
+  %p0 = STATE parameter(0)
+  %p1 = bf16[9,16,32]{2,1,0} parameter(1)
+  %p2 = s32[]{:S(6)} parameter(2)
+  %p3 = bf16[32,16]{1,0} parameter(3)
+  %loop = STATE while(%p0), condition=%condition, body=%body
+  ROOT %last = bf16[4]{0} fusion(%p1, %p2, %p3), kind=kOutput, calls=%product
+}
+"""
+
+
+def test_memory_traffic_of_pages():
+  """A scatter into a pool, a kernel that reads some of it, in a loop without
+  a count; then a slice of stacked weights, two fusions deep, and a view."""
+  text = PAGES.replace("STATE", "(POOL, s32[4]{0:S(6)}, bf16[4,2,128])")
+  text = text.replace("POOL", "bf16[64,8,2,128]{3,2,1,0}")
+  new = 4 * 2 * 128 * 2
+  asked = []
+
+  def look(shapes):
+    asked.append(shapes)
+    return Work(flops=0, num_bytes=1_000_000)
+
+  moved = traffic.hbm_bytes(
+    hlo.parse(text), while_trips=(3,), kernels={"look": look}
+  )
+  stored, looked = 2 * new, 1_000_000 + new
+  product = 16 * 32 * 2 + 32 * 16 * 2 + 4 * 2
+  assert moved == 3 * (stored + looked) + product
+  assert asked == [[(4,), (4, 2, 128), (64, 8, 2, 128)]]
 
 
 @pytest.mark.parametrize(
@@ -283,21 +361,6 @@ def test_key_is_what_defines_a_row():
   )
 
 
-def test_prompts_of_a_prefill_are_those_of_the_engine():
-  assert cases._PREFILL_TOKENS == engine._PREFILL_TOKENS
-  found = {
-    rows: plan(
-      "config",
-      program="prefill",
-      rows=rows,
-      overrides=["rollouts.tensor=2", "train.num_per_problem=4"],
-    )[0].num_rows
-    for rows in (4, 64, 4096)
-  }
-  # Four replicas: a multiple of 4, at most 16,384 tokens of 64 a prompt.
-  assert found == {4: 4, 64: 16, 4096: 256}
-
-
 @pytest.mark.parametrize(
   ("mesh", "options", "message"),
   [
@@ -311,6 +374,17 @@ def test_prompts_of_a_prefill_are_those_of_the_engine():
       "fsdp=8",
       {"program": "decode", "overrides": ["rollouts.tensor=3"]},
       "rollouts.tensor = 3",
+    ),
+    ("fsdp=8", {"program": "prefill", "rows": 12}, "12 slots over 8 replicas"),
+    (
+      "fsdp=8",
+      {"program": "decode", "overrides": ["rollouts.tensor=4"]},
+      "rollouts.tensor = 4: .* 2 kv heads over tensor = 4",
+    ),
+    (
+      "fsdp=8",
+      {"program": "decode", "overrides": ["rollouts.cache_tokens=64"]},
+      "rollouts.cache_tokens is 64",
     ),
   ],
 )

@@ -16,9 +16,14 @@ from jax.experimental.pallas.ops.tpu.splash_attention import (
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from kimina_jax.infra.mesh import make_mesh
 from kimina_jax.model.config import model_config
+from kimina_jax.rollouts.engine import Engine
+from kimina_jax.rollouts.orders import blank_orders
+from kimina_jax.rollouts.settings import Settings
 from kimina_jax.scaling import cases, collectives, flops, hlo, processes
 from kimina_jax.scaling import programs as plans
+from tests.tiny_sampler import LetterTokenizer
 
 B, T, D, F, L = 4, 32, 16, 48, 3
 
@@ -69,7 +74,7 @@ def test_flops_of_convolution_while_and_cond():
   jaxpr = jax.jit(program).trace(abstract(B, T, D), abstract(3, D, F)).jaxpr
   body = 2 * F * D * F + 2 * B * T * F * F
   expected = 2 * B * T * 3 * D * F + 5 * body + 2 * F
-  assert flops.count(jaxpr, while_trips=5) == expected
+  assert flops.count(jaxpr, while_trips=(5,)) == expected
 
 
 @pytest.mark.parametrize("axes", [("a",), ("a", "b")])
@@ -196,6 +201,90 @@ def test_collectives_of_a_compiled_scan():
   }
 
 
+def test_flops_of_loops_in_loops():
+  """A matrix product in an open-ended loop in an open-ended loop."""
+
+  def often(x_DD):
+    def halve(y_DD):
+      return jax.lax.while_loop(
+        lambda z: jnp.all(z > 1), lambda z: z @ x_DD, y_DD
+      )
+
+    return jax.lax.while_loop(lambda y: jnp.all(y > 0), halve, x_DD)
+
+  jaxpr = jax.jit(often).trace(abstract(D, D)).jaxpr
+  once = 2 * D * D * D
+  assert flops.count(jaxpr, while_trips=(3, 7)) == 3 * 7 * once
+  assert flops.count(jaxpr, while_trips=(3,)) == 3 * 3 * once
+
+
+def make_sampler_case(program, topology, **rollouts):
+  overrides = {"tensor": 2, "chunk_tokens": 128, "page_size": 32, **rollouts}
+  config = cases.load_experiment(
+    "configs/debug.py", [f"rollouts.{k}={v}" for k, v in overrides.items()]
+  )
+  (case,) = cases.plan(
+    {"configs/debug.py": config},
+    [topology],
+    meshes=["config"],
+    programs=[program],
+    sequence_lens=[256],
+    num_rows=16,
+  )
+  return case
+
+
+@pytest.mark.parametrize("program", ["decode", "prefill"])
+def test_sampler_rows_are_what_the_engine_runs(program):
+  """Sizes and shapes of the engine's own setup, for the same experiment."""
+  case = make_sampler_case(program, "cpu:8", cache_tokens=1024)
+  section = case.sections["rollouts"]
+  section = {
+    **section,
+    "num_slots": case.num_rows,
+    "max_response_len": case.sequence_len - section["max_prompt_len"],
+  }
+  model = model_config(**case.sections["model"])
+  mesh = make_mesh(data=8, fsdp=1, context=1, tensor=1)
+  setup = Engine(model, LetterTokenizer(), mesh, Settings(**section))._setup
+  plan = plans.make_plan(case, jax.devices())
+  part = plan.parts[0]
+  assert dict(plan.mesh.shape) == dict(setup.mesh.shape)
+  num_chunks = setup.num_chunks if program == "prefill" else 0
+  orders = blank_orders(
+    setup.sizes.num_replicas,
+    setup.sizes,
+    setup.table_len,
+    num_chunks,
+    setup.limits.rules,
+  )
+  assert jax.tree.map(np.shape, orders) == jax.tree.map(np.shape, part.args[2])
+  assert part.options == {"num_lanes": setup.num_lanes}
+  with jax.set_mesh(plan.mesh):
+    state = jax.eval_shape(setup.programs.start, part.args[0])
+  shapes = jax.tree.map(lambda x: (x.shape, x.dtype), state)
+  assert shapes == jax.tree.map(lambda x: (x.shape, x.dtype), part.args[1])
+  # Pages of 1024 positions for each of four replicas, of four lanes each.
+  assert plan.sampling.cached_positions == 4 * 1024
+  assert plan.sampling.live_positions == 4 * min(1024, 4 * 256)
+
+
+def test_flops_of_a_dispatch():
+  """Layers and logits of every lane and step; attention looks at all pages."""
+  case = make_sampler_case("decode", "cpu:8")
+  plan = plans.make_plan(case, jax.devices())
+  part = plan.parts[0]
+  with jax.set_mesh(plan.mesh):
+    jaxpr = part.function.trace(*part.args, **part.options).jaxpr
+  counted = flops.count(jaxpr, while_trips=part.while_trips)
+  model = model_config(**case.sections["model"])
+  V, D, L, N, K, H, F = (model.sizes[dim] for dim in "VDLNKHF")
+  tokens = 16 * case.sections["rollouts"]["steps_per_dispatch"]
+  layer = 2 * D * N * H + 2 * D * K * H + 3 * D * F + 2 * N * H * 256
+  assert counted == pytest.approx(2 * tokens * (L * layer + V * D), rel=1e-3)
+  assert plan.model_flops == 2 * tokens * (L * layer + V * D)
+
+
 def test_memory_of_a_case():
   """Shards are counted on one device; Adam has two moments and a count."""
   case = make_case("update", "fsdp=4,tensor=2", remat="none")
@@ -240,7 +329,9 @@ def test_fsdp_gathers_the_weights_twice():
 @needs_libtpu
 def test_too_large_for_the_chip_is_a_row():
   case = make_case("decode", "fsdp=4", remat="none", topology="v5e:2x2")
-  case = dataclasses.replace(case, num_rows=2**20)
+  rollouts = {**case.sections["rollouts"], "cache_tokens": 2**28}
+  sections = {**case.sections, "rollouts": rollouts}
+  case = dataclasses.replace(case, sections=sections)
   ((_, row),) = processes.make_rows(
     [case], measure=False, jobs=1, timeout_s=300
   )

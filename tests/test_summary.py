@@ -7,11 +7,11 @@ from kimina_jax.rewards.summary import solve_counts, summarize
 from kimina_jax.types import Problem, Prompt, Rollout, Sample, Status, Verdict
 
 
-def sample(name, status, reward, *, length=3, stop="stop", **more):
+def sample(name, status, reward, *, length=3, stop="stop", step=0, **more):
   tokens = np.zeros(length, np.int32)
   logps = np.zeros(length, np.float32)
   prompt = Prompt(Problem(name, "", ""), "", tokens)
-  rollout = Rollout(prompt, 0, tokens, logps, logps, "", stop)
+  rollout = Rollout(prompt, 0, tokens, logps, logps, "", stop, step)
   return Sample(rollout, Verdict(status), reward=reward, **more)
 
 
@@ -21,7 +21,7 @@ SAMPLES = [
   sample("b", Status.PROVED, 1.0, length=2),
   sample("b", Status.PROVED, 1.0, length=4),
   sample("c", Status.TIMEOUT, 0.0, length=9, stop="length", dropped=True),
-  sample("c", Status.INFRA_ERROR, None, length=5),
+  sample("c", Status.INFRA_ERROR, None, length=5, stop="repetition"),
   sample("d", Status.PROVED, 0.0, length=1, format_error="no tactics block"),
   sample("d", Status.LEAN_ERROR, 0.0, length=5),
 ]
@@ -41,6 +41,7 @@ def test_shares_and_means():
   assert found["response/len_right"] == pytest.approx(9 / 4)
   assert found["response/len_wrong"] == pytest.approx(23 / 4)
   assert found["response/truncated"] == 1 / 8
+  assert found["response/repetition"] == 1 / 8
   verdicts = {k: v for k, v in found.items() if k.startswith("verdict/")}
   assert verdicts == {
     "verdict/proved": 4 / 8,
@@ -55,6 +56,22 @@ def test_a_mean_over_nothing_is_left_out():
   assert "reward/mean" not in found
   assert "response/len_right" not in found
   assert found["reward/excluded"] == 1
+
+
+def test_groups_of_one_problem_from_two_iterations_are_two():
+  found = summarize(
+    [
+      sample("a", Status.PROVED, 1.0, step=1),
+      sample("a", Status.PROVED, 1.0, step=1),
+      sample("a", Status.LEAN_ERROR, 0.0, step=2),
+      sample("a", Status.LEAN_ERROR, 0.0, step=2),
+    ]
+  )
+  assert (found["group/all_0"], found["group/all_1"]) == (0.5, 0.5)
+
+
+def test_no_samples_are_no_numbers():
+  assert summarize([]) == {}
 
 
 def test_the_curriculum_counts_proofs_in_the_pattern():

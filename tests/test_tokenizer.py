@@ -41,6 +41,16 @@ def qwen(data_dir):
   return load_tokenizer(data_dir / "qwen2.5-tokenizer")
 
 
+@pytest.fixture(scope="module")
+def embedded_bytes(embedded):
+  return embedded.token_bytes()
+
+
+@pytest.fixture(scope="module")
+def qwen_bytes(qwen):
+  return qwen.token_bytes()
+
+
 @given(text=_TEXTS)
 @settings(max_examples=500, deadline=None)
 def test_embedded_keeps_every_text(embedded, text):
@@ -76,6 +86,45 @@ def test_markers_are_single_tokens_and_nothing_is_added(kind, request):
   ]
   assert tokenizer.encode("").shape == (0,)
   assert tokenizer.decode(np.zeros(0, np.int32)) == ""
+
+
+@given(text=_TEXTS)
+@settings(max_examples=300, deadline=None)
+def test_bytes_of_tokens_make_up_the_text(embedded, embedded_bytes, text):
+  joined = b"".join(embedded_bytes[i] for i in embedded.encode(text))
+  assert joined == text.encode()
+
+
+@given(text=_TEXTS)
+@settings(max_examples=300, deadline=None)
+def test_bytes_of_qwen_make_up_the_composed_text(qwen, qwen_bytes, text):
+  joined = b"".join(qwen_bytes[i] for i in qwen.encode(text))
+  assert joined == unicodedata.normalize("NFC", text).encode()
+
+
+@pytest.mark.parametrize("kind", ["embedded", "qwen"])
+def test_bytes_of_lean(kind, request):
+  tokenizer = request.getfixturevalue(kind)
+  token_bytes = request.getfixturevalue(f"{kind}_bytes")
+  text = "<|im_start|>assistant\n<think>\n▁ x  ≤ y\n</think>\n```lean4\n" + (
+    "theorem μ₀ {ι : Type*} (f : ι → ℝ≥0∞) : ∀ᶠ ε in 𝓝[>] 0, ∑' i, f i ≠ ⊤ ∧"
+    " ⟨h₁, ‹_›⟩ = ⟪x, y⟫_ℂ := by\n\tsimp [← Nat.cast_two] <;> nlinarith\n```"
+    "<|im_end|>"
+  )
+  tokens = tokenizer.encode(text)
+  assert b"".join(token_bytes[i] for i in tokens) == text.encode()
+
+
+@pytest.mark.parametrize("kind", ["embedded", "qwen"])
+def test_bytes_of_a_token_are_what_it_decodes_to(kind, request):
+  tokenizer = request.getfixturevalue(kind)
+  token_bytes = request.getfixturevalue(f"{kind}_bytes")
+  assert len(token_bytes) == tokenizer.vocab_size
+  markers = [tokenizer.encode(marker).item() for marker in MARKERS]
+  assert [token_bytes[i].decode() for i in markers] == list(MARKERS)
+  for i in {*range(0, tokenizer.vocab_size, 7), *range(600), *markers}:
+    text = token_bytes[i].decode(errors="replace")
+    assert tokenizer.decode([i]) == text
 
 
 def test_bytes_that_are_no_text_decode(embedded):

@@ -49,6 +49,19 @@ def test_scoring_gathers_the_weights_once():
   assert facts["gathered"].count(_text((1, F, D))) == 1
 
 
+@pytest.mark.parametrize(
+  ("program", "num_kernels"), [("decode", 1), ("prefill", 2)]
+)
+def test_a_dispatch_updates_its_pages_in_place(program, num_kernels):
+  """Lanes and chunks are calls of one kernel; nothing large is copied."""
+  facts = _compile(program, "none", 4, 1, 1, 2)
+  assert facts["num_kernels"] == num_kernels
+  assert facts["copied"] == []
+  assert facts["pool_bytes"] > 2**26
+  # Nor are weights laid out anew: of two matrices alone, 14 MB.
+  assert facts["extra_bytes"] < 2**22
+
+
 def _text(shape: tuple[int, ...]) -> str:
   return f"bf16[{','.join(map(str, shape))}]"
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 import transformers
 
-from kimina_jax.infra.mesh import ACTIVATIONS, make_mesh, sharding
-from kimina_jax.model import hf, params, transformer
+from kimina_jax.infra.mesh import make_mesh
+from kimina_jax.model import hf, paged, params, transformer
 from kimina_jax.model.config import (
   REMATS,
   ModelConfig,
@@ -19,6 +19,7 @@ from kimina_jax.model.config import (
   model_config,
   to_hf,
 )
+from kimina_jax.model.paged import Ragged
 
 TOLERANCE = 1e-4  # on logits
 
@@ -110,27 +111,32 @@ def test_scaled_rotary_equals_transformers(name, tmp_path):
   assert np.abs(got - plain).max() > 0.1
 
 
-def test_cache_token_by_token_equals_transformers(case):
-  """Prompts of different lengths in one padded prefill, then decoding."""
+def test_pages_token_by_token_equal_transformers(case):
+  """Row b begins in forward b: its prompt by chunks, its others by a lane."""
   config, weights, model = case
-  prompt_lens, total, S = np.array([5, 9, 1]), 21, 24
+  prompt_len, total, size, num_seen = 9, 21, 4, 0
   tokens_BT = _tokens(config, 3, total)
   want = _oracle(model, tokens_BT)
-  positions = np.tile(np.arange(9), (3, 1))
-  positions = np.where(positions < prompt_lens[:, None], positions, S)
-  cache = transformer.init_cache(config, 3, S)
-  decode = _decode(config, kv_len=22)
-  got, cache = decode(weights, tokens_BT[:, :9], positions, cache)
-  for b, length in enumerate(prompt_lens):
+  tables_BJ = np.random.default_rng(0).permutation(18).reshape(3, 6)
+  cache = paged.init_pages(config, num_pages=18, page_size=size, dtype="auto")
+  decode = _decode(config)
+  for turn in range(total - prompt_len + 3):
+    row = min(turn, 2)
+    rows = np.append(np.arange(3), np.full(3 * size, row))
+    positions = np.full(len(rows), -1, np.int32)
+    lanes = prompt_len + turn - 1 - np.arange(3)
+    positions[:3] = np.where((lanes < prompt_len) | (lanes >= total), -1, lanes)
+    if turn < 3:
+      positions[3 : 3 + prompt_len] = np.arange(prompt_len)
+    tokens = tokens_BT[rows, positions]
+    ragged = Ragged(tables_BJ[None], tables_BJ[None, [row] * 3])
+    got, cache = decode(weights, tokens[None], positions[None], cache, ragged)
+    used = positions >= 0
     np.testing.assert_allclose(
-      got[b, :length], want[b, :length], atol=TOLERANCE
+      got[0][used], want[rows, positions][used], atol=TOLERANCE
     )
-  rows = np.arange(3)
-  for step in range(total - 9):
-    at = prompt_lens + step
-    tokens_B1 = tokens_BT[rows, at][:, None]
-    got, cache = decode(weights, tokens_B1, at[:, None], cache)
-    np.testing.assert_allclose(got[:, 0], want[rows, at], atol=TOLERANCE)
+    num_seen += used.sum()
+  assert num_seen == 3 * total
 
 
 def test_packed_segments_equal_separate_rows(case):
@@ -149,35 +155,6 @@ def test_packed_segments_equal_separate_rows(case):
     start = stop
 
 
-def test_cache_beyond_kv_len_is_not_read_and_padding_is_not_stored():
-  config = CONFIGS["tied_G2"]
-  weights = _draw(config)
-  tokens_BT = _tokens(config, 2, 5)
-  positions = np.array([[0, 1, 2, 3, 4], [0, 1, 8, 8, 9]])
-  empty = transformer.init_cache(config, 2, 8)
-  poisoned = jax.tree.map(lambda x: x.at[:, :, 5:].set(np.nan), empty)
-  decode = _decode(config, kv_len=5)
-  got, stored = decode(weights, tokens_BT, positions, poisoned)
-  assert np.isfinite(got).all()
-  for x in stored:
-    assert (np.asarray(x)[:, 1, 2:5] == 0).all()
-    assert (np.asarray(x)[:, 0, :5] != 0).any(axis=(0, 2, 3)).all()
-    assert np.isnan(np.asarray(x)[:, :, 5:]).all()
-
-
-def test_cache_is_updated_in_place():
-  """The temporaries of a decode step are small beside a donated cache."""
-  config = CONFIGS["tied_G2"]
-  cache = jax.eval_shape(lambda: transformer.init_cache(config, 8, 4096))
-  num_bytes = sum(x.size * x.dtype.itemsize for x in cache)
-  ints = jax.ShapeDtypeStruct((8, 1), jnp.int32)
-  weights = params.abstract_params(config)
-  lowered = _decode(config, kv_len=16).lower(weights, ints, ints, cache)
-  memory = lowered.compile().memory_analysis()
-  assert memory.alias_size_in_bytes >= num_bytes
-  assert memory.temp_size_in_bytes < num_bytes / 20
-
-
 @pytest.mark.parametrize("shape", MESHES)
 def test_sharded_equals_unsharded(shape):
   """Packed loss and gradients, weights and rows split over 8 devices."""
@@ -188,27 +165,6 @@ def test_sharded_equals_unsharded(shape):
   shardings = params.param_shardings(config, mesh, "train")
   with jax.set_mesh(mesh):
     got = _value_and_grad(config)(jax.device_put(weights, shardings), *batch)
-  jax.tree.map(
-    lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5), got, want
-  )
-
-
-def test_decode_layout_equals_unsharded():
-  config = _config(vocab_size=208)
-  weights = _draw(config)
-  tokens = _tokens(config, 4, 6)
-  args = (tokens, _positions(tokens))
-  empty = transformer.init_cache(config, 4, 8)
-  want = _decode(config, kv_len=8)(weights, *args, empty)
-  mesh = _mesh(2, 2, 1, 2)
-  rows = sharding(mesh, "LBSKH", ACTIVATIONS["decode"])
-  with jax.set_mesh(mesh):
-    spread = jax.device_put(
-      weights, params.param_shardings(config, mesh, "decode")
-    )
-    empty = jax.device_put(transformer.init_cache(config, 4, 8), rows)
-    got = _decode(config, kv_len=8)(spread, *args, empty)
-  assert got[1].k_LBSKH.sharding.is_equivalent_to(rows, 5)
   jax.tree.map(
     lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5), got, want
   )
@@ -281,16 +237,6 @@ def test_bfloat16_compute_keeps_float32_logits_and_gradients():
   assert {x.dtype.name for x in jax.tree.leaves(grads)} == {"float32"}
 
 
-def test_cache_takes_no_segments():
-  config = _config()
-  ones = np.ones((1, 1), np.int32)
-  cache = transformer.init_cache(config, 1, 4)
-  with pytest.raises(ValueError, match="segment"):
-    transformer.forward(
-      _draw(config), config, ones, ones, segments_BT=ones, cache=cache
-    )
-
-
 def test_no_mesh_is_an_error():
   config = _config()
   ones = np.ones((1, 1), np.int32)
@@ -353,13 +299,13 @@ def _logits(weights, config, tokens, positions, segments=None) -> np.ndarray:
   return np.asarray(run(weights, tokens, positions, segments))
 
 
-def _decode(config, kv_len):
+def _decode(config):
   @functools.partial(jax.jit, donate_argnums=3)
-  def run(weights, tokens, positions, cache):
+  def run(weights, tokens, positions, cache, ragged):
     hidden, cache = transformer.forward(
       *(weights, config, tokens, positions),
       cache=cache,
-      kv_len=kv_len,
+      ragged=ragged,
       layout="decode",
     )
     return transformer.unembed(weights, config, hidden), cache

@@ -10,6 +10,8 @@ from kimina_jax.infra.mesh import make_mesh
 from kimina_jax.model.config import ModelConfig
 from kimina_jax.model.params import abstract_params, param_shardings
 from kimina_jax.rollouts.engine import Engine
+from kimina_jax.rollouts.generation import Generation
+from kimina_jax.rollouts.settings import Settings
 from kimina_jax.types import Problem, Prompt
 
 STOP_ID = 3
@@ -43,50 +45,58 @@ class LetterTokenizer:
   def decode(self, ids: np.ndarray) -> str:
     return "".join(chr(ord("@") + token) for token in ids)
 
+  def token_bytes(self) -> list[bytes]:
+    return [self.decode([token]).encode() for token in range(self.vocab_size)]
 
-def options(**changes: Any) -> dict[str, Any]:
+
+def options(**changes: Any) -> Settings:
   options = {
     "tensor": 1,
     "max_prompt_len": MAX_PROMPT_LEN,
     "max_response_len": MAX_RESPONSE_LEN,
     "temperature": 1.0,
     "top_p": 1.0,
+    "top_k": 0,
+    "min_p": 0.0,
+    "stop_strings": (),
+    "repetition_window": 0,
+    "page_size": 8,
+    "cache_tokens": 0,
+    "cache_dtype": "auto",
+    "chunk_tokens": 32,
     "num_slots": 4,
     "steps_per_dispatch": 8,
   }
-  return {**options, **changes}
+  return Settings(**{**options, **changes})
 
 
 @functools.cache
-def _shared_engine(**changes: Any) -> Engine:
-  return Engine(CONFIG, LetterTokenizer(), one_device(), **options(**changes))
+def _shared_engine(settings: Settings) -> Engine:
+  return Engine(CONFIG, LetterTokenizer(), one_device(), settings)
 
 
-def make_engine(
-  *,
-  temperature: float = 1.0,
-  top_p: float = 1.0,
-  num_slots: int = 4,
-  steps_per_dispatch: int = 8,
-) -> Engine:
+def make_engine(**changes: Any) -> Engine:
   """One engine per set of options, since each compiles its own programs."""
-  return _shared_engine(
-    temperature=temperature,
-    top_p=top_p,
-    num_slots=num_slots,
-    steps_per_dispatch=steps_per_dispatch,
-  )
+  return _shared_engine(options(**changes))
 
 
 def generate(
-  engine, *, params=None, prompts=None, num_per_prompt=3, seed=0, step=0
-):
+  engine: Engine,
+  *,
+  params=None,
+  prompts=None,
+  num_per_prompt: int = 3,
+  seed: int = 0,
+  step: int = 0,
+  **more: Any,
+) -> Generation:
   return engine.generate(
     draw_params(one_device()) if params is None else params,
     some_prompts() if prompts is None else prompts,
     num_per_prompt=num_per_prompt,
     seed=seed,
     step=step,
+    **more,
   )
 
 

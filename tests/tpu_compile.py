@@ -2,9 +2,10 @@
 
 A process of its own, as the TPU compiler wants its environment before JAX
 starts: `python tests/tpu_compile.py gradient full 1 8 1 1` (data, fsdp,
-context, tensor).
+context, tensor). The sampler's programs are `decode` and `prefill`.
 """
 
+import dataclasses
 import json
 import os
 import re
@@ -27,12 +28,16 @@ from kimina_jax.learning import update as updating
 from kimina_jax.learning.batch import abstract_batch
 from kimina_jax.learning.optimizer import make_optimizer
 from kimina_jax.model.config import ModelConfig
+from kimina_jax.scaling import hlo
+from kimina_jax.scaling.cases import Case
+from kimina_jax.scaling.parts import device_bytes
+from kimina_jax.scaling.sampler import make_sampler_plan
 
 _ROWS, _LENGTH = 8, 512
 
 
 def main(program: str, remat: str, sizes: list[int]) -> dict[str, Any]:
-  """Kernels, bytes on the host and all-gathers of "gradient" or "score"."""
+  """Kernels, bytes on the host, all-gathers and large copies."""
   topology = topologies.get_topology_desc(
     topology_name="v5e:2x4", platform="tpu"
   )
@@ -57,6 +62,8 @@ def main(program: str, remat: str, sizes: list[int]) -> dict[str, Any]:
     remat=remat,
     attention="splash",
   )
+  if program in ("decode", "prefill"):
+    return _sampler_facts(program, config, mesh)
   return _facts(_lower(program, config, mesh).compile())
 
 
@@ -95,13 +102,54 @@ def _lower(
     return programs.gradient.lower(state.params, batch, totals)
 
 
+def _sampler_facts(
+  program: str, config: ModelConfig, mesh: jax.sharding.Mesh
+) -> dict[str, Any]:
+  # Units of a device that are no multiple of 128: a TPU would rather not lay
+  # them out last.
+  config = dataclasses.replace(config, head_dim=128, ffn_dim=4672)
+  rollouts = {
+    **{"page_size": 32, "cache_tokens": 2**16, "cache_dtype": "auto"},
+    **{"temperature": 1.0, "top_p": 1.0, "top_k": 0, "min_p": 0.0},
+    **{"repetition_window": 64, "steps_per_dispatch": 4},
+    **{"max_prompt_len": 128, "chunk_tokens": 64},
+  }
+  sizes, sections = dict(mesh.shape), {"rollouts": rollouts}
+  case = Case("", program, "", sizes, _LENGTH, _ROWS * mesh.size, sections)
+  plan = make_sampler_plan(case, config, mesh)
+  (part,) = plan.parts
+  with jax.set_mesh(mesh):
+    compiled = part.function.lower(*part.args, **part.options).compile()
+  held = device_bytes(part.args)
+  return {
+    **_facts(compiled),
+    "pool_bytes": plan.memory["kv cache"],
+    "extra_bytes": compiled.memory_analysis().peak_memory_in_bytes - held,
+  }
+
+
 def _facts(compiled: jax.stages.Compiled) -> dict[str, Any]:
   text = compiled.as_text()
   return {
     "num_kernels": text.count('custom_call_target="tpu_custom_call"'),
     "host_bytes": compiled.memory_analysis().host_temp_size_in_bytes,
     "gathered": _gathered(text),
+    "copied": _copied(text),
   }
+
+
+def _copied(text: str) -> list[str]:
+  """Types of the copies into main memory, of a MiB and more."""
+  module = hlo.parse(text)
+  found = [
+    line
+    for lines in module.computations.values()
+    for line in lines
+    if line.op in ("copy", "copy-start", "transpose")
+    and line.arrays[0].num_bytes >= 2**20
+    and not line.arrays[0].space
+  ]
+  return sorted(line.type for line in found)
 
 
 def _gathered(text: str) -> list[str]:

@@ -1,19 +1,31 @@
-"""Runs a step whenever a line arrives on stdin, and says how long it took.
+"""Processes that take turns: a step whenever a line arrives on stdin.
 
-Peers live in processes and environments of their own; benchmarks/update.py
-asks them in turns. Nothing but the standard library here.
+Peers live in processes and environments of their own, call `serve`, and idle
+while others have their turn; the benchmark that asks them holds a Peer each.
+Nothing but the standard library here.
 """
 
 import json
+import os
+import pathlib
+import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 
-def serve(step: Callable[[], float]) -> None:
-  """`step` returns its loss when it is done; the first two are warm-up."""
-  losses = [step(), step()]
-  print(json.dumps({"warmup": losses}), flush=True)
+def serve(
+  step: Callable[[], float], warm_up: Callable[[], Any] | None = None
+) -> None:
+  """Tells what `warm_up` returns, then of each step what it took.
+
+  Args:
+    step: returns its loss, or whatever number it has, when it is done.
+    warm_up: two steps by default.
+  """
+  first = warm_up() if warm_up else [step(), step()]
+  print(json.dumps({"warmup": first}), flush=True)
   for _ in sys.stdin:
     wall_s, cpu_s = time.perf_counter(), time.process_time()
     loss = step()
@@ -23,3 +35,71 @@ def serve(step: Callable[[], float]) -> None:
       "loss": loss,
     }
     print(json.dumps(result), flush=True)
+
+
+def batches(
+  directory: pathlib.Path, workload: str, size: int
+) -> Iterator[tuple[list[list[int]], list[int]]]:
+  """Prompts and response lengths of benchmarks/sampler.py, `size` at a time.
+
+  In the order in which they come: nobody knows lengths beforehand.
+  """
+  work = json.loads((directory / "workloads.json").read_text())[workload]
+  rows = [
+    prompt for prompt in work["prompts"] for _ in range(work["num_per_prompt"])
+  ]
+  for start in range(0, len(rows), size):
+    yield rows[start : start + size], work["lens"][start : start + size]
+
+
+class Peer:
+  """A process that runs `serve`.
+
+  Attributes:
+    warmup: what its warm-up returned.
+  """
+
+  def __init__(self, command: Sequence[str]):
+    """Returns when the process is warm."""
+    environment = {
+      **os.environ,
+      "JAX_PLATFORMS": "cpu",
+      "HF_HUB_OFFLINE": "1",
+      "PYTHONWARNINGS": "ignore",
+    }
+    self._process = subprocess.Popen(
+      command,
+      stdin=subprocess.PIPE,
+      stdout=subprocess.PIPE,
+      text=True,
+      env=environment,
+    )
+    self.warmup = self._read()["warmup"]
+
+  def step(self) -> dict[str, float]:
+    """wall_s, cpu_s, loss, and what others used of the CPUs meanwhile."""
+    before_s, start_s = _busy_s(), time.perf_counter()
+    print(file=self._process.stdin, flush=True)
+    result = self._read()
+    wall_s = time.perf_counter() - start_s
+    others_s = max(0.0, _busy_s() - before_s - result["cpu_s"])
+    return result | {"others": others_s / wall_s / os.cpu_count()}
+
+  def close(self) -> None:
+    """Ends it, and waits until it has."""
+    self._process.stdin.close()
+    self._process.wait()
+
+  def _read(self) -> dict[str, Any]:
+    for line in self._process.stdout:
+      if line.startswith("{"):
+        return json.loads(line)
+    raise RuntimeError(f"{self._process.args} ended without a result")
+
+
+def _busy_s() -> float:
+  """CPU seconds of all processes of this machine since it was started."""
+  fields = pathlib.Path("/proc/stat").read_text().splitlines()[0].split()
+  user, nice, system, _, _, interrupts, soft = map(int, fields[1:8])
+  ticks = user + nice + system + interrupts + soft
+  return ticks / os.sysconf("SC_CLK_TCK")

@@ -9,12 +9,16 @@ experiment connects the processes; what is one process's work is done by
 process 0, and the others have nothing to do.
 """
 
+import hashlib
 import logging as py_logging
+import pathlib
+import platform
 import sys
 from collections.abc import Callable, Sequence
 
+import jax
 from absl import app, flags, logging
-from ml_collections import config_flags
+from ml_collections import ConfigDict, config_flags
 
 from kimina_jax.infra import distributed
 from kimina_jax.infra.preemption import Preempted
@@ -29,6 +33,11 @@ _NUM_PROCESSES = flags.DEFINE_integer(
 _PROCESS_ID = flags.DEFINE_integer(
   "process_id", 0, "Which of them this is.", lower_bound=0
 )
+_COMPILED = flags.DEFINE_string(
+  "compilation_cache",
+  "~/.cache/kimina_jax",
+  "Directory that keeps compiled programs for the next start; empty for none.",
+)
 
 
 def run_experiment(
@@ -41,12 +50,7 @@ def run_experiment(
     default: experiment file if `--config` is not given.
     **flag_helps: a string flag, and what it means.
   """
-  config = config_flags.DEFINE_config_file(
-    "config", None, "Experiment file; override with --config.key=value."
-  )
-  # As a flag, not as its default: defaults are loaded outside of parsing.
-  if not any(word.split("=")[0] == "--config" for word in sys.argv):
-    sys.argv.insert(1, f"--config={default}")
+  config = define_config(default)
   values = {
     name: flags.DEFINE_string(name, "", meaning)
     for name, meaning in flag_helps.items()
@@ -57,13 +61,35 @@ def run_experiment(
       raise UsageError(
         f"unexpected argument {argv[1]!r}; flags look like --name=value"
       )
-    try:
-      config.value.keys()
-    except OSError as error:
-      raise UsageError(_one_line(error)) from None
-    main(config.value, **{name: flag.value for name, flag in values.items()})
+    main(config(), **{name: flag.value for name, flag in values.items()})
 
   run(call, by_all=True)
+
+
+def define_config(default: str) -> Callable[[], ConfigDict]:
+  """Defines `--config`.
+
+  Args:
+    default: experiment file if the flag is not given.
+
+  Returns:
+    The experiment; to be called when the flags are parsed.
+  """
+  flag = config_flags.DEFINE_config_file(
+    "config", None, "Experiment file; override with --config.key=value."
+  )
+  # As a flag, not as its default: defaults are loaded outside of parsing.
+  if not any(word.split("=")[0] == "--config" for word in sys.argv):
+    sys.argv.insert(1, f"--config={default}")
+
+  def load() -> ConfigDict:
+    try:
+      flag.value.keys()
+    except OSError as error:
+      raise UsageError(_one_line(error)) from None
+    return flag.value
+
+  return load
 
 
 def run(
@@ -111,6 +137,7 @@ def _call_together(main: Callable, argv: Sequence[str]) -> int:
 
 
 def _call(main: Callable, argv: Sequence[str]) -> int:
+  _keep_compiled(_COMPILED.value)
   try:
     return main(argv) or 0
   except (UsageError, FloatingPointError) as error:
@@ -123,6 +150,27 @@ def _call(main: Callable, argv: Sequence[str]) -> int:
     return distributed.fail(
       "stopped: SIGINT, before the run had begun", code=130
     )
+
+
+def _keep_compiled(directory: str) -> None:
+  """Names JAX's cache on disk, unless the environment has named one.
+
+  Of each kind of CPU its own: programs for a CPU use all that it can do.
+  """
+  if not directory or jax.config.jax_compilation_cache_dir:
+    return
+  cpu = hashlib.sha256(_cpu_features().encode()).hexdigest()[:8]
+  place = pathlib.Path(directory).expanduser() / cpu
+  jax.config.update("jax_compilation_cache_dir", str(place))
+
+
+def _cpu_features() -> str:
+  try:
+    lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+  except OSError:
+    return platform.processor()
+  names = ("flags", "Features", "model name")
+  return "".join(sorted({x for x in lines if x.startswith(names)}))
 
 
 def _parse(argv: Sequence[str]) -> list[str]:

@@ -15,7 +15,6 @@ import pickle
 import sys
 import time
 import traceback
-from collections.abc import Sequence
 from typing import TypeVar
 
 import jax
@@ -109,12 +108,6 @@ def is_first() -> bool:
 def is_alone() -> bool:
   """Whether the job has no other process."""
   return _watch is None
-
-
-def share(items: Sequence[T]) -> Sequence[T]:
-  """What of the job's work falls to this process: every n-th item."""
-  process_id, num_processes = _place
-  return items[process_id::num_processes]
 
 
 def gather(value: T) -> list[T]:

@@ -7,6 +7,7 @@ letter meets a mesh axis; this module never looks at a model.
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -48,10 +49,13 @@ _TRAIN_ACTIVATIONS: Table = {
   "H": None,
   "F": "tensor",
   "V": "tensor",
+  "P": ("data", "fsdp"),
+  "C": "tensor",
 }
 
-# Decoding keeps whole weights per tensor group, and its rows are slots, whose
-# one position is not split.
+# Decoding keeps whole weights per tensor group. Each of its rows is what one
+# replica decodes, and each replica has pages (P) of its own for the keys and
+# values (C) of its heads.
 PARAMS: Mapping[str, Table] = {
   "train": _TRAIN_PARAMS,
   "decode": {**_TRAIN_PARAMS, "D": None},
@@ -119,23 +123,72 @@ def replica_mesh(mesh: Mesh, *, tensor: int) -> Mesh:
   return Mesh(devices, AXES, mesh.axis_types)
 
 
-def local_mesh(replicas: Mesh) -> Mesh:
-  """The replicas on the devices of this process.
+class Group(NamedTuple):
+  """Processes that share replicas, and work in step.
+
+  Attributes:
+    index: which group this process belongs to.
+    count: number of groups.
+    rank: this process's place in its group.
+    size: processes of its group.
+  """
+
+  index: int
+  count: int
+  rank: int
+  size: int
+
+
+def replica_group(replicas: Mesh) -> Group:
+  """The processes that this one shares its replicas with.
 
   Raises:
-    UsageError: a replica spans several processes.
+    UsageError: a process shares one replica with some and another with others.
   """
-  rows = replicas.devices.reshape(-1, replicas.shape["tensor"])
-  owners = [sorted({device.process_index for device in row}) for row in rows]
-  for row, owner in zip(rows, owners, strict=True):
-    if len(owner) > 1:
-      raise UsageError(
-        f"rollouts.tensor = {len(row)} puts devices of processes {owner} into "
-        f"one replica; choose a divisor of the {jax.local_device_count()} "
-        "devices of a process, and a mesh that keeps them side by side"
-      )
-  here = [owner == [jax.process_index()] for owner in owners]
+  groups = list(dict.fromkeys(_owners(replicas)))
+  mine = [g for g in groups if jax.process_index() in g]
+  if len(mine) != 1:
+    raise UsageError(
+      f"rollouts.tensor = {replicas.shape['tensor']} makes replicas of the"
+      f" processes {[list(g) for g in mine]}, which overlap; choose a divisor"
+      f" or a multiple of the {jax.local_device_count()} devices of a process,"
+      " and a mesh that keeps these side by side"
+    )
+  rank = mine[0].index(jax.process_index())
+  return Group(groups.index(mine[0]), len(groups), rank, len(mine[0]))
+
+
+def local_mesh(replicas: Mesh) -> Mesh:
+  """The replicas that this process takes part in; see `replica_group`."""
+  here = [jax.process_index() in owners for owners in _owners(replicas)]
   return Mesh(replicas.devices[here], AXES, replicas.axis_types)
+
+
+def _owners(replicas: Mesh) -> list[tuple[int, ...]]:
+  """The processes of each replica."""
+  rows = replicas.devices.reshape(-1, replicas.shape["tensor"])
+  return [
+    tuple(sorted({device.process_index for device in row})) for row in rows
+  ]
+
+
+def put(tree: Any, where: NamedSharding) -> Any:
+  """Host arrays, the same in all processes of the sharding, onto its devices.
+
+  Without a word between the processes, unlike jax.device_put.
+  """
+  if where.is_fully_addressable:
+    return jax.device_put(tree, where)
+  return jax.tree.map(lambda x: _put_pieces(np.asarray(x), where), tree)
+
+
+def put_flag(mesh: Mesh, flag: bool) -> jax.Array:
+  """bool [devices]: each process's own flag on each of its devices."""
+  where = NamedSharding(mesh, PartitionSpec(AXES))
+  flags = np.full(mesh.size, flag)
+  if where.is_fully_addressable:
+    return jax.device_put(flags, where)
+  return _put_pieces(flags, where)
 
 
 def spec(dims: str, table: Table) -> PartitionSpec:
@@ -182,6 +235,16 @@ def axes_of(dim: str, table: Table) -> tuple[str, ...]:
 def num_shards(mesh: Mesh | AbstractMesh, dim: str, table: Table) -> int:
   """Into how many pieces the mesh cuts a dim."""
   return math.prod(mesh.shape[axis] for axis in axes_of(dim, table))
+
+
+def _put_pieces(x: np.ndarray, where: NamedSharding) -> jax.Array:
+  """To each device here its own, which a transfer guard takes for meant."""
+  pieces = where.addressable_devices_indices_map(x.shape)
+  return jax.make_array_from_single_device_arrays(
+    x.shape,
+    where,
+    [jax.device_put(x[index], device) for device, index in pieces.items()],
+  )
 
 
 def _arrange(

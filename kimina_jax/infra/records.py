@@ -56,12 +56,18 @@ class RolloutWriter:
 
 
 def to_row(step: int, sample: Sample) -> dict[str, Any]:
-  """A sample as JSON; `step` comes first. Lengths are in tokens."""
+  """A sample as JSON; `step` comes first. Lengths are in tokens.
+
+  `step` is the iteration that learned from it, `began` and `row` name it: with
+  partial rollouts it may have begun earlier, and its first `num_carried`
+  tokens were drawn by then.
+  """
   rollout, verdict = sample.rollout, sample.verdict
   problem = rollout.prompt.problem
   return {
     "step": step,
     "row": rollout.row,
+    "began": rollout.step,
     **dataclasses.asdict(problem),
     "prompt": rollout.prompt.text,
     "text": rollout.text,
@@ -75,6 +81,7 @@ def to_row(step: int, sample: Sample) -> dict[str, Any]:
     "dropped": sample.dropped,
     "prompt_len": len(rollout.prompt.tokens),
     "response_len": len(rollout.tokens),
+    "num_carried": rollout.num_carried,
     "stop": rollout.stop,
     "queue_s": verdict.queue_s,
     "load_s": verdict.load_s,

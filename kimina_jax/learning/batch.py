@@ -33,6 +33,7 @@ class Example:
     num_prompt: prompt length.
     advantage: see Sample; 0 for demonstrations.
     sampler_logps: float32 [response length]; zeros for demonstrations.
+    num_carried: tokens at the beginning of the response not to learn from.
   """
 
   name: str
@@ -40,37 +41,37 @@ class Example:
   num_prompt: int
   advantage: float
   sampler_logps: np.ndarray
+  num_carried: int = 0
 
 
 def minibatches(
   samples: Sequence[Sample], *, num_minibatches: int, seed: int, step: int
 ) -> list[list[Sample]]:
-  """Splits an iteration's samples at random into equally many per update.
+  """Splits an iteration's samples at random into a part for each update.
 
-  Dropped and excluded samples are dealt out like the others, so that every
-  update has the same `num_sequences` in its denominator.
-
-  Raises:
-    UsageError: the samples cannot be split equally.
+  Parts differ by one sample at most, and none is empty. Dropped and excluded
+  samples are dealt out like the others: every update counts them in its
+  denominator, `num_sequences`.
   """
-  size, remainder = divmod(len(samples), num_minibatches)
-  if remainder:
-    raise UsageError(
-      f"{len(samples)} samples cannot be split into num_minibatches = "
-      f"{num_minibatches} equal parts; choose num_problems x num_per_problem "
-      "as a multiple of num_minibatches"
-    )
   order = np.random.default_rng([_SHUFFLE, seed, step]).permutation(
     len(samples)
   )
-  return [[samples[i] for i in part] for part in order.reshape(-1, size)]
+  parts = np.array_split(order, num_minibatches)
+  return [[samples[i] for i in part] for part in parts if part.size]
 
 
-def from_samples(samples: Iterable[Sample]) -> list[Example]:
+def from_samples(
+  samples: Iterable[Sample], *, learn_from_carried: bool
+) -> list[Example]:
   """The samples that count in the loss, the longest first.
 
   Dropped and excluded samples contribute nothing to any sum and are left out.
   First-fit wastes the least when the longest come first.
+
+  Args:
+    samples: of one minibatch.
+    learn_from_carried: also from tokens that were drawn in an iteration before
+      the one in which their rollout ended; else they are context.
   """
   examples = [
     Example(
@@ -81,6 +82,7 @@ def from_samples(samples: Iterable[Sample]) -> list[Example]:
       num_prompt=len(sample.rollout.prompt.tokens),
       advantage=sample.advantage,
       sampler_logps=sample.rollout.logps,
+      num_carried=0 if learn_from_carried else sample.rollout.num_carried,
     )
     for sample in samples
     if sample.reward is not None and not sample.dropped
@@ -164,12 +166,15 @@ def stack_rows(
     start = 0
     for s, example in enumerate(row):
       end = start + len(example.tokens)
-      response = slice(start + example.num_prompt, end)
+      given = example.num_prompt + example.num_carried
+      learned = slice(start + given, end)
       batch.tokens_BT[b, start:end] = example.tokens
       batch.positions_BT[b, start:end] = np.arange(end - start)
       batch.segments_BT[b, start:end] = s + 1
-      batch.response_BT[b, response] = 1
-      batch.sampler_logp_BT[b, response] = example.sampler_logps
+      batch.response_BT[b, learned] = 1
+      batch.sampler_logp_BT[b, learned] = example.sampler_logps[
+        example.num_carried :
+      ]
       batch.advantage_BS[b, s] = example.advantage
       batch.weight_BS[b, s] = 1
       start = end

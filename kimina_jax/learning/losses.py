@@ -12,6 +12,8 @@ length, m the number of response tokens of the update, and
 
   δ_t = log π_θ(y_t) − log π_old(y_t)     ratio r_t = exp(δ_t)
   ρ   = Σ_t δ_t                           over response tokens
+
+Of a response that several iterations drew, y is what the last one drew.
 """
 
 import functools

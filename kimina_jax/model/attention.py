@@ -38,21 +38,12 @@ class Packed(NamedTuple):
   segments_BT: jax.Array
 
 
-class Cached(NamedTuple):
-  """Keys lie in a cache by position: a query attends the keys s ≤ position."""
-
-  positions_BT: jax.Array
-
-
-Mask = Packed | Cached
-
-
 def attend(
   q_BTNH: jax.Array,
   k_BSKH: jax.Array,
   v_BSKH: jax.Array,
   *,
-  mask: Mask,
+  mask: Packed,
   kernel: str,
   table: Table,
 ) -> jax.Array:
@@ -67,23 +58,22 @@ def attend(
     v_BSKH: values.
     mask: who attends whom.
     kernel: "auto" takes the platform's own where it can serve: "splash" on
-      TPU, "cudnn" on GPU, "xla" elsewhere. A cache is always read by "xla".
+      TPU, "cudnn" on GPU, "xla" elsewhere.
     table: of the activations: which mesh axes split which dim.
 
   Raises:
     UsageError: the kernel that was asked for cannot serve, and why.
   """
-  if isinstance(mask, Packed):
-    chosen = _choose(kernel, q_BTNH, k_BSKH, table)
-    if chosen != "xla":
-      operands = (q_BTNH, k_BSKH, v_BSKH, mask.segments_BT)
-      return _attend_by_device(chosen, operands, table)
+  chosen = _choose(kernel, q_BTNH, k_BSKH, table)
+  if chosen != "xla":
+    operands = (q_BTNH, k_BSKH, v_BSKH, mask.segments_BT)
+    return _attend_by_device(chosen, operands, table)
   k_BSKH, v_BSKH = (constrain(x, "BSKH", table) for x in (k_BSKH, v_BSKH))
   mesh = jax.sharding.get_abstract_mesh()
-  if isinstance(mask, Packed) and num_shards(mesh, "T", table) == 1:
+  if num_shards(mesh, "T", table) == 1:
     out_BTNH = _attend_in_blocks(q_BTNH, k_BSKH, v_BSKH, mask.segments_BT)
   else:
-    visible_BTS = _visible(mask, k_BSKH.shape[1])
+    visible_BTS = _visible(mask.segments_BT)
     out_BTNH = _attend_xla(q_BTNH, k_BSKH, v_BSKH, visible_BTS)
   return checkpoint_name(out_BTNH, ATTENTION)
 
@@ -91,7 +81,7 @@ def attend(
 def _choose(
   kernel: str, q_BTNH: jax.Array, k_BTKH: jax.Array, table: Table
 ) -> str:
-  platform = _platform()
+  platform = mesh_platform()
   own = {"tpu": "splash", "gpu": "cudnn"}.get(platform, "xla")
   wanted = own if kernel == "auto" else kernel
   if wanted == "xla":
@@ -104,7 +94,7 @@ def _choose(
       f"model.attention = {kernel!r} cannot serve: {fault}. Change that, or"
       " set model.attention to 'auto'"
     )
-  _warn_once(f"attention is plain XLA instead of {wanted}: {fault}")
+  warn_once(f"attention is plain XLA instead of {wanted}: {fault}")
   return "xla"
 
 
@@ -139,14 +129,14 @@ def _fault(
   return ""
 
 
-def _platform() -> str:
+def mesh_platform() -> str:
   """Of the mesh that is set, whose devices need not be of this machine."""
   device = jax.sharding.get_abstract_mesh().abstract_device
   return jax.default_backend() if device is None else device.platform
 
 
 @functools.cache
-def _warn_once(text: str) -> None:
+def warn_once(text: str) -> None:
   logging.warning("%s", text)
 
 
@@ -159,7 +149,7 @@ def _attend_by_device(
   kernel, kernel_specs = None, PartitionSpec()
   if chosen == "splash":
     kernel, kernel_specs = splash.make_kernel(
-      operands[0].shape[1], mesh, axes, interpret=_platform() != "tpu"
+      operands[0].shape[1], mesh, axes, interpret=mesh_platform() != "tpu"
     )
   wheres = tuple(spec(x, table) for x in ("BTNH", "BTKH", "BTKH", "BT"))
 
@@ -213,14 +203,11 @@ def _attend_cudnn(
   )
 
 
-def _visible(mask: Mask, num_keys: int) -> jax.Array:
+def _visible(segments_BS: jax.Array) -> jax.Array:
   """bool [B, T, S]."""
-  keys = jnp.arange(num_keys)[None, None, :]
-  if isinstance(mask, Cached):
-    return keys <= mask.positions_BT[:, :, None]
-  segments = mask.segments_BT
-  causal = keys <= jnp.arange(segments.shape[1])[None, :, None]
-  return causal & (segments[:, :, None] == segments[:, None, :])
+  keys = jnp.arange(segments_BS.shape[1])
+  causal_TS = keys[None, :] <= keys[:, None]
+  return causal_TS[None] & (segments_BS[:, :, None] == segments_BS[:, None, :])
 
 
 def _attend_in_blocks(
@@ -238,7 +225,7 @@ def _attend_in_blocks(
   @functools.partial(jax.checkpoint, prevent_cse=False, static_argnums=(0, 1))
   def attend_block(start: int, end: int, *operands: jax.Array) -> jax.Array:
     q_BTNH, k_BSKH, v_BSKH, segments_BS = (x[:, :end] for x in operands)
-    visible_BTS = _visible(Packed(segments_BS), end)[:, start:]
+    visible_BTS = _visible(segments_BS)[:, start:]
     return _attend_xla(q_BTNH[:, start:], k_BSKH, v_BSKH, visible_BTS)
 
   T = q_BTNH.shape[1]

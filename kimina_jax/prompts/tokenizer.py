@@ -47,6 +47,14 @@ class Tokenizer(Protocol):
     than there are tokens: ids from `vocab_size` on have no text.
     """
 
+  def token_bytes(self) -> list[bytes]:
+    """The bytes that each of the `vocab_size` tokens stands for in a text.
+
+    Those of a text's tokens in a row are its UTF-8; one token may hold a part
+    of a character. A marker stands for its text. A SentencePiece model that
+    puts a space before each text has it in the first token; `decode` drops it.
+    """
+
   def save(self, directory: str | pathlib.Path) -> None:
     """Writes files that `load_tokenizer(directory)` reads back."""
 
@@ -108,6 +116,9 @@ class _SentencePiece:
   def decode(self, ids: np.ndarray) -> str:
     return self._processor.decode(_known(ids, self.vocab_size))
 
+  def token_bytes(self) -> list[bytes]:
+    return [self._bytes(token) for token in range(self.vocab_size)]
+
   def save(self, directory: str | pathlib.Path) -> None:
     directory = pathlib.Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
@@ -116,6 +127,14 @@ class _SentencePiece:
   def _one_token(self, marker: str) -> int | None:
     token = self._processor.piece_to_id(marker)
     return None if token == self._processor.unk_id() else token
+
+  def _bytes(self, token: int) -> bytes:
+    piece = self._processor.id_to_piece(token)
+    if self._processor.is_byte(token):
+      return bytes([int(piece[1:-1], 16)])  # written <0x41>
+    if self._processor.is_control(token) or self._processor.is_unknown(token):
+      return self._processor.decode([token]).encode()
+    return piece.replace(self._SPACE, " ").encode()
 
 
 class _HuggingFace:
@@ -145,8 +164,46 @@ class _HuggingFace:
       _known(ids, self.vocab_size), clean_up_tokenization_spaces=False
     )
 
+  def token_bytes(self) -> list[bytes]:
+    pieces = self._tokenizer.convert_ids_to_tokens(range(self.vocab_size))
+    alphabet = _byte_alphabet()
+    texts = {
+      token: added.content.encode()
+      for token, added in self._tokenizer.added_tokens_decoder.items()
+    }
+    for token, piece in enumerate(pieces):
+      if token not in texts:
+        texts[token] = _piece_bytes(piece, alphabet)
+    return [texts[token] for token in range(self.vocab_size)]
+
   def save(self, directory: str | pathlib.Path) -> None:
     self._tokenizer.save_pretrained(directory)
+
+
+def _byte_alphabet() -> dict[str, int]:
+  """The character that byte-level BPE writes for a byte, and the byte.
+
+  A byte whose Latin-1 character is visible is written as that, the others in
+  order as the characters from U+0100 on.
+  """
+  visible = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+  others = [byte for byte in range(256) if byte not in visible]
+  return {
+    **{chr(byte): byte for byte in visible},
+    **{chr(0x100 + i): byte for i, byte in enumerate(others)},
+  }
+
+
+def _piece_bytes(piece: str | None, alphabet: dict[str, int]) -> bytes:
+  if piece is None:  # a hole between the tokens' ids
+    return b""
+  try:
+    return bytes(alphabet[char] for char in piece)
+  except KeyError as error:
+    raise UsageError(
+      f"token {piece!r} holds {error.args[0]!r}, which stands for no byte: "
+      "only tokenizers of byte-level BPE tell the bytes of their tokens"
+    ) from error
 
 
 def _known(ids: np.ndarray, vocab_size: int) -> list[int]:

@@ -3,7 +3,8 @@
 The k rollouts of a problem form a group; a rollout's advantage is its reward
 minus the group's baseline. Excluded samples (reward None) neither have an
 advantage nor touch the group's. Which negative samples are dropped depends on
-seed, step and row alone, so a resumed run and any layout drop the same.
+the seed and on where a rollout began alone, so a resumed run and any layout
+drop the same.
 """
 
 import dataclasses
@@ -27,7 +28,6 @@ def add_advantages(
   *,
   num_per_problem: int,
   seed: int,
-  step: int,
   tau: float,
   baseline: str,
   length_penalty: bool,
@@ -36,10 +36,10 @@ def add_advantages(
   """Fills in `advantage` and `dropped`, and shapes `reward` if asked to.
 
   Args:
-    samples: ordered by row; each run of `num_per_problem` is one group.
+    samples: in the order in which they began; each run of `num_per_problem`
+      is one group.
     num_per_problem: k.
     seed: of the run.
-    step: iteration, from 0.
     tau: temperature of the softmax baseline.
     baseline: `mean` of the group, self included; `softmax`, τ log mean
       exp(r/τ) (k1.5, arXiv 2501.12599, §2.3.1); `leave_one_out`, the mean
@@ -68,7 +68,7 @@ def add_advantages(
       group = _add_length_reward(group)
     judged += _center(group, baseline, tau)
   return [
-    dataclasses.replace(s, dropped=_is_dropped(s, drop_negative, seed, step))
+    dataclasses.replace(s, dropped=_is_dropped(s, drop_negative, seed))
     for s in judged
   ]
 
@@ -128,10 +128,9 @@ def _add_length_reward(group: list[Sample]) -> list[Sample]:
   return shaped
 
 
-def _is_dropped(
-  sample: Sample, probability: float, seed: int, step: int
-) -> bool:
+def _is_dropped(sample: Sample, probability: float, seed: int) -> bool:
   if sample.reward is None or sample.advantage >= 0:
     return False
-  draw = np.random.default_rng([_DROP, seed, step, sample.rollout.row]).random()
-  return bool(draw < probability)
+  rollout = sample.rollout
+  rng = np.random.default_rng([_DROP, seed, rollout.step, rollout.row])
+  return bool(rng.random() < probability)

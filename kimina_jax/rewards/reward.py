@@ -36,10 +36,12 @@ def score(
     verdict: what the checker said.
     min_coverage: of the format gate, in [0, 1].
     format_failure: `zero` or `exclude` a response that fails the gate.
-    truncated: `zero` or `exclude` a response cut at the maximum length.
+    truncated: `zero` or `exclude` a response cut at the maximum length, or
+      because it went in circles.
 
   Returns:
-    The sample; reward None means excluded from its group.
+    The sample; reward None means excluded from its group, as is a response
+    that the caller cancelled.
 
   Raises:
     UsageError: a choice that is neither `zero` nor `exclude`.
@@ -50,9 +52,9 @@ def score(
     truncated=truncated,
   )
   error = format_error(extraction, min_coverage=min_coverage)
-  if verdict.status is Status.INFRA_ERROR:
+  if verdict.status is Status.INFRA_ERROR or rollout.stop == "cancelled":
     reward = None
-  elif rollout.stop == "length":
+  elif rollout.stop in ("length", "repetition"):
     reward = _CHOICES[truncated]
   elif error:
     reward = _CHOICES[format_failure]

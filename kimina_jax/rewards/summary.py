@@ -57,7 +57,7 @@ def _groups(judged: Sequence[Sample]) -> dict[str, float]:
   groups = [
     [sample.reward for sample in group]
     for _, group in itertools.groupby(
-      judged, key=lambda s: s.rollout.prompt.problem.name
+      judged, key=lambda s: (s.rollout.step, s.rollout.prompt.problem.name)
     )
   ]
   return {
@@ -78,6 +78,9 @@ def _lengths(samples: Sequence[Sample]) -> dict[str, float]:
     **_mean(
       "response/truncated", (s.rollout.stop == "length" for s in samples)
     ),
+    **_mean(
+      "response/repetition", (s.rollout.stop == "repetition" for s in samples)
+    ),
   }
 
 
@@ -85,7 +88,7 @@ def _shares(
   samples: Sequence[Sample], key: Callable[[Sample], Status]
 ) -> Mapping[Status, float]:
   found = [key(sample) for sample in samples]
-  return {status: found.count(status) / len(found) for status in Status}
+  return {s: found.count(s) / len(found) for s in Status if found}
 
 
 def _mean(name: str, values: Iterable[float]) -> dict[str, float]:

@@ -1,51 +1,39 @@
-"""Continuous batching: prompts in, rollouts out as each one ends.
+"""Continuous batching over pages: prompts in, rollouts out as each one ends.
 
-In: weights in decode layout and prompts. Out: a stream of Rollouts. B slots
-decode side by side. Between two dispatches the host looks, hands slots that
-ended to the next rows in line, and yields what ended once the device is busy
-again. Each prompt is prefilled once, and its keys are copied to the slots of
-its rollouts; a prefill is kept until the last of them has its slot.
+In: weights in decode layout and prompts. Out: a stream of Rollouts. B lanes
+decode side by side, and twice as many rollouts are resident, so that a lane
+whose rollout ends goes on with the next at once, on the device. Between two
+dispatches the host plans (schedule.py), and reads what the dispatch before the
+last one drew: while it works, and while its caller does, the device is busy.
 
 A replica is a group of devices that share one copy of the weights. In a job of
 several processes each runs an engine on its own replicas and answers every
 n-th prompt, without a word to the others; rows are numbered through the job.
+Processes that share a replica run the same schedule on the same traces.
 
-The schedule depends on prompts and drawn tokens alone, never on time. A row's
-random numbers depend on nothing but seed, step and row; its company can change
-its logits in the last bit, where another shape adds up in another order.
+A row's random numbers depend on nothing but seed, iteration and row; its
+company can change its logits in the last bit, where sums have another order.
 Between two calls of `generate` the engine holds no device memory. It never
 verifies and never trains.
 """
 
-import collections
-import math
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
-import jax
-import numpy as np
 from jax.sharding import Mesh
 
-from kimina_jax.infra import distributed
 from kimina_jax.infra import mesh as meshes
 from kimina_jax.model.config import ModelConfig
-from kimina_jax.rollouts import cache as caches
-from kimina_jax.rollouts import programs
-from kimina_jax.rollouts.schedule import Prefilled, Row, collect, seat
+from kimina_jax.rollouts import checks, programs, stops
+from kimina_jax.rollouts.generation import Generation, Setup, Tokenizer, Watch
+from kimina_jax.rollouts.pages import num_pages, pages_of_cache
+from kimina_jax.rollouts.rows import resume_row, start_rows
+from kimina_jax.rollouts.settings import Settings
+from kimina_jax.rollouts.state import Limits, Sizes
 from kimina_jax.rollouts.weights import local_part
-from kimina_jax.types import Prompt, Rollout, UsageError
+from kimina_jax.types import Prompt, Rollout
 
-# Bounds the activations of one prefill, whatever the number of slots.
-_PREFILL_TOKENS = 16_384
-
-
-class Tokenizer(Protocol):
-  """What the engine asks of a tokenizer."""
-
-  vocab_size: int
-  stop_id: int
-
-  def decode(self, ids: np.ndarray) -> str: ...
+T = TypeVar("T")
 
 
 class Engine:
@@ -53,6 +41,8 @@ class Engine:
 
   Attributes:
     replicas: mesh of the whole job's replicas, where weights are to come from.
+    group: the processes that share this one's replicas.
+    stats: what the last call of `generate` did so far, see `Generation`.
   """
 
   def __init__(
@@ -60,14 +50,7 @@ class Engine:
     config: ModelConfig,
     tokenizer: Tokenizer,
     mesh: Mesh,
-    *,
-    tensor: int,
-    max_prompt_len: int,
-    max_response_len: int,
-    temperature: float,
-    top_p: float,
-    num_slots: int,
-    steps_per_dispatch: int,
+    settings: Settings,
   ):
     """Compiles nothing yet: that happens at first use and is logged.
 
@@ -75,43 +58,29 @@ class Engine:
       config: of the model.
       tokenizer: for the stop token and the text of a rollout.
       mesh: of the whole job, however its axes are cut.
-      tensor: devices of one replica, over which its heads are split.
-      max_prompt_len: tokens; a longer prompt is an error.
-      max_response_len: tokens, the stop token included.
-      temperature: of the draws; 0 takes the most likely token.
-      top_p: mass of the nucleus, in (0, 1].
-      num_slots: B of the whole job, a multiple of the replicas.
-      steps_per_dispatch: tokens per slot between two looks of the host.
+      settings: how to draw, and with how much memory.
 
     Raises:
-      UsageError: a value out of range, slots that replicas do not divide, or a
-        replica that spans several processes.
+      UsageError: lanes that the replicas do not divide, or replicas that the
+        processes do not, or a model that the settings do not fit.
     """
-    _check_positive(
-      tensor=tensor,
-      max_prompt_len=max_prompt_len,
-      max_response_len=max_response_len,
-      num_slots=num_slots,
-      steps_per_dispatch=steps_per_dispatch,
+    checks.check_model(config, tokenizer, settings.tensor)
+    self.replicas = meshes.replica_mesh(mesh, tensor=settings.tensor)
+    self.group = meshes.replica_group(self.replicas)
+    self.stats: dict[str, float] = {}
+    self._settings = settings
+    self._setup = _make_setup(
+      config,
+      tokenizer,
+      settings,
+      local=meshes.local_mesh(self.replicas),
+      num_lanes=checks.slots_each(self.replicas, settings.num_slots),
+      is_alone=self.group.size == 1,
     )
-    _check_sampling(temperature, top_p)
-    _check_model(config, tokenizer, tensor)
-    self.replicas = meshes.replica_mesh(mesh, tensor=tensor)
-    self._mesh = meshes.local_mesh(self.replicas)
-    self._num_replicas = self._mesh.shape["data"]
-    self._num_slots = self._num_replicas * _slots_each(self.replicas, num_slots)
-    self._tokenizer = tokenizer
-    self._max_prompt_len = max_prompt_len
-    self._num_steps = steps_per_dispatch
-    self._cache_len = caches.cache_len(max_prompt_len, max_response_len)
-    limits = programs.Limits(
-      temperature=temperature,
-      top_p=top_p,
-      stop_id=tokenizer.stop_id,
-      max_response_len=max_response_len,
-      num_steps=steps_per_dispatch,
-    )
-    self._programs = self._make_programs(config, limits)
+
+  def share(self, items: Sequence[T]) -> Sequence[T]:
+    """What of the job's prompts falls to this process, and its group."""
+    return items[self.group.index :: self.group.count]
 
   def generate(
     self,
@@ -121,15 +90,17 @@ class Engine:
     num_per_prompt: int,
     seed: int,
     step: int,
+    begun: Sequence[Rollout] = (),
+    max_lens: Sequence[int] | None = None,
+    max_tokens: int = 0,
     poll: Callable[[], None] = lambda: None,
-  ) -> Iterator[Rollout]:
+    watch: Watch | None = None,
+  ) -> Generation:
     """Yields num_per_prompt rollouts of each prompt, as each one ends.
 
     In a job of several processes, those of every n-th prompt from the
-    process's own number on.
-
-    What the caller does between two rollouts runs beside the device. The
-    iterator may be dropped at any point.
+    process's own number on. What the caller does between two rollouts runs
+    beside the device. The iterator may be dropped at any point.
 
     Args:
       params: in decode layout and compute dtype on `replicas`, see weights.py.
@@ -138,194 +109,85 @@ class Engine:
       num_per_prompt: R, rollouts of each prompt, at least 1.
       seed: in [0, 2³²).
       step: in [0, 2³²), the iteration; draws differ between steps.
+      begun: unfinished rollouts of earlier iterations, to go on with first;
+        this process takes all that it is given.
+      max_lens: tokens of the response at most, by row; None is
+        max_response_len for all.
+      max_tokens: when so many tokens are drawn, by this process, what is not
+        finished is yielded as it is, to be carried over; 0 is no end.
       poll: called between dispatches; may raise to end it all.
+      watch: told of the new tokens of each row after each dispatch.
 
     Raises:
       UsageError: a prompt is longer than max_prompt_len.
       FloatingPointError: later, for a rollout that is not finite.
     """
     for prompt in prompts:
-      _check_prompt(prompt, self._max_prompt_len)
-    numbers = distributed.share(range(len(prompts)))
-    rows = collections.deque(
-      Row(number * num_per_prompt + attempt, index, prompts[number])
-      for index, number in enumerate(numbers)
-      for attempt in range(num_per_prompt)
+      checks.check_prompt(prompt, self._settings.max_prompt_len)
+    longest = self._settings.max_response_len
+    lens = max_lens or [longest] * (len(prompts) * num_per_prompt)
+    checks.check_lens(lens, longest)
+    groups = [[resume_row(rollout, longest)] for rollout in begun]
+    mine = self.share(range(len(prompts)))
+    groups += start_rows(
+      prompts, mine, num_per_prompt=num_per_prompt, step=step, max_lens=lens
     )
-    params = local_part(params, self._mesh)
-    num_prefilled = self._num_prefilled(num_per_prompt)
-    seeds = self._put(np.array([seed, step], np.uint32), "")
-    return self._run(params, rows, seeds, num_prefilled, poll=poll)
-
-  def _run(
-    self,
-    params: dict[str, Any],
-    waiting: collections.deque[Row],
-    seeds: jax.Array,
-    num_prefilled: int,
-    *,
-    poll: Callable[[], None],
-  ) -> Iterator[Rollout]:
-    table: list[Row | None] = [None] * self._num_slots
-    slots, prefilled, ended = self._call(self._programs.start), None, []
-    while waiting or any(table):
-      poll()
-      while waiting and None in table:
-        if prefilled is None or waiting[0].index >= prefilled.end:
-          prefilled = self._prefill_next(params, waiting, num_prefilled)
-        admission = seat(table, waiting, prefilled)
-        slots = self._call(
-          self._programs.admit,
-          slots,
-          prefilled.cache,
-          self._put(admission, "B"),
-        )
-      slots, trace = self._call(
-        self._programs.decode, params, slots, seeds, kv_len=self._kv_len(table)
-      )
-      # The device is at work: time for the host, and for the caller's.
-      yield from map(self._rollout, ended)
-      # Looking one dispatch late instead would leave each ended slot idle for
-      # a whole dispatch, which costs more than the gap that it closes.
-      ended = collect(table, jax.device_get(trace))
-    yield from map(self._rollout, ended)
-
-  def _make_programs(
-    self, config: ModelConfig, limits: programs.Limits
-  ) -> programs.Programs:
-    return programs.make_programs(
-      config,
-      self._mesh,
-      limits=limits,
-      num_slots=self._num_slots,
-      cache_len=self._cache_len,
-    )
-
-  def _call(self, program: Any, *args: Any, **static: Any) -> Any:
-    """Runs a program in the engine's mesh, which no yield may leak."""
-    with jax.set_mesh(self._mesh):
-      return program(*args, **static)
-
-  def _put(self, tree: Any, dims: str) -> Any:
-    """Host arrays onto the mesh, one letter per dim that is split."""
-    return jax.device_put(
-      tree,
-      meshes.sharding(self._mesh, dims, meshes.ACTIVATIONS["decode"]),
-    )
-
-  def _prefill_next(
-    self,
-    params: dict[str, Any],
-    waiting: collections.deque[Row],
-    num_prompts: int,
-  ) -> Prefilled:
-    """Prefills the next prompts in line, in one of a few shapes."""
-    first = waiting[0].index
-    batch = {}
-    for row in waiting:
-      batch[row.index] = row.prompt.tokens
-      if len(batch) == num_prompts:
-        break
-    length = caches.bucket(max(map(len, batch.values())), self._cache_len)
-    tokens_PT = np.zeros((num_prompts, length), np.int32)
-    for index, tokens in batch.items():
-      tokens_PT[index - first, : len(tokens)] = tokens
-    cache = self._call(
-      self._programs.prefill, params, self._put(tokens_PT, "BT")
-    )
-    return Prefilled(cache, first, first + len(batch))
-
-  def _num_prefilled(self, num_per_prompt: int) -> int:
-    """P: prompts that fill the slots, if a prefill of that size is bearable."""
-    wanted = min(
-      -(-self._num_slots // num_per_prompt),
-      max(1, _PREFILL_TOKENS // self._max_prompt_len),
-    )
-    return caches.round_up(wanted, self._num_replicas)
-
-  def _kv_len(self, table: list[Row | None]) -> int:
-    """Positions that the next dispatch reads, for its longest row."""
-    longest = max(row.position for row in table if row)
-    return caches.bucket(longest + self._num_steps, self._cache_len)
-
-  def _rollout(self, row: Row) -> Rollout:
-    """What the caller sees of a row that ended."""
-    tokens, logps, model_logps = map(
-      np.concatenate, zip(*row.pieces, strict=True)
-    )
-    if not np.isfinite(model_logps).all():
-      raise FloatingPointError(
-        f"row {row.row} ({row.prompt.problem.name}): log-probabilities are not"
-        " finite, so the weights or the activations are not"
-      )
-    stopped = tokens[-1] == self._tokenizer.stop_id
-    return Rollout(
-      prompt=row.prompt,
-      row=row.row,
-      tokens=tokens,
-      logps=logps,
-      model_logps=model_logps,
-      text=self._tokenizer.decode(tokens[:-1] if stopped else tokens),
-      stop="stop" if stopped else "length",
+    return Generation(
+      self._setup,
+      local_part(params, self._setup.mesh),
+      groups,
+      seed=seed,
+      max_tokens=max_tokens,
+      poll=poll,
+      watch=watch,
+      stats=self.stats,
     )
 
 
-def _check_positive(**sizes: int) -> None:
-  for name, size in sizes.items():
-    if size < 1:
-      raise UsageError(f"rollouts.{name} is {size}; it must be at least 1")
-
-
-def _check_sampling(temperature: float, top_p: float) -> None:
-  if not 0 <= temperature < math.inf:
-    raise UsageError(
-      f"rollouts.temperature is {temperature}; choose 0 (most likely token)"
-      " or a positive number"
-    )
-  if not 0 < top_p <= 1:
-    raise UsageError(
-      f"rollouts.top_p is {top_p}; choose a mass above 0 and at most 1"
-    )
-
-
-def _slots_each(replicas: Mesh, num_slots: int) -> int:
-  """The slots of one replica."""
-  num_replicas = replicas.shape["data"]
-  if num_slots % num_replicas:
-    raise UsageError(
-      f"rollouts.num_slots is {num_slots}, which the {num_replicas} replicas of"
-      f" rollouts.tensor = {replicas.shape['tensor']} devices do not divide;"
-      f" choose a multiple of {num_replicas}"
-    )
-  return num_slots // num_replicas
-
-
-def _check_model(
-  config: ModelConfig, tokenizer: Tokenizer, tensor: int
-) -> None:
-  if tokenizer.vocab_size > config.vocab_size:
-    raise UsageError(
-      f"the tokenizer has {tokenizer.vocab_size} tokens, model {config.name}"
-      f" {config.vocab_size}; choose the tokenizer of this model"
-    )
-  sizes = {
-    "kv heads": config.num_kv_heads,
-    "query heads": config.num_q_heads,
-    "ffn units": config.ffn_dim,
-    "vocabulary": config.vocab_size,
-  }
-  faults = [f"{size} {what}" for what, size in sizes.items() if size % tensor]
-  if faults:
-    raise UsageError(
-      f"rollouts.tensor = {tensor} does not divide {', '.join(faults)} of model"
-      f" {config.name}; choose a common divisor"
-    )
-
-
-def _check_prompt(prompt: Prompt, max_prompt_len: int) -> None:
-  if len(prompt.tokens) > max_prompt_len:
-    raise UsageError(
-      f"the prompt of problem {prompt.problem.name!r} has"
-      f" {len(prompt.tokens)} tokens, rollouts.max_prompt_len is"
-      f" {max_prompt_len}; raise it or leave the problem out"
-    )
+def _make_setup(
+  config: ModelConfig,
+  tokenizer: Tokenizer,
+  settings: Settings,
+  *,
+  local: Mesh,
+  num_lanes: int,
+  is_alone: bool,
+) -> Setup:
+  """What all calls share; lanes are those of each of the local replicas."""
+  limits = Limits(
+    temperature=settings.temperature,
+    top_p=settings.top_p,
+    top_k=settings.top_k,
+    min_p=settings.min_p,
+    rules=stops.Rules(tokenizer.stop_id, settings.repetition_window),
+    num_steps=settings.steps_per_dispatch,
+  )
+  sizes = Sizes(
+    num_replicas=local.shape["data"],
+    num_residents=2 * num_lanes,
+    num_pages=pages_of_cache(
+      settings.cache_tokens,
+      page_size=settings.page_size,
+      longest=settings.longest,
+      num_slots=num_lanes,
+    ),
+    page_size=settings.page_size,
+    cache_dtype=settings.cache_dtype,
+  )
+  automaton = stops.build_automaton(
+    tuple(settings.stop_strings),
+    tokenizer.token_bytes() if settings.stop_strings else [],
+    vocab_size=config.vocab_size,
+  )
+  return Setup(
+    mesh=local,
+    programs=programs.make_programs(config, local, limits=limits, sizes=sizes),
+    limits=limits,
+    sizes=sizes,
+    table_len=num_pages(settings.longest, settings.page_size),
+    num_lanes=num_lanes,
+    num_chunks=max(1, settings.chunk_tokens // settings.page_size),
+    tokenizer=tokenizer,
+    automaton=automaton,
+    is_alone=is_alone,
+  )

@@ -1,9 +1,13 @@
-"""The device programs of the sampler: start, prefill, admit, decode.
+"""The device programs of the sampler: start and dispatch.
 
-In: weights, the state of B slots, and what the host decided. Out: the next
-state and a Trace for the host. T counts the steps of one dispatch, P the
-prompts of one prefill. Nothing here talks to the host or knows of time; the
-log lines run when JAX traces, so once per compilation.
+In: weights, the state of R rollouts per replica that have pages, and the
+host's orders. Out: the next state and a Trace for the host. Nothing here talks
+to the host or knows of time; log lines run when JAX traces, so once per
+compilation; state.py explains the letters.
+
+A dispatch draws up to T tokens in each lane. A lane whose rollout ends takes
+the next resident one at the next step, without asking the host. With chunks,
+pages of prompts to come, a dispatch is one step, in which they go along.
 """
 
 import functools
@@ -15,94 +19,44 @@ import jax.numpy as jnp
 from absl import logging
 
 from kimina_jax.infra import mesh as meshes
+from kimina_jax.model.apart import take_apart
 from kimina_jax.model.config import ModelConfig
-from kimina_jax.model.transformer import KVCache, forward, init_cache, unembed
-from kimina_jax.rollouts.cache import share
+from kimina_jax.model.narrow import kv_scales
+from kimina_jax.model.paged import (
+  PagedCache,
+  Ragged,
+  copy_pages,
+  init_pages,
+)
+from kimina_jax.model.transformer import forward, unembed
+from kimina_jax.rollouts import lanes
 from kimina_jax.rollouts.sampling import Draw, sample
-
-
-class Slots(NamedTuple):
-  """B sequences being decoded.
-
-  The cache holds what lies before `token_B`; the next step feeds that token
-  at `position_B` and draws its successor.
-
-  Attributes:
-    cache: keys and values, S positions per slot.
-    row_B: int32, the rollout in the slot; names its random numbers.
-    token_B: int32, the last token, not yet in the cache.
-    position_B: int32, where it stands.
-    drawn_B: int32, tokens of the response so far.
-    active_B: bool; an idle slot repeats its step and is read by nobody.
-  """
-
-  cache: KVCache
-  row_B: Any
-  token_B: Any
-  position_B: Any
-  drawn_B: Any
-  active_B: Any
-
-
-class Admission(NamedTuple):
-  """What the host puts into the slots; int32 [B] each.
-
-  Attributes:
-    source_B: the prompt's index in the prefill; -1 leaves the slot alone.
-    row_B: the rollout's row.
-    token_B: the prompt's last token.
-    position_B: where that token stands.
-  """
-
-  source_B: Any
-  row_B: Any
-  token_B: Any
-  position_B: Any
-
-
-class Trace(NamedTuple):
-  """What one dispatch drew.
-
-  Attributes:
-    tokens_TB: int32; valid up to the slot's last draw.
-    logps_TB: float32, under the distribution drawn from.
-    model_logps_TB: float32, under the model.
-    drawn_B: int32, tokens of the response after the dispatch.
-    active_B: bool, whether the response goes on.
-  """
-
-  tokens_TB: Any
-  logps_TB: Any
-  model_logps_TB: Any
-  drawn_B: Any
-  active_B: Any
-
-
-class Limits(NamedTuple):
-  """What is fixed for an engine: how to draw, when to stop."""
-
-  temperature: float
-  top_p: float
-  stop_id: int
-  max_response_len: int
-  num_steps: int
+from kimina_jax.rollouts.state import (
+  Limits,
+  Orders,
+  Residents,
+  Sizes,
+  State,
+  Trace,
+  no_residents,
+  state_shardings,
+)
 
 
 class Programs(NamedTuple):
-  """The compiled four; call and lower them inside `jax.set_mesh`.
+  """The compiled three; call and lower them inside `jax.set_mesh`.
 
   Attributes:
-    start: () -> Slots.
-    prefill: (params, tokens_PT) -> KVCache.
-    admit: (slots, prefilled, admission) -> Slots; slots are donated.
-    decode: (params, slots, seeds, kv_len=…) -> Slots and Trace; slots are
-      donated, kv_len is static.
+    prepare: params -> params as a dispatch wants them on these devices, which
+      may be another copy.
+    start: params -> State.
+    dispatch: (params, state, orders, seed, table_QV, asked_X, num_lanes=…) ->
+      State and Trace; the state is donated, num_lanes is static.
   """
 
-  start: Callable[..., Slots]
-  prefill: Callable[..., KVCache]
-  admit: Callable[..., Slots]
-  decode: Callable[..., tuple[Slots, Trace]]
+  prepare: Callable[..., Any]
+  start: Callable[..., State]
+  dispatch: Callable[..., tuple[State, Trace]]
 
 
 def make_programs(
@@ -110,178 +64,184 @@ def make_programs(
   mesh: jax.sharding.Mesh,
   *,
   limits: Limits,
-  num_slots: int,
-  cache_len: int,
+  sizes: Sizes,
 ) -> Programs:
   """Names the programs and where their results lie.
 
   Args:
     config: of the model.
-    mesh: of the replicas: slots over data and fsdp, heads over tensor.
+    mesh: of the replicas, which data and fsdp count; heads over tensor.
     limits: how to draw, when to stop.
-    num_slots: B.
-    cache_len: S, positions of a slot.
+    sizes: of the state.
   """
-  slots = slot_shardings(mesh)
+  state = state_shardings(mesh, limits=limits, sizes=sizes)
   everywhere = meshes.sharding(mesh, "", meshes.ACTIVATIONS["decode"])
   return Programs(
+    prepare=_make_prepare(config, mesh),
     start=jax.jit(
-      functools.partial(start, config, num_slots, cache_len),
-      out_shardings=slots,
+      functools.partial(start, config=config, limits=limits, sizes=sizes),
+      out_shardings=state,
     ),
-    prefill=jax.jit(
-      functools.partial(prefill, config=config), out_shardings=slots.cache
-    ),
-    admit=jax.jit(admit, donate_argnums=0, out_shardings=slots),
-    decode=jax.jit(
-      functools.partial(decode, config=config, limits=limits),
-      static_argnames="kv_len",
+    dispatch=jax.jit(
+      functools.partial(dispatch, config=config, limits=limits),
+      static_argnames="num_lanes",
       donate_argnums=1,
-      out_shardings=(slots, everywhere),
+      out_shardings=(state, everywhere),
     ),
   )
 
 
-def slot_shardings(mesh: jax.sharding.Mesh) -> Slots:
-  """Slots over (data, fsdp), kv heads over tensor."""
-  table = meshes.ACTIVATIONS["decode"]
-  cache = meshes.sharding(mesh, "LBSKH", table)
-  each = meshes.sharding(mesh, "B", table)
-  return Slots(KVCache(cache, cache), each, each, each, each, each)
-
-
-def start(config: ModelConfig, num_slots: int, length: int) -> Slots:
-  """Idle slots with a cache of `length` positions."""
-  zeros_B = jnp.zeros(num_slots, jnp.int32)
-  return Slots(
-    cache=init_cache(config, num_slots, length),
-    row_B=zeros_B,
-    token_B=zeros_B,
-    position_B=zeros_B,
-    drawn_B=zeros_B,
-    active_B=jnp.zeros(num_slots, bool),
+def _make_prepare(
+  config: ModelConfig, mesh: jax.sharding.Mesh
+) -> Callable[..., Any]:
+  """CPUs read weights in another order; for others they are as they are."""
+  on_cpu = mesh.devices.flat[0].platform == "cpu"
+  if not on_cpu or mesh.shape["tensor"] > 1:
+    return lambda params: params
+  everywhere = meshes.sharding(mesh, "", meshes.ACTIVATIONS["decode"])
+  return jax.jit(
+    functools.partial(take_apart, config=config), out_shardings=everywhere
   )
 
 
-def prefill(
-  params: dict[str, Any], tokens_PT: jax.Array, *, config: ModelConfig
-) -> KVCache:
-  """Keys and values of right-padded prompts.
-
-  Those of the padding are never attended: a slot writes each position before
-  it looks at it.
-  """
-  num_prompts, length = tokens_PT.shape
-  logging.info("compiling prefill: %d prompts × %d", num_prompts, length)
-  positions_PT = jnp.broadcast_to(jnp.arange(length)[None], tokens_PT.shape)
-  _, cache = forward(
-    params,
+def start(
+  params: dict[str, Any], *, config: ModelConfig, limits: Limits, sizes: Sizes
+) -> State:
+  """Nobody resident, and pages of zeros."""
+  cache = init_pages(
     config,
-    tokens_PT,
-    positions_PT,
-    cache=init_cache(config, num_prompts, length),
-    layout="decode",
+    num_pages=sizes.num_replicas * sizes.num_pages,
+    page_size=sizes.page_size,
+    dtype=sizes.cache_dtype,
+    scale_LCH=kv_scales(params, config, sizes.cache_dtype),
   )
-  return cache
+  return State(cache, no_residents(limits=limits, sizes=sizes))
 
 
-def admit(slots: Slots, prefilled: KVCache, admission: Admission) -> Slots:
-  """Puts rows into slots; the other slots stay as they are."""
-  logging.info("compiling admit: prefill %s", prefilled.k_LBSKH.shape)
-  new_B = admission.source_B >= 0
-  return Slots(
-    cache=share(slots.cache, prefilled, admission.source_B),
-    row_B=jnp.where(new_B, admission.row_B, slots.row_B),
-    token_B=jnp.where(new_B, admission.token_B, slots.token_B),
-    position_B=jnp.where(new_B, admission.position_B, slots.position_B),
-    drawn_B=jnp.where(new_B, 0, slots.drawn_B),
-    active_B=slots.active_B | new_B,
-  )
-
-
-def decode(
+def dispatch(
   params: dict[str, Any],
-  slots: Slots,
-  seeds: jax.Array,
+  state: State,
+  orders: Orders,
+  seed: jax.Array,
+  table_QV: jax.Array,
+  asked_X: jax.Array,
   *,
-  kv_len: int,
+  num_lanes: int,
   config: ModelConfig,
   limits: Limits,
-) -> tuple[Slots, Trace]:
-  """Draws up to `limits.num_steps` tokens per slot; ends when all are idle.
+) -> tuple[State, Trace]:
+  """Carries out the orders, then draws for T steps; with chunks, for one.
 
-  Token t of row r is drawn with fold_in(fold_in(fold_in(key(seed), step), r),
-  t), whatever slot r sits in and whoever sits beside it.
+  Token t of row r of iteration i is drawn with fold_in(fold_in(fold_in(
+  key(seed), i), r), t), whatever lane r sits in and whoever sits beside it.
 
   Args:
-    params: in decode layout.
-    slots: donated.
-    seeds: uint32 [2], seed and step.
-    kv_len: static, a bound on every active position plus num_steps.
+    params: in decode layout, prepared.
+    state: donated.
+    orders: of the host.
+    seed: uint32 [].
+    table_QV: of the automaton that finds stop strings.
+    asked_X: bool, of each device, whether its process was asked to stop.
+    num_lanes: static, B.
     config: static.
     limits: static.
   """
-  num_slots, num_steps = slots.row_B.shape[0], limits.num_steps
+  E, R = orders.new_ER.shape
+  num_chunks = orders.chunks_EQJ.shape[1]
+  num_steps = 1 if num_chunks else limits.num_steps
   logging.info(
-    "compiling decode: %d slots × %d steps, %d positions",
-    num_slots,
-    num_steps,
-    kv_len,
+    "compiling a dispatch: %d replicas × %d lanes × %d steps, %d chunks",
+    *(E, num_lanes, num_steps, num_chunks),
   )
-  key = jax.random.fold_in(jax.random.key(seeds[0]), seeds[1])
-  keys_B = jax.vmap(jax.random.fold_in, (None, 0))(key, slots.row_B)
+  residents = jax.vmap(lanes.enter, (0, 0, None))(state.residents, orders, seed)
+  seats = jax.vmap(functools.partial(lanes.first_lanes, num_lanes))(residents)
+  cache = copy_pages(
+    state.cache, orders.copies_ER2, orders.num_copies_E, config=config
+  )
+  nobody_TEB = jnp.full((num_steps, E, num_lanes), R, jnp.int32)
+  zeros_TEB = jnp.zeros(nobody_TEB.shape, jnp.float32)
+  trace = Trace(
+    *(nobody_TEB, zeros_TEB, zeros_TEB, nobody_TEB, residents.code_ER),
+    asked=jnp.any(asked_X),
+  )
   step = functools.partial(
-    _step, params, keys_B, kv_len=kv_len, config=config, limits=limits
+    _step, params, orders, table_QV, config=config, limits=limits
   )
-  ints_TB = jnp.zeros((num_steps, num_slots), jnp.int32)
-  floats_TB = jnp.zeros((num_steps, num_slots), jnp.float32)
-  _, slots, draws = jax.lax.while_loop(
-    lambda state: (state[0] < num_steps) & jnp.any(state[1].active_B),
-    step,
-    (jnp.int32(0), slots, Draw(ints_TB, floats_TB, floats_TB)),
-  )
-  return slots, Trace(*draws, drawn_B=slots.drawn_B, active_B=slots.active_B)
+  work = _Work(jnp.int32(0), cache, residents, seats, trace)
+  if num_chunks:
+    work = step(work)
+  else:
+    work = jax.lax.while_loop(
+      lambda work: (work.t < num_steps) & jnp.any(work.seats.resident_EB < R),
+      step,
+      work,
+    )
+  trace = work.trace._replace(code_ER=work.residents.code_ER)
+  return State(work.cache, work.residents), trace
+
+
+class _Work(NamedTuple):
+  """A dispatch halfway."""
+
+  t: jax.Array
+  cache: PagedCache
+  residents: Residents
+  seats: lanes.Lanes
+  trace: Trace
 
 
 def _step(
   params: dict[str, Any],
-  keys_B: jax.Array,
-  state: tuple[jax.Array, Slots, Draw],
+  orders: Orders,
+  table_QV: jax.Array,
+  work: _Work,
   *,
-  kv_len: int,
   config: ModelConfig,
   limits: Limits,
-) -> tuple[jax.Array, Slots, Draw]:
-  """Feeds each slot's token, draws its successor, writes it at step t."""
-  t, slots, draws_TB = state
-  hidden_BTD, cache = forward(
+) -> _Work:
+  """Feeds the token of each lane, and the chunks; draws, records, refills."""
+  t, cache, residents, seats, trace = work
+  now = jax.vmap(lanes.pick)(residents, seats.resident_EB)
+  E, B = seats.resident_EB.shape
+  idle_EB = seats.resident_EB == residents.code_ER.shape[1]
+  lanes_EBJ = jax.vmap(lanes.pick)(orders.table_ERJ, seats.resident_EB)
+  chunks = (orders.chunk_tokens_EQS, orders.chunk_positions_EQS)
+  tokens_ET, positions_ET = (
+    jnp.concatenate((of_lanes_EB, of_chunks_EQS.reshape(E, -1)), axis=1)
+    for of_lanes_EB, of_chunks_EQS in zip(
+      (now.token_ER, jnp.where(idle_EB, -1, now.position_ER)),
+      chunks,
+      strict=True,
+    )
+  )
+  hidden_ETD, cache = forward(
     params,
     config,
-    slots.token_B[:, None],
-    slots.position_B[:, None],
-    cache=slots.cache,
-    kv_len=kv_len,
+    tokens_ET,
+    positions_ET,
+    cache=cache,
+    ragged=Ragged(lanes_EBJ, orders.chunks_EQJ),
     layout="decode",
   )
-  draw = sample(
-    jax.vmap(jax.random.fold_in)(keys_B, slots.drawn_B),
-    unembed(params, config, hidden_BTD[:, 0]),
+  logits_EBV = unembed(params, config, hidden_ETD[:, :B])
+  draw_EB = _draw(now, logits_EBV, limits)
+  advance = functools.partial(lanes.advance, limits.rules, table_QV)
+  residents, seated = jax.vmap(advance)(residents, seats, now, draw_EB.tokens_B)
+  drawn = (*draw_EB, seats.resident_EB)
+  records = (x.at[t].set(y) for x, y in zip(trace[:4], drawn, strict=True))
+  trace = Trace(*records, *trace[4:])
+  return _Work(t + 1, cache, residents, seated, trace)
+
+
+def _draw(now: Residents, logits_EBV: jax.Array, limits: Limits) -> Draw:
+  E, B, V = logits_EBV.shape
+  keys_B = jax.random.wrap_key_data(now.key_ER2.reshape(E * B, 2))
+  draw_B = sample(
+    jax.vmap(jax.random.fold_in)(keys_B, now.drawn_ER.reshape(E * B)),
+    logits_EBV.reshape(E * B, V),
     temperature=limits.temperature,
     top_p=limits.top_p,
+    top_k=limits.top_k,
+    min_p=limits.min_p,
   )
-  slots = _advance(slots._replace(cache=cache), draw.tokens_B, limits)
-  draws_TB = jax.tree.map(lambda x_TB, x_B: x_TB.at[t].set(x_B), draws_TB, draw)
-  return t + 1, slots, draws_TB
-
-
-def _advance(slots: Slots, tokens_B: jax.Array, limits: Limits) -> Slots:
-  """Active slots take their token; those at the end of theirs go idle."""
-  moved_B = slots.active_B.astype(jnp.int32)
-  drawn_B = slots.drawn_B + moved_B
-  ended_B = (tokens_B == limits.stop_id) | (drawn_B == limits.max_response_len)
-  return slots._replace(
-    token_B=jnp.where(slots.active_B, tokens_B, slots.token_B),
-    position_B=slots.position_B + moved_B,
-    drawn_B=drawn_B,
-    active_B=slots.active_B & ~ended_B,
-  )
+  return jax.tree.map(lambda x_B: x_B.reshape(E, B), draw_B)

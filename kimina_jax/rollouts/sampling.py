@@ -2,9 +2,12 @@
 
 In: one key and one row of logits per slot. Out: a token per slot with its
 log-probability, under the distribution it was drawn from and under the model.
-Never sorts the vocabulary and never lets one slot's draw depend on another's.
+Never sorts the vocabulary, never gathers one that is sharded, and never lets
+one slot's draw depend on another's. J counts blocks of the vocabulary, I the
+tokens inside one.
 """
 
+import math
 from typing import NamedTuple
 
 import jax
@@ -24,32 +27,78 @@ def sample(
   logits_BV: jax.Array,
   *,
   temperature: float,
-  top_p: float,
+  top_p: float = 1.0,
+  top_k: int = 0,
+  min_p: float = 0.0,
 ) -> Draw:
-  """Draws from softmax(logits / temperature) cut to its nucleus.
+  """Draws from softmax(logits / temperature), cut by three filters.
+
+  They apply in the order top_k, top_p, min_p, each to the renormalised
+  distribution that the one before it left. All four numbers are static.
 
   Args:
     keys_B: typed keys [B], one per slot.
     logits_BV: float32 [B, V], as the model gives them.
     temperature: 0 takes the most likely token, with log-probability 0.
     top_p: mass of the nucleus, see `keep_top_p`; 1 keeps every token.
+    top_k: how many tokens to keep, see `keep_top_k`; 0 keeps every token.
+    min_p: least probability relative to the largest, see `keep_min_p`; 0
+      keeps every token.
 
   Returns:
-    tokens and both log-probabilities in nats.
+    tokens and both log-probabilities in nats. Where a row holds a NaN, some
+    token and NaN under the model.
   """
+  max_B1 = jnp.max(logits_BV, axis=-1, keepdims=True)
   if temperature == 0:
-    tokens_B = jnp.argmax(logits_BV, axis=-1).astype(jnp.int32)
-    return Draw(
-      tokens_B, jnp.zeros(tokens_B.shape), _log_prob(logits_BV, tokens_B)
-    )
+    # A NaN equals nothing, so that no token is the first.
+    last = logits_BV.shape[-1] - 1
+    tokens_B = jnp.minimum(_first(logits_BV == max_B1), last)
+    zeros_B = jnp.zeros(tokens_B.shape)
+    ahead_B = _at(logits_BV, tokens_B) - max_B1[:, 0]
+    return Draw(tokens_B, zeros_B, ahead_B - _log_total(logits_BV, max_B1))
   cut_BV = logits_BV / temperature
+  if 0 < top_k < logits_BV.shape[-1]:
+    cut_BV = keep_top_k(cut_BV, top_k)
   if top_p < 1:
     cut_BV = keep_top_p(cut_BV, top_p)
-  tokens_B = _race(keys_B, cut_BV)
-  model_logps_B = _log_prob(logits_BV, tokens_B)
-  if temperature == 1 and top_p == 1:
-    return Draw(tokens_B, model_logps_B, model_logps_B)
-  return Draw(tokens_B, _log_prob(cut_BV, tokens_B), model_logps_B)
+  if min_p > 0:
+    cut_BV = keep_min_p(cut_BV, min_p)
+  # Every filter keeps the most likely token, so the largest logit stays.
+  tokens_B, log_total_B = _draw(keys_B, cut_BV, max_B1 / temperature)
+  ahead_B = _at(logits_BV, tokens_B) - max_B1[:, 0]
+  logps_B = ahead_B / temperature - log_total_B
+  if (temperature, top_p, top_k, min_p) == (1, 1, 0, 0):
+    return Draw(tokens_B, logps_B, logps_B)
+  model_logps_B = ahead_B - _log_total(logits_BV, max_B1)
+  return Draw(tokens_B, logps_B, model_logps_B)
+
+
+def keep_top_k(logits_BV: jax.Array, top_k: int) -> jax.Array:
+  """The logits with -inf below the k-th largest; ties with it stay.
+
+  The k-th largest is the largest c with at least k logits >= c. Its bits are
+  found from the highest to the lowest, by counts that stay where a sharded
+  vocabulary lies.
+
+  Args:
+    logits_BV: float32 [B, V].
+    top_k: from 1 to V.
+  """
+  ordered_BV = _ordered(jax.lax.bitcast_convert_type(logits_BV, jnp.int32))
+  lowest = jnp.int32(-(2**31))
+
+  def settle_bit(i, cutoff_B):
+    # Adding the top bit to the lowest number wraps around to 0, as it should.
+    higher_B = cutoff_B + jnp.left_shift(jnp.int32(1), 31 - i)
+    count_B = jnp.sum(ordered_BV >= higher_B[:, None], axis=-1, dtype=jnp.int32)
+    return jnp.where(count_B >= top_k, higher_B, cutoff_B)
+
+  start_B = jnp.full_like(ordered_BV[:, 0], lowest)
+  cutoff_B = jax.lax.fori_loop(0, 32, settle_bit, start_B)
+  # Compared as floats, so that 0 ties with -0.
+  cutoff_B = jax.lax.bitcast_convert_type(_ordered(cutoff_B), jnp.float32)
+  return jnp.where(logits_BV >= cutoff_B[:, None], logits_BV, -jnp.inf)
 
 
 def keep_top_p(logits_BV: jax.Array, top_p: float) -> jax.Array:
@@ -86,30 +135,115 @@ def keep_top_p(logits_BV: jax.Array, top_p: float) -> jax.Array:
   return jnp.where(bits_BV >= cutoff_B[:, None], logits_BV, -jnp.inf)
 
 
-def _race(keys_B: jax.Array, logits_BV: jax.Array) -> jax.Array:
-  """Draws from softmax(logits) as the winner of an exponential race.
+def keep_min_p(logits_BV: jax.Array, min_p: float) -> jax.Array:
+  """The logits with -inf where p_v < min_p * max p.
 
-  With E_v ~ Exp(1), argmax_v p_v / E_v is v with probability p_v: the Gumbel
-  trick with one logarithm in place of two.
+  That is where a logit is below the largest plus log(min_p) (Nguyen et al.
+  2024, arXiv 2407.01082).
+
+  Args:
+    logits_BV: float32 [B, V].
+    min_p: in (0, 1].
   """
-  vocab_size = logits_BV.shape[-1]
-  bits_BV = jax.vmap(lambda key: jax.random.bits(key, (vocab_size,), "uint32"))(
-    keys_B
+  # Of these very logits: 1 must keep the largest, whatever was rounded.
+  max_B1 = jnp.max(logits_BV, axis=-1, keepdims=True)
+  cutoff_B1 = max_B1 + math.log(min_p)
+  return jnp.where(logits_BV >= cutoff_B1, logits_BV, -jnp.inf)
+
+
+def _ordered(bits: jax.Array) -> jax.Array:
+  """Floats' bits as integers in the floats' order, and back again."""
+  return jnp.where(bits < 0, bits ^ jnp.int32(2**31 - 1), bits)
+
+
+def _draw(
+  keys_B: jax.Array, logits_BV: jax.Array, max_B1: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+  """Tokens [B] from softmax(logits), and log sum exp(logits - max) [B].
+
+  Inverts the distribution function in two stages, first over the blocks of
+  the vocabulary and then over the tokens of the block drawn. Each stage has a
+  uniform number of its own: 24 bits resolve the blocks to 2^-24 of the whole
+  mass and the tokens to 2^-24 of their block's mass, however small that is.
+  One number for both would leave few bits to the tokens of a small block.
+  """
+  u_B2 = _uniforms(keys_B)
+  logits_BJI = _blocks(logits_BV)
+  sums_BJ = _block_sums(logits_BJI, max_B1)
+  block_B = _invert(sums_BJ, u_B2[:, 0])
+  logits_BI = jnp.take_along_axis(
+    logits_BJI, block_B[:, None, None], axis=1, mode="clip"
+  )[:, 0]
+  # Relative to the block's own largest, which so has mass 1: no block that
+  # was drawn can turn out empty, not even by underflow.
+  largest_B1 = jnp.max(logits_BI, axis=-1, keepdims=True)
+  inside_B = _invert(jnp.exp(logits_BI - largest_B1), u_B2[:, 1])
+  tokens_B = block_B * logits_BJI.shape[-1] + inside_B
+  return tokens_B, jnp.log(jnp.sum(sums_BJ, axis=-1))
+
+
+def _uniforms(keys_B: jax.Array) -> jax.Array:
+  """float32 [B, 2] in [0, 1), multiples of 2^-24."""
+  bits_B2 = jax.vmap(lambda key: jax.random.bits(key, (2,), "uint32"))(keys_B)
+  return (bits_B2 >> 8).astype(jnp.float32) * 2.0**-24
+
+
+def _invert(mass_BI: jax.Array, u_B: jax.Array) -> jax.Array:
+  """The first index whose cumulative mass exceeds u * total.
+
+  Never one of mass 0, if any has more: rounded cumulative sums may rise where
+  nothing is added, and u * total may be rounded up to the total. So only
+  positive masses count, and the last of them is drawn where none is first.
+  A row of NaN gives 0.
+  """
+  positive_BI = mass_BI > 0
+  goal_B = u_B * jnp.sum(mass_BI, axis=-1)
+  beyond_BI = jnp.cumsum(mass_BI, axis=-1) > goal_B[:, None]
+  first_B = _first(positive_BI & beyond_BI)
+  size = mass_BI.shape[-1]
+  ids_1I = jnp.arange(size, dtype=jnp.int32)[None]
+  last_B = jnp.max(jnp.where(positive_BI, ids_1I, 0), axis=-1)
+  return jnp.where(first_B < size, first_B, last_B)
+
+
+def _first(mask_BI: jax.Array) -> jax.Array:
+  """The first true index of each row, or the row's length.
+
+  As a plain reduction: argmax is one over pairs, which CPUs do not vectorise.
+  """
+  size = mask_BI.shape[-1]
+  ids_1I = jnp.arange(size, dtype=jnp.int32)[None]
+  return jnp.min(jnp.where(mask_BI, ids_1I, size), axis=-1)
+
+
+def _at(logits_BV: jax.Array, tokens_B: jax.Array) -> jax.Array:
+  return jnp.take_along_axis(logits_BV, tokens_B[:, None], axis=-1)[:, 0]
+
+
+def _log_total(logits_BV: jax.Array, max_B1: jax.Array) -> jax.Array:
+  """log sum exp(logits - max), summed by blocks: fewer roundings in a row."""
+  sums_BJ = _block_sums(_blocks(logits_BV), max_B1)
+  return jnp.log(jnp.sum(sums_BJ, axis=-1))
+
+
+def _block_sums(logits_BJI: jax.Array, max_B1: jax.Array) -> jax.Array:
+  return jnp.sum(jnp.exp(logits_BJI - max_B1[:, :, None]), axis=-1)
+
+
+def _blocks(logits_BV: jax.Array) -> jax.Array:
+  """The vocabulary as about sqrt(V) blocks, the last ones filled with -inf.
+
+  A power of two that divides V where there is one of a good size, because an
+  axis over which V is sharded divides it too: then no block lies on two
+  shards, the sums stay local, and nothing is filled up.
+  """
+  num_rows, vocab_size = logits_BV.shape
+  num_blocks = 2 ** math.ceil(math.log2(vocab_size) / 2)
+  divisor = math.gcd(vocab_size, num_blocks)
+  if 4 * divisor >= num_blocks:
+    num_blocks = divisor
+  missing = -vocab_size % num_blocks
+  logits_BV = jnp.pad(
+    logits_BV, ((0, 0), (0, missing)), constant_values=-jnp.inf
   )
-  # All 32 bits and log1p: E is fine near 0, where rare tokens win. Below 1,
-  # for E must stay finite lest no token win.
-  u_BV = (bits_BV.astype(jnp.float32) + 0.5) * 2.0**-32
-  race_BV = -jnp.log1p(-jnp.minimum(u_BV, 1 - 2.0**-24))
-  p_BV = jnp.exp(logits_BV - jnp.max(logits_BV, axis=-1, keepdims=True))
-  speed_BV = p_BV / race_BV
-  # The first of the fastest, as two plain reductions: argmax would be one
-  # over pairs, which CPUs do not vectorise.
-  best_B1 = jnp.max(speed_BV, axis=-1, keepdims=True)
-  ids_1V = jnp.arange(vocab_size, dtype=jnp.int32)[None]
-  return jnp.min(jnp.where(speed_BV == best_B1, ids_1V, vocab_size), axis=-1)
-
-
-def _log_prob(logits_BV: jax.Array, tokens_B: jax.Array) -> jax.Array:
-  """log softmax(logits) at the tokens, without the array of all of them."""
-  chosen_B = jnp.take_along_axis(logits_BV, tokens_B[:, None], axis=-1)[:, 0]
-  return chosen_B - jax.nn.logsumexp(logits_BV, axis=-1)
+  return logits_BV.reshape(num_rows, num_blocks, -1)

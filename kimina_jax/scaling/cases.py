@@ -11,13 +11,13 @@ import hashlib
 import importlib
 import itertools
 import json
-import math
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
 
+from kimina_jax.rollouts.pages import pages_of_cache
 from kimina_jax.scaling.topologies import Topology, parse
 from kimina_jax.types import UsageError
 
@@ -34,8 +34,7 @@ SECTIONS = {
   "reshard": ("model", "rollouts"),
 }
 TRAINING = ("update", "accumulate", "logprobs")
-# What the engine prefills at once.
-_PREFILL_TOKENS = 16_384
+SAMPLING = ("prefill", "decode")
 # Shorter parts of a row than this are not worth splitting it over `context`.
 _MIN_CONTEXT_PART = 2048
 
@@ -49,9 +48,9 @@ class Case:
     program: of SECTIONS.
     topology: see topologies.parse.
     mesh: axis → devices; of prefill and decode, that of the replicas.
-    sequence_len: T of training rows, positions of a slot, tokens of a prompt;
-      0 for reshard.
-    num_rows: B of a batch, slots, prompts; 0 for reshard.
+    sequence_len: T of training rows, positions of the longest rollout; 0 for
+      reshard.
+    num_rows: B of a batch, slots of all replicas; 0 for reshard.
     sections: the experiment, as far as the program depends on it.
   """
 
@@ -179,19 +178,7 @@ def _case(
     sections["rollouts"] = {"tensor": config.rollouts.tensor}
   else:
     rows = num_rows or config.rollouts.num_slots
-  if program == "prefill":
-    length = config.rollouts.max_prompt_len
-    rows = _num_prompts(config, rows, sizes["data"])
   return Case(name, program, topology.name, sizes, length, rows, sections)
-
-
-def _num_prompts(config: ConfigDict, slots: int, replicas: int) -> int:
-  """Prompts of one prefill, as the engine chooses them."""
-  prompts = min(
-    math.ceil(slots / config.train.num_per_problem),
-    max(1, _PREFILL_TOKENS // config.rollouts.max_prompt_len),
-  )
-  return math.ceil(prompts / replicas) * replicas
 
 
 def _sequence_len(config: ConfigDict, program: str) -> int:
@@ -210,8 +197,9 @@ def _meshes(
 ) -> Iterator[dict[str, int]]:
   """The meshes that a spelling means."""
   count = topology.num_devices
-  if program in ("prefill", "decode"):
-    yield _replicas(config.rollouts.tensor, count)
+  if program in SAMPLING:
+    slots = num_rows or config.rollouts.num_slots
+    yield _replicas(config, count, program, slots, length)
     return
   if text == AUTO:
     for sizes in _factorisations(topology, length):
@@ -230,13 +218,33 @@ def _meshes(
   yield sizes
 
 
-def _replicas(tensor: int, count: int) -> dict[str, int]:
+def _replicas(
+  config: ConfigDict, count: int, program: str, slots: int, length: int
+) -> dict[str, int]:
+  """The mesh of the replicas, which has to hold the slots."""
+  tensor = config.rollouts.tensor
   if count % tensor:
     raise UsageError(
       f"rollouts.tensor = {tensor} does not divide {count} devices; set it"
       " with --set=rollouts.tensor=…"
     )
-  return {"data": count // tensor, "fsdp": 1, "context": 1, "tensor": tensor}
+  replicas = count // tensor
+  if slots % replicas:
+    raise UsageError(
+      f"{slots} slots over {replicas} replicas of {tensor} devices: choose a"
+      f" multiple of {replicas} with --rows"
+    )
+  pages_of_cache(
+    config.rollouts.cache_tokens,
+    page_size=config.rollouts.page_size,
+    longest=length,
+    num_slots=slots // replicas,
+  )
+  sizes = {"data": replicas, "fsdp": 1, "context": 1, "tensor": tensor}
+  fault = _fault(config, sizes, program, length, slots)
+  if fault:
+    raise UsageError(f"rollouts.tensor = {tensor}: {fault}")
+  return sizes
 
 
 def _factorisations(

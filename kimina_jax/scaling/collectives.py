@@ -50,7 +50,10 @@ class Transfer(NamedTuple):
 
 
 def transfers(
-  module: hlo.Module, mesh_shape: dict[str, int], *, while_trips: int = 1
+  module: hlo.Module,
+  mesh_shape: dict[str, int],
+  *,
+  while_trips: tuple[int, ...] = (1,),
 ) -> list[Transfer]:
   """Every collective of a program, once.
 

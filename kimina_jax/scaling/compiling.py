@@ -23,7 +23,8 @@ from kimina_jax.scaling import (
   traffic,
 )
 from kimina_jax.scaling.cases import Case
-from kimina_jax.scaling.programs import Part, Plan, make_plan
+from kimina_jax.scaling.parts import Part, Plan
+from kimina_jax.scaling.programs import make_plan
 from kimina_jax.scaling.topologies import Topology
 
 FITS, TOO_LARGE, FAILED = "fits", "does not fit", "failed"
@@ -45,6 +46,8 @@ def compile_row(case: Case) -> Row:
     "memory": {name: int(size) for name, size in plan.memory.items()},
     "parts": {},
   }
+  if plan.sampling:
+    row["sampling"] = plan.sampling._asdict()
   for part in plan.parts:
     row["parts"][part.name] = _compile_part(part, plan, topology, chip)
   return row | _summary(row, chip)
@@ -103,7 +106,9 @@ def _compile_part(
   compile_s = time.monotonic() - started_s
   row = {
     "compile_s": round(compile_s, 1),
-    "flops": flops.count(traced.jaxpr, while_trips=part.while_trips),
+    "flops": flops.count(
+      traced.jaxpr, while_trips=part.while_trips, kernels=part.kernels
+    ),
   }
   if compiled is None:
     return row | {"peak_bytes": int(needed) + part.held, "limit_bytes": limit}
@@ -124,7 +129,7 @@ def _read(
   found = collectives.transfers(
     module, dict(plan.mesh.shape), while_trips=trips
   )
-  moved = traffic.hbm_bytes(module, while_trips=trips)
+  moved = traffic.hbm_bytes(module, while_trips=trips, kernels=part.kernels)
   times = bounds.seconds(
     flops=executed,
     hbm_bytes=moved,

@@ -8,37 +8,59 @@ and never estimates from the model's name.
 
 Kernels are walked like everything else, grid times body. The flash-attention
 kernel skips the blocks above the diagonal; it is counted by the blocks that it
-does compute, of which those on the diagonal are half masked.
+does compute, of which those on the diagonal are half masked. A kernel whose
+work follows from what its operands hold is counted as the caller says.
 """
 
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jax.extend.core import ClosedJaxpr
 
+from kimina_jax.scaling.parts import Kernels
+
 _FLASH = "splash_"
 
 
-def count(jaxpr: ClosedJaxpr, *, while_trips: int = 1) -> float:
+def count(
+  jaxpr: ClosedJaxpr,
+  *,
+  while_trips: tuple[int, ...] = (1,),
+  kernels: Kernels | None = None,
+) -> float:
   """FLOPs of a program over all devices.
 
   Args:
     jaxpr: as `jax.jit(f).trace(...)` has it, shapes global.
-    while_trips: how often a `while` whose bound is not static runs.
+    while_trips: how often a `while` whose bound is not static runs, then one
+      inside such a `while`, …; the last number is that of all further in.
+    kernels: what some kernels do.
 
   Example:
     count(jax.jit(lambda x, y: x @ y).trace(a, b).jaxpr)
   """
-  return float(_count(jaxpr.jaxpr, while_trips))
+  return float(_count(jaxpr.jaxpr, _Known(while_trips, kernels or {})))
 
 
-def _count(jaxpr: Any, while_trips: int) -> float:
-  return sum(_equation(eqn, while_trips) for eqn in jaxpr.eqns)
+class _Known(NamedTuple):
+  """What a jaxpr does not say of itself."""
+
+  while_trips: tuple[int, ...]
+  kernels: Kernels
+
+  @property
+  def inside(self) -> "_Known":
+    """Of the body of a `while`."""
+    return self._replace(while_trips=self.while_trips[1:] or self.while_trips)
 
 
-def _equation(eqn: Any, while_trips: int) -> float:
+def _count(jaxpr: Any, known: _Known) -> float:
+  return sum(_equation(eqn, known) for eqn in jaxpr.eqns)
+
+
+def _equation(eqn: Any, known: _Known) -> float:
   name = eqn.primitive.name
   if name == "dot_general":
     return _dot_general(eqn)
@@ -48,9 +70,14 @@ def _equation(eqn: Any, while_trips: int) -> float:
     return _fused_attention(eqn, products=_FUSED_ATTENTION[name])
   if name == "cond":
     branches = eqn.params["branches"]
-    return max(_count(branch.jaxpr, while_trips) for branch in branches)
-  inner = sum(_count(sub, while_trips) for sub in _subjaxprs(eqn))
-  return inner * _times(eqn, while_trips) if inner else 0
+    return max(_count(branch.jaxpr, known) for branch in branches)
+  if name == "pallas_call":
+    for label, work in known.kernels.items():
+      if _label(eqn).startswith(label):
+        return work([v.aval.shape for v in eqn.invars]).flops
+  within = known.inside if name == "while" else known
+  inner = sum(_count(sub, within) for sub in _subjaxprs(eqn))
+  return inner * _times(eqn, known.while_trips[0]) if inner else 0
 
 
 def _times(eqn: Any, while_trips: int) -> float:
@@ -116,8 +143,12 @@ def _kernel_times(eqn: Any) -> float:
   """Size of the grid, less the blocks that causal attention skips."""
   grid = eqn.params["grid_mapping"].grid
   times = math.prod(size for size in grid if isinstance(size, int))
-  label = str(eqn.params.get("name") or eqn.params.get("name_and_src_info"))
+  label = _label(eqn)
   return times * (_computed_share(eqn, label) if _FLASH in label else 1)
+
+
+def _label(eqn: Any) -> str:
+  return str(eqn.params.get("name") or eqn.params.get("name_and_src_info"))
 
 
 def _computed_share(eqn: Any, label: str) -> float:

@@ -5,7 +5,7 @@ computation runs. Knows the format and nothing of meshes or of costs.
 
 A loop's count stands in its condition, where the induction variable is
 compared with a constant; the compiler has normalised scans to count from 0 by
-1. A loop whose condition is anything else (`lax.while_loop`) has no count.
+1. A loop whose condition is anything else (`lax.while_loop`) is open-ended.
 """
 
 import math
@@ -86,12 +86,14 @@ class Visit(NamedTuple):
     scope: the loop body, or the entry, that it is part of.
     fused: inside a fusion or an asynchronous wrapper, so that its values
       need not exist in memory.
+    while_trips: runs of open-ended loops in it, the outermost first.
   """
 
   computation: str
   times: int
   scope: str
   fused: bool
+  while_trips: tuple[int, ...]
 
 
 def parse(text: str) -> Module:
@@ -112,19 +114,22 @@ def parse(text: str) -> Module:
   return Module(entry, computations)
 
 
-def visits(module: Module, *, while_trips: int = 1) -> Iterator[Visit]:
+def visits(
+  module: Module, *, while_trips: tuple[int, ...] = (1,)
+) -> Iterator[Visit]:
   """Every computation that runs, as often as it is called.
 
   Args:
     module: the program.
-    while_trips: runs of the body of a loop without a static count.
+    while_trips: runs of the body of a loop without a static count, then of
+      such a loop inside one, …; the last number is that of all further in.
   """
-  stack = [Visit(module.entry, 1, module.entry, False)]
+  stack = [Visit(module.entry, 1, module.entry, False, while_trips)]
   while stack:
     visit = stack.pop()
     yield visit
     for instruction in module.computations[visit.computation]:
-      stack += _calls(module, visit, instruction, while_trips)
+      stack += _calls(module, visit, instruction)
 
 
 def arrays(type_text: str) -> tuple[Array, ...]:
@@ -210,13 +215,14 @@ def _operands(text: str) -> tuple[str, ...]:
 
 
 def _calls(
-  module: Module, visit: Visit, instruction: Instruction, while_trips: int
+  module: Module, visit: Visit, instruction: Instruction
 ) -> Iterator[Visit]:
   if instruction.op == "while":
-    count = trip_count(module, instruction)
-    times = visit.times * (while_trips if count is None else count)
+    count, trips = trip_count(module, instruction), visit.while_trips
+    if count is None:
+      count, trips = trips[0], trips[1:] or trips
     for name in instruction.called("body"):
-      yield Visit(name, times, name, False)
+      yield Visit(name, visit.times * count, name, False, trips)
     return
   for name in instruction.called("branch_computations", "true_computation"):
     yield visit._replace(computation=name)

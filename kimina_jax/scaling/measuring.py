@@ -2,7 +2,7 @@
 
 In: a Case whose topology is what this machine has. Out: a row like the
 predicted one, with seconds and peak memory as they were. Inputs are one small
-number throughout: values do not change how long a program takes.
+number throughout, but for those that change how long a program takes.
 """
 
 import statistics
@@ -17,7 +17,8 @@ from kimina_jax.infra import chips
 from kimina_jax.scaling import topologies
 from kimina_jax.scaling.cases import Case
 from kimina_jax.scaling.compiling import FITS, Row, head
-from kimina_jax.scaling.programs import Part, make_plan
+from kimina_jax.scaling.parts import Part
+from kimina_jax.scaling.programs import make_plan
 
 _NUM_RUNS = 5
 
@@ -46,6 +47,7 @@ def measure_row(case: Case) -> Row:
     "tokens": plan.tokens,
     "model_flops": plan.model_flops,
     "memory": {name: int(size) for name, size in plan.memory.items()},
+    "sampling": plan.sampling and plan.sampling._asdict(),
     "peak_bytes": stats.get("peak_bytes_in_use"),
     "parts": parts,
     "seconds": total_s,
@@ -63,13 +65,22 @@ def _run(part: Part, make_args: Callable[[], Any]) -> float:
 
 
 def _maker(part: Part) -> Callable[[], Any]:
-  """Every token is of one segment, every slot active, every weight finite."""
+  """Every token is of one segment, every lane busy, every weight finite."""
 
   def fill(leaf: jax.ShapeDtypeStruct) -> jax.Array:
     value = 0.01 if jnp.issubdtype(leaf.dtype, jnp.floating) else 1
     return jnp.full(leaf.shape, value, leaf.dtype)
 
-  return jax.jit(
+  filled = jax.jit(
     lambda: jax.tree.map(fill, part.args),
-    out_shardings=jax.tree.map(lambda leaf: leaf.sharding, part.args),
+    out_shardings=jax.tree.map(lambda leaf: leaf.format, part.args),
   )
+
+  def make() -> list[Any]:
+    args = list(filled())
+    for index, values in part.values.items():
+      where = jax.tree.map(lambda leaf: leaf.sharding, part.args[index])
+      args[index] = jax.device_put(values, where)
+    return args
+
+  return make

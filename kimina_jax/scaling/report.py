@@ -18,7 +18,7 @@ from kimina_jax.scaling.store import Row
 from kimina_jax.scaling.topologies import parse
 from kimina_jax.types import UsageError
 
-_COLUMNS = tuple(h for h in tables.HEADINGS if h not in ("program", "PFLOP"))
+_LEFT_OUT = ("program", "PFLOP")
 _PLACE = re.compile(r"\{\{(\w+)((?: [\w.\-]+)*)\}\}")
 
 
@@ -37,7 +37,7 @@ def write_report(
     kind, words = place[1], place[2].split()
     chosen = [row for row in _ordered(rows) if _matches(row, words)]
     if kind == "table":
-      return tables.to_markdown(chosen, _COLUMNS)
+      return tables.to_markdown(chosen, _columns(chosen))
     if kind == "plot":
       picture = page.with_name("_".join([page.stem, *words]) + ".svg")
       plot.write_plot(chosen, picture)
@@ -47,6 +47,16 @@ def write_report(
     raise UsageError(f"{template}: {place[0]} is no table, plot or versions")
 
   page.write_text(_PLACE.sub(fill, template.read_text()))
+
+
+def _columns(rows: Sequence[Row]) -> list[str]:
+  """Headings under which a row says something."""
+  columns = zip(*map(tables.cells, rows), strict=True) if rows else ()
+  return [
+    heading
+    for heading, texts in zip(tables.HEADINGS, columns, strict=bool(rows))
+    if any(texts) and heading not in _LEFT_OUT
+  ]
 
 
 def _ordered(rows: Sequence[Row]) -> list[Row]:

@@ -15,7 +15,8 @@ from kimina_jax.scaling.store import Row
 HEADINGS = (
   *("model", "topology", "mesh", "program", "rows × tokens"),
   *("GiB per chip", "of which", "PFLOP", "GiB moved per axis"),
-  *("seconds ≥", "binds", "MFU ≤", "tokens/s ≤", "compile s"),
+  *("GiB of HBM per step (of weights + KV)", "seconds ≥"),
+  *("binds", "MFU ≤", "tokens/s ≤", "compile s"),
 )
 
 # What takes part of the memory, by its short name.
@@ -31,8 +32,10 @@ _SHARES = {
 
 def cells(row: Row) -> list[str]:
   """One row, a text per heading."""
-  case = row["case"]
+  case, sampling = row["case"], row.get("sampling")
   rows = f"{case['num_rows']} × {case['sequence_len']:,}"
+  if sampling:
+    rows += f", {sampling['cached_positions']:,} cached"
   return [
     case["sections"]["model"]["name"],
     case["topology"],
@@ -95,7 +98,7 @@ def mesh_text(mesh: Mapping[str, int]) -> str:
 
 def _outcome(row: Row) -> list[str]:
   if row["status"] == "failed":
-    return ["failed", row["error"][:160], *[""] * 7]
+    return ["failed", row["error"][:160], *[""] * 8]
   shown = [
     _memory(row),
     ", ".join(
@@ -108,11 +111,7 @@ def _outcome(row: Row) -> list[str]:
     return [
       *shown,
       _petaflop(row),
-      "",
-      "",
-      "",
-      "",
-      "",
+      *[""] * 6,
       f"{row['compile_s']:.0f}",
     ]
   has_tokens = row["tokens"] > 0
@@ -120,6 +119,7 @@ def _outcome(row: Row) -> list[str]:
     *shown,
     _petaflop(row),
     _traffic(row),
+    _per_step(row),
     f"{bound_s:.3g}" + (" measured" if measured_s else ""),
     row.get("binds", ""),
     f"{row['mfu']:.1%}" if has_tokens else "",
@@ -151,6 +151,16 @@ def _traffic(row: Row) -> str:
   return ", ".join(
     f"{axes} {_gib(size)}" for axes, size in sums.items() if size > GIB / 100
   )
+
+
+def _per_step(row: Row) -> str:
+  """Main memory that a step of the sampler moves, by what it has to."""
+  sampling = row.get("sampling")
+  if not sampling or "seconds" in row:
+    return ""
+  moved = sum(part["hbm_bytes"] for part in row["parts"].values())
+  moved /= sampling["steps"]
+  return f"{_gib(moved)} ({moved / sampling['least_bytes']:.2f} ×)"
 
 
 def _gib(size: Any) -> str:

@@ -1,0 +1,110 @@
+"""Our sampler as the benchmarks run it.
+
+In: a model, flags, token ids. Out: rollouts of forced lengths, drawn on one
+device. The only place where benchmarks/sampler.py meets the engine.
+"""
+
+import argparse
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from kimina_jax.infra.mesh import make_mesh
+from kimina_jax.model.config import ModelConfig
+from kimina_jax.rollouts.engine import Engine
+from kimina_jax.rollouts.settings import Settings
+from kimina_jax.types import Problem, Prompt, Rollout
+
+
+class Numbers:
+  """A tokenizer without words; no token stops."""
+
+  stop_id = -1
+
+  def __init__(self, vocab_size: int):
+    self.vocab_size = vocab_size
+
+  def decode(self, ids: np.ndarray) -> str:
+    return ""
+
+  def token_bytes(self) -> list[bytes]:
+    return []
+
+
+def make_engine(
+  config: ModelConfig,
+  args: argparse.Namespace,
+  *,
+  num_slots: int,
+  max_prompt_len: int,
+  max_response_len: int,
+  temperature: float = 1.0,
+) -> Engine:
+  """Slots on one device that draw from the whole distribution.
+
+  Args:
+    config: of the model.
+    args: flags of benchmarks/sampler.py; those of the cache are read.
+    num_slots: B.
+    max_prompt_len: of any prompt.
+    max_response_len: of any response.
+    temperature: 0 takes the most likely token.
+  """
+  return Engine(
+    config,
+    Numbers(config.vocab_size),
+    one_device(),
+    Settings(
+      tensor=1,
+      max_prompt_len=max_prompt_len,
+      max_response_len=max_response_len,
+      temperature=temperature,
+      top_p=1.0,
+      top_k=0,
+      min_p=0.0,
+      stop_strings=(),
+      repetition_window=0,
+      num_slots=num_slots,
+      steps_per_dispatch=args.steps_per_dispatch,
+      page_size=args.page_size,
+      cache_tokens=args.cache_tokens,
+      cache_dtype=args.cache_dtype,
+      chunk_tokens=args.chunk_tokens,
+    ),
+  )
+
+
+def sample(
+  engine: Engine,
+  params: dict[str, Any],
+  prompts: Sequence[Sequence[int]],
+  lens: Sequence[int],
+  *,
+  num_per_prompt: int = 1,
+  step: int = 0,
+  poll: Callable[[], None] = lambda: None,
+  watch: Callable[[int, np.ndarray], None] | None = None,
+) -> Iterator[Rollout]:
+  """Rollouts as they end; row i × num_per_prompt + j has that many tokens."""
+  return engine.generate(
+    params,
+    [
+      Prompt(Problem(str(i), "", ""), "", np.int32(tokens))
+      for i, tokens in enumerate(prompts)
+    ],
+    num_per_prompt=num_per_prompt,
+    seed=0,
+    step=step,
+    max_lens=lens,
+    poll=poll,
+    watch=watch,
+  )
+
+
+def one_device() -> jax.sharding.Mesh:
+  """A mesh of the first device."""
+  return make_mesh(
+    data=1, fsdp=1, context=1, tensor=1, devices=jax.devices()[:1]
+  )

@@ -1,0 +1,168 @@
+"""A theorem as people write it in, a problem out.
+
+Comes in: what stands on a command line (a statement, a file, `-` for stdin).
+Goes out: a Problem whose header and statement the checker can hold a proof
+against; what no proof could ever satisfy is refused here. It never guesses
+what is to be proved, and does not ask Lean.
+"""
+
+import itertools
+import pathlib
+import re
+import sys
+from collections.abc import Sequence
+
+from kimina_jax.problems.arithmetic import HEADER
+from kimina_jax.types import Extraction, Problem, UsageError, Verdict
+from kimina_jax.verification.audit import prepare
+from kimina_jax.verification.lexer import (
+  LexError,
+  Token,
+  normalise,
+  tokenize,
+)
+
+# The name of an `example`, which has none to be audited by.
+UNNAMED = "unnamed_example"
+
+_KEYWORDS = ("theorem", "lemma", "example")
+_DOCSTRING = re.compile(r"/--((?:(?!-/).)*)-/\s*\Z", re.DOTALL)
+_REMEDY = "say `theorem name … : … := by`"
+
+
+def read(source: str) -> str:
+  """The text that is given: itself, or what a file or stdin holds.
+
+  Raises:
+    UsageError: a file that cannot be read.
+  """
+  words = source.split()
+  if source != "-" and len(words) != 1 and not source.endswith(".lean"):
+    return source
+  try:
+    if source == "-":
+      return sys.stdin.buffer.read().decode()
+    return pathlib.Path(source).read_text("utf-8")
+  except (OSError, UnicodeError) as error:
+    raise UsageError(
+      f"cannot read {source!r} ({error}): name a file, or {_REMEDY}"
+    ) from error
+
+
+def parse(text: str, *, header: str | None, informal: str = "") -> Problem:
+  """The last theorem of a text, as a problem.
+
+  Args:
+    text: Lean that ends in a statement; `:=`, `by` and `sorry` may follow.
+    header: Lean to put before the text; None puts the import of Mathlib there
+      unless the text has imports.
+    informal: the problem in words; "" takes the theorem's docstring.
+
+  Raises:
+    UsageError: not one theorem without a proof, or one that no proof can be
+      audited for.
+  """
+  try:
+    text = normalise(text)
+    tokens = tokenize(text)
+  except LexError as error:
+    raise UsageError(f"this is not Lean: {error}") from error
+  index = _last_theorem(tokens)
+  before, statement = text[: tokens[index].start], tokens[index:]
+  own, docstring = _split_docstring(before)
+  if header is None:
+    has_import = any(token.text == "import" for token in tokens[:index])
+    header = "" if has_import else HEADER
+  header = f"{header.strip()}\n\n{own.strip()}".strip()
+  problem = Problem(
+    name=_name(statement),
+    header=f"{header}\n\n" if header else "",
+    statement=_statement(text, statement),
+    informal=informal or docstring,
+    split="test",
+  )
+  _check_auditable(problem)
+  return problem
+
+
+def without_proof(problem: Problem) -> Extraction:
+  """A response that proves nothing, to see whether the statement stands."""
+  final = f"{problem.header}{problem.statement}\n  done"
+  return Extraction(tactics=("done",), final=final)
+
+
+def _last_theorem(tokens: Sequence[Token]) -> int:
+  """Index of its keyword, which must be the first word of a line."""
+  found = [i for i, token in enumerate(tokens) if token.text in _KEYWORDS]
+  if not found:
+    raise UsageError(f"there is no theorem in this text: {_REMEDY}")
+  index = found[-1]
+  if index and tokens[index - 1].line == tokens[index].line:
+    raise UsageError(
+      f"{tokens[index - 1].text!r} stands before {tokens[index].text!r} in line"
+      f" {tokens[index].line}: leave it out, or begin a line with the theorem"
+    )
+  return index
+
+
+def _split_docstring(before: str) -> tuple[str, str]:
+  docstring = _DOCSTRING.search(before)
+  if docstring is None:
+    return before, ""
+  return before[: docstring.start()], docstring[1].strip()
+
+
+def _name(statement: Sequence[Token]) -> str:
+  if statement[0].text == "example":
+    return UNNAMED
+  if len(statement) < 2 or statement[1].kind != "name":
+    raise UsageError(f"the theorem has no name: {_REMEDY}")
+  return statement[1].text
+
+
+def _statement(text: str, tokens: Sequence[Token]) -> str:
+  """The statement, ending in `:= by`, from what may end in other ways."""
+  kept = list(tokens)
+  for ending in ("sorry", "by", ":="):
+    if kept[-1].text == ending:
+      kept.pop()
+  _check_ending(tokens, kept)
+  statement = text[kept[0].start : kept[-1].end]
+  if kept[0].text == "example":
+    statement = f"theorem {UNNAMED}{statement.removeprefix('example')}"
+  return f"{statement} := by"
+
+
+def _check_ending(tokens: Sequence[Token], kept: Sequence[Token]) -> None:
+  """Nothing but `:=`, `:= by`, and either with `sorry` is cut off."""
+  cut = tokens[len(kept) :]
+  if cut and cut[0].text != ":=":
+    words = " ".join(token.text for token in cut)
+    raise UsageError(
+      f"the theorem ends in {words!r} without `:=`: end it in `:= by`"
+    )
+  # A `let` of the goal has its own `:=`.
+  if any(token.text == "let" for token in kept):
+    return
+  depths = itertools.accumulate(_bracket_step(token) for token in kept)
+  for token, depth in zip(kept, depths, strict=True):
+    if token.text == ":=" and depth == 0:
+      raise UsageError(
+        f"the theorem has a proof, from {token.line}:{token.column} on: leave"
+        " out what follows `:= by`"
+      )
+
+
+def _bracket_step(token: Token) -> int:
+  if token.kind != "symbol":
+    return 0
+  return (token.text[-1] in "([{⟨⦃") - (token.text in ")]}⟩⦄")
+
+
+def _check_auditable(problem: Problem) -> None:
+  """What the audit says before it asks Lean holds for every proof."""
+  audit = prepare(problem, without_proof(problem).final)
+  if isinstance(audit, Verdict):
+    raise UsageError(
+      f"no proof of this theorem could be checked: {audit.detail}"
+    )

@@ -1,0 +1,65 @@
+"""One of the processes of tests/test_replica.py: they form one replica.
+
+  python tests/replica.py PORT NUM_PROCESSES PROCESS_ID [STOP_AFTER]
+
+Prints its rollouts as JSON; with STOP_AFTER, process 1 is asked to stop after
+so many looks, and each prints how many rollouts it had by then.
+"""
+
+import json
+import sys
+
+import jax
+from tiny_sampler import (
+  CONFIG,
+  LetterTokenizer,
+  draw_params,
+  options,
+  some_prompts,
+)
+
+from kimina_jax.infra import distributed, preemption
+from kimina_jax.infra.mesh import make_mesh
+from kimina_jax.rollouts.engine import Engine
+
+
+def main(port: str, size: str, rank: str, stop_after: str = "0") -> None:
+  """Both processes own one device, of a replica of two."""
+  distributed.initialize(
+    coordinator=f"localhost:{port}",
+    num_processes=int(size),
+    process_id=int(rank),
+  )
+  mesh = make_mesh(data=1, fsdp=-1, context=1, tensor=1)
+  # Few pages, so that the schedule has hard choices to make.
+  settings = options(tensor=len(jax.devices()), cache_tokens=150)
+  engine = Engine(CONFIG, LetterTokenizer(), mesh, settings)
+  params = draw_params(engine.replicas)
+  looks = 0
+
+  def poll() -> None:
+    nonlocal looks
+    looks += 1
+    if rank == "1" and 0 < int(stop_after) < looks:
+      raise preemption.Preempted("asked")
+
+  found, stopped = [], ""
+  try:
+    for rollout in engine.generate(
+      params, some_prompts(), num_per_prompt=3, seed=0, step=0, poll=poll
+    ):
+      found.append([rollout.row, rollout.tokens.tolist(), rollout.stop])
+  except preemption.Preempted as reason:
+    stopped = str(reason)
+  facts = {
+    "found": found,
+    "stopped": stopped,
+    "preempted": engine.stats["preempted"],
+    "group": list(engine.group),
+  }
+  print(json.dumps(facts), flush=True)
+  distributed.shutdown()
+
+
+if __name__ == "__main__":
+  main(*sys.argv[1:])

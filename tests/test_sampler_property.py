@@ -1,0 +1,180 @@
+"""Ten thousand random requests through one engine.
+
+They differ in the lengths of prompts and responses, begin alike or not, and
+are ended by the stop token, a stop string, their own limit, the caller, or
+the budget of a call, after which they go on in the next one; and the cache
+holds a fraction of what the residents would like.
+"""
+
+import collections
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from tiny_sampler import (
+  CONFIG,
+  STOP_ID,
+  LetterTokenizer,
+  draw_params,
+  make_engine,
+  one_device,
+)
+
+from kimina_jax.model.transformer import forward, unembed
+from kimina_jax.types import Problem, Prompt, Rollout
+
+NUM_CALLS, NUM_PROMPTS, PER_PROMPT = 5, 500, 4
+MAX_PROMPT_LEN, MAX_RESPONSE_LEN = 20, 24
+BUDGET, NUM_LANES, NUM_PAGES, PAGE_SIZE = 14_000, 48, 120, 4
+STRINGS = ("M", "NO")
+ROWS_AT_ONCE = 250
+
+
+@dataclasses.dataclass
+class _Requests:
+  """What was asked for so far, by iteration and row.
+
+  Attributes:
+    limits: tokens of a response at most.
+    cancelled: those whom the caller told to end.
+    begun: those whom the last call did not finish.
+    ended: those who did.
+    num_preempted: how often pages ran short.
+  """
+
+  limits: dict[tuple[int, int], int] = dataclasses.field(default_factory=dict)
+  cancelled: set[tuple[int, int]] = dataclasses.field(default_factory=set)
+  begun: list[Rollout] = dataclasses.field(default_factory=list)
+  ended: list[Rollout] = dataclasses.field(default_factory=list)
+  num_preempted: int = 0
+
+
+def test_ten_thousand_requests():
+  rng, requests = np.random.default_rng(0), _Requests()
+  for step in range(NUM_CALLS):
+    is_last = step == NUM_CALLS - 1
+    _call(requests, rng, step=step, max_tokens=0 if is_last else BUDGET)
+    assert is_last == (not requests.begun)
+  ended = requests.ended
+  assert len(ended) == len(set(map(_name, ended))) == 10_000
+  for rollout in ended:
+    _check_end(rollout, requests)
+  _check_log_probs(ended)
+  # What these requests are there for did happen.
+  stops = collections.Counter(rollout.stop for rollout in ended)
+  assert set(stops) == {"stop", "string", "length", "cancelled"}
+  assert min(stops.values()) > 100 and requests.num_preempted > 50
+  assert sum(rollout.num_carried > 0 for rollout in ended) > 30
+
+
+def _call(requests: _Requests, rng, *, step: int, max_tokens: int) -> None:
+  """One call of generate, out of which now and then a row is cancelled."""
+  engine, count = _engine(), NUM_PROMPTS * PER_PROMPT
+  lens = rng.integers(1, MAX_RESPONSE_LEN + 1, count).tolist()
+  rollouts = engine.generate(
+    draw_params(one_device()),
+    _prompts(rng),
+    num_per_prompt=PER_PROMPT,
+    seed=7,
+    step=step,
+    begun=requests.begun,
+    max_lens=lens,
+    max_tokens=max_tokens,
+  )
+  # Whoever is carried over may go on up to the longest of all.
+  new = {(step, row): length for row, length in enumerate(lens)}
+  old = {_name(rollout): MAX_RESPONSE_LEN for rollout in requests.begun}
+  requests.limits |= new | old
+  names, found = [*new, *old], []
+  for rollout in rollouts:
+    found.append(rollout)
+    if rng.random() < 0.15:
+      some_step, row = some = names[rng.integers(len(names))]
+      rollouts.cancel(row, step=some_step)
+      requests.cancelled.add(some)
+  assert sorted(map(_name, found)) == sorted(names)
+  for schedule in rollouts._schedules:
+    assert schedule.is_done and schedule.pages.num_free == NUM_PAGES
+  requests.begun = [rollout for rollout in found if not rollout.finished]
+  requests.ended += [rollout for rollout in found if rollout.finished]
+  requests.num_preempted += engine.stats["preempted"]
+
+
+def _engine():
+  return make_engine(
+    max_prompt_len=MAX_PROMPT_LEN,
+    max_response_len=MAX_RESPONSE_LEN,
+    num_slots=NUM_LANES,
+    steps_per_dispatch=4,
+    page_size=PAGE_SIZE,
+    cache_tokens=NUM_PAGES * PAGE_SIZE,
+    chunk_tokens=64,
+    stop_strings=STRINGS,
+  )
+
+
+def _prompts(rng) -> list[Prompt]:
+  """Every other one begins as others do."""
+  stem, prompts = rng.integers(4, 64, MAX_PROMPT_LEN), []
+  for number in range(NUM_PROMPTS):
+    tokens = rng.integers(4, 64, rng.integers(1, MAX_PROMPT_LEN + 1))
+    if number % 2:
+      common = rng.integers(len(tokens))
+      tokens[:common] = stem[:common]
+    problem = Problem(f"problem_{number}", "", "")
+    prompts.append(Prompt(problem, "", tokens.astype(np.int32)))
+  return prompts
+
+
+def _name(rollout: Rollout) -> tuple[int, int]:
+  return rollout.step, rollout.row
+
+
+def _check_end(rollout: Rollout, requests: _Requests) -> None:
+  """It has the reason that it says, and had none before its last token."""
+  name, length = _name(rollout), len(rollout.tokens)
+  limit = requests.limits[name]
+  reasons = [_why(rollout.tokens[: n + 1], limit) for n in range(length)]
+  if rollout.stop == "cancelled":
+    assert name in requests.cancelled and not any(reasons)
+  else:
+    assert rollout.stop == reasons[-1] and not any(reasons[:-1])
+  assert len(rollout.logps) == len(rollout.model_logps) == length
+
+
+def _why(tokens: np.ndarray, limit: int) -> str:
+  text = LetterTokenizer().decode(tokens[-2:])
+  if tokens[-1] == STOP_ID:
+    return "stop"
+  if text.endswith(STRINGS):
+    return "string"
+  return "length" if len(tokens) == limit else ""
+
+
+def _check_log_probs(rollouts: list[Rollout]) -> None:
+  """Of every token, by forwards without a cache."""
+  params, longest = draw_params(one_device()), MAX_PROMPT_LEN + MAX_RESPONSE_LEN
+  positions_BT = np.tile(np.arange(longest, dtype=np.int32), (ROWS_AT_ONCE, 1))
+  for start in range(0, len(rollouts), ROWS_AT_ONCE):
+    some = rollouts[start : start + ROWS_AT_ONCE]
+    tokens_BT = np.zeros((ROWS_AT_ONCE, longest + 1), np.int32)
+    for tokens_T, rollout in zip(tokens_BT, some, strict=True):
+      whole = np.concatenate((rollout.prompt.tokens, rollout.tokens))
+      tokens_T[: len(whole)] = whole
+    with jax.set_mesh(one_device()):
+      logp_BT = np.asarray(_score(params, tokens_BT, positions_BT))
+    for logp_T, rollout in zip(logp_BT, some, strict=True):
+      first = len(rollout.prompt.tokens) - 1
+      want = logp_T[first : first + len(rollout.tokens)]
+      np.testing.assert_allclose(rollout.model_logps, want, atol=1e-4)
+      np.testing.assert_array_equal(rollout.logps, rollout.model_logps)
+
+
+@jax.jit
+def _score(params, tokens_BT, positions_BT):
+  """[B, T]: log-probability of token t + 1, given those before it."""
+  hidden_BTD, _ = forward(params, CONFIG, tokens_BT[:, :-1], positions_BT)
+  logp_BTV = jax.nn.log_softmax(unembed(params, CONFIG, hidden_BTD))
+  next_BT1 = tokens_BT[:, 1:, None]
+  return jnp.take_along_axis(logp_BTV, next_BT1, axis=-1)[..., 0]
