@@ -305,6 +305,34 @@ def test_what_a_budget_left_goes_on_as_if_nothing_had_been(max_tokens):
   assert carried == {r.row: len(r.tokens) for r in begun}
 
 
+def test_ends_are_found_across_any_number_of_cuts():
+  """Stop strings and repetitions that one call begins and another ends."""
+  engine = make_engine(**CUT)
+  full = by_row(generate(engine))
+  done, begun, num_calls = [], [], 0
+  while begun or not num_calls:
+    prompts = [] if num_calls else some_prompts()
+    some = list(generate(engine, prompts=prompts, begun=begun, max_tokens=5))
+    done += [rollout for rollout in some if rollout.finished]
+    begun = [rollout for rollout in some if not rollout.finished]
+    num_calls += 1
+  assert num_calls > 5
+  assert {"string", "repetition"} <= {rollout.stop for rollout in done}
+  assert_same(by_row(done), full)
+
+
+def test_who_is_cancelled_is_not_carried_over():
+  full = by_row(generate(make_engine()))
+  longest = max(range(4), key=lambda row: len(full[row].tokens))
+  next(generate(make_engine()))
+  drawn = make_engine().stats["tokens"]
+  rollouts = generate(make_engine(), max_tokens=int(drawn) + 1)
+  next(rollouts)
+  rollouts.cancel(longest, step=0)
+  stops = {rollout.row: rollout.stop for rollout in rollouts}
+  assert "budget" in stops.values() and stops[longest] == "cancelled"
+
+
 def test_cancelled_rollouts_are_yielded_once_as_they_are():
   full = by_row(generate(make_engine()))
   # The first that ends, one that is running then, and two that wait; the

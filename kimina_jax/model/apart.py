@@ -14,8 +14,21 @@ import os
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from kimina_jax.model.config import ModelConfig
+from kimina_jax.model.params import abstract_params
+
+# Below this, layers stay in a CPU's cache, and a program with all of them
+# written out takes longer to compile than it saves.
+_LARGE_BYTES = 32 * 2**20
+
+
+def is_large(config: ModelConfig) -> bool:
+  """Whether it pays to take the layers of a model apart."""
+  layers = jax.tree.leaves(abstract_params(config)["layers"])
+  itemsize = jnp.dtype(config.compute_dtype).itemsize
+  return sum(leaf.size for leaf in layers) * itemsize >= _LARGE_BYTES
 
 
 def take_apart(params: dict[str, Any], config: ModelConfig) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from kimina_jax.rollouts.stops import Automaton
 from kimina_jax.types import Rollout
 
 # Lanes of a dispatch: all, or so many times fewer, unless those are very few.
-_PARTS = (1, 4, 16)
+_PARTS = (1, 8)
 _MIN_LANES = 4
 
 Watch = Callable[[int, np.ndarray], None]
@@ -132,6 +132,7 @@ class Generation(Iterator[Rollout]):
     self._asked = ""
     self._traces: collections.deque[tuple[Trace, int]] = collections.deque()
     self._ended: collections.deque[Row] = collections.deque()
+    self._note()
 
   def __next__(self) -> Rollout:
     while not self._ended:

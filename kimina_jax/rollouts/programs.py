@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from absl import logging
 
 from kimina_jax.infra import mesh as meshes
-from kimina_jax.model.apart import take_apart
+from kimina_jax.model.apart import is_large, take_apart
 from kimina_jax.model.config import ModelConfig
 from kimina_jax.model.narrow import kv_scales
 from kimina_jax.model.paged import (
@@ -94,9 +94,9 @@ def make_programs(
 def _make_prepare(
   config: ModelConfig, mesh: jax.sharding.Mesh
 ) -> Callable[..., Any]:
-  """CPUs read weights in another order; for others they are as they are."""
+  """CPUs read large weights in another order; else they are as they are."""
   on_cpu = mesh.devices.flat[0].platform == "cpu"
-  if not on_cpu or mesh.shape["tensor"] > 1:
+  if not on_cpu or mesh.shape["tensor"] > 1 or not is_large(config):
     return lambda params: params
   everywhere = meshes.sharding(mesh, "", meshes.ACTIVATIONS["decode"])
   return jax.jit(
