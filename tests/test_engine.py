@@ -447,6 +447,11 @@ def test_lens_out_of_range_are_refused_at_once(length):
     generate(make_engine(), max_lens=[5] * 14 + [length])
 
 
+def test_as_many_lens_as_rollouts_are_wanted():
+  with pytest.raises(UsageError, match="14 lengths for 15 rollouts"):
+    generate(make_engine(), max_lens=np.full(14, 5))
+
+
 def test_slots_that_the_mesh_does_not_divide_are_refused():
   mesh = make_mesh(data=2, fsdp=2, context=1, tensor=2)
   with pytest.raises(UsageError, match="num_slots is 6, .* 4 replicas"):

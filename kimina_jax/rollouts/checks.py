@@ -13,13 +13,24 @@ from kimina_jax.rollouts.generation import Tokenizer
 from kimina_jax.types import Prompt, UsageError
 
 
-def check_lens(max_lens: Sequence[int], longest: int) -> None:
+def lens_of(
+  max_lens: Sequence[int] | None, longest: int, *, count: int
+) -> Sequence[int]:
+  """Tokens at most of each of `count` responses; None is the longest."""
+  if max_lens is None:
+    return [longest] * count
+  if len(max_lens) != count:
+    raise UsageError(
+      f"max_lens has {len(max_lens)} lengths for {count} rollouts; give one for"
+      " each"
+    )
   wrong = [length for length in max_lens if not 1 <= length <= longest]
   if wrong:
     raise UsageError(
       f"a response of at most {wrong[0]} tokens was asked for; choose from 1"
       f" to rollouts.max_response_len = {longest}"
     )
+  return max_lens
 
 
 def slots_each(replicas: Mesh, num_slots: int) -> int:

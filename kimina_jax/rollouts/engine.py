@@ -125,8 +125,8 @@ class Engine:
     for prompt in prompts:
       checks.check_prompt(prompt, self._settings.max_prompt_len)
     longest = self._settings.max_response_len
-    lens = max_lens or [longest] * (len(prompts) * num_per_prompt)
-    checks.check_lens(lens, longest)
+    count = len(prompts) * num_per_prompt
+    lens = checks.lens_of(max_lens, longest, count=count)
     groups = [[resume_row(rollout, longest)] for rollout in begun]
     mine = self.share(range(len(prompts)))
     groups += start_rows(
