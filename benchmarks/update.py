@@ -25,10 +25,8 @@ the visible half of attention) make up.
 
 import argparse
 import json
-import os
 import pathlib
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -36,6 +34,7 @@ import time
 import jax
 import jax.numpy as jnp
 import numpy as np
+from peers import serve
 
 from kimina_jax.infra.mesh import make_mesh
 from kimina_jax.learning import batch as batching
@@ -104,10 +103,10 @@ def _compare(args: argparse.Namespace) -> None:
     _write_inputs(pathlib.Path(directory))
     for mode in _MODES:
       steppers = {
-        who: _Stepper([*command, directory, mode])
+        who: serve.Peer([*command, directory, mode])
         for who, command in peers.items()
       }
-      first = {who: stepper.losses for who, stepper in steppers.items()}
+      first = {who: stepper.warmup for who, stepper in steppers.items()}
       print(f"{mode}: losses of two steps {first}", flush=True)
       for who, found in first.items():
         np.testing.assert_allclose(found, first["ours"], atol=2e-3, err_msg=who)
@@ -136,53 +135,6 @@ def _compare(args: argparse.Namespace) -> None:
   print(json.dumps({"benchmark": "update", "ratios": ratios}))
 
 
-class _Stepper:
-  """A process that does a step whenever it is asked to."""
-
-  def __init__(self, command: list[str]):
-    environment = {
-      **os.environ,
-      "JAX_PLATFORMS": "cpu",
-      "HF_HUB_OFFLINE": "1",
-      "PYTHONWARNINGS": "ignore",
-    }
-    self._process = subprocess.Popen(
-      command,
-      stdin=subprocess.PIPE,
-      stdout=subprocess.PIPE,
-      text=True,
-      env=environment,
-    )
-    self.losses = self._read()["warmup"]
-
-  def step(self) -> dict[str, float]:
-    """Seconds, loss, and what others used of the CPUs meanwhile."""
-    before_s, start_s = _busy_s(), time.perf_counter()
-    print(file=self._process.stdin, flush=True)
-    result = self._read()
-    wall_s = time.perf_counter() - start_s
-    others_s = max(0.0, _busy_s() - before_s - result["cpu_s"])
-    return result | {"others": others_s / wall_s / os.cpu_count()}
-
-  def close(self) -> None:
-    self._process.stdin.close()
-    self._process.wait()
-
-  def _read(self) -> dict[str, float]:
-    for line in self._process.stdout:
-      if line.startswith("{"):
-        return json.loads(line)
-    raise RuntimeError(f"{self._process.args} ended without a result")
-
-
-def _busy_s() -> float:
-  """CPU seconds of all processes of this machine since it was started."""
-  fields = pathlib.Path("/proc/stat").read_text().splitlines()[0].split()
-  user, nice, system, _, _, interrupts, soft = map(int, fields[1:8])
-  ticks = user + nice + system + interrupts + soft
-  return ticks / os.sysconf("SC_CLK_TCK")
-
-
 def _write_inputs(directory: pathlib.Path) -> None:
   """Weights as Hugging Face has them, and a batch."""
   params = jax.jit(init_params, static_argnums=1)(jax.random.key(0), _CONFIG)
@@ -202,9 +154,6 @@ def _write_inputs(directory: pathlib.Path) -> None:
 
 def _serve(directory: pathlib.Path, mode: str) -> None:
   """This project's turn."""
-  sys.path.insert(0, str(_PEERS))
-  import serve
-
   batch = json.loads((directory / "batch.json").read_text())
   mesh = make_mesh(data=1, fsdp=1, context=1, tensor=1)
   params = hf.load_params(directory, _CONFIG)

@@ -8,11 +8,11 @@ what is to be proved, and does not ask Lean.
 
 import itertools
 import pathlib
-import re
 import sys
 from collections.abc import Sequence
 
 from kimina_jax.problems.arithmetic import HEADER
+from kimina_jax.problems.dataset import DOCSTRING
 from kimina_jax.types import Extraction, Problem, UsageError, Verdict
 from kimina_jax.verification.audit import prepare
 from kimina_jax.verification.lexer import (
@@ -26,7 +26,6 @@ from kimina_jax.verification.lexer import (
 UNNAMED = "unnamed_example"
 
 _KEYWORDS = ("theorem", "lemma", "example")
-_DOCSTRING = re.compile(r"/--((?:(?!-/).)*)-/\s*\Z", re.DOTALL)
 _REMEDY = "say `theorem name … : … := by`"
 
 
@@ -106,7 +105,7 @@ def _last_theorem(tokens: Sequence[Token]) -> int:
 
 
 def _split_docstring(before: str) -> tuple[str, str]:
-  docstring = _DOCSTRING.search(before)
+  docstring = DOCSTRING.search(before)
   if docstring is None:
     return before, ""
   return before[: docstring.start()], docstring[1].strip()

@@ -25,7 +25,8 @@ _INFORMAL = (
 )
 
 _DECLARATION = re.compile(r"^(?:theorem|lemma|example)\b", re.MULTILINE)
-_DOCSTRING = re.compile(r"/--((?:(?!-/).)*)-/\s*\Z", re.DOTALL)
+# The docstring that a text ends with.
+DOCSTRING = re.compile(r"/--((?:(?!-/).)*)-/\s*\Z", re.DOTALL)
 _PROOF = re.compile(r":=\s*(?:by\s*)?(?:sorry\s*)?\Z")
 _SOURCE = re.compile(
   r"mathd_algebra|mathd_numbertheory|amc|aime|imo|[a-z]+(?=_)", re.IGNORECASE
@@ -117,11 +118,11 @@ def _problem(record: dict, split: str, where: str) -> Problem:
     _field(record, ("header",)), text, where
   )
   informal = _field(record, _INFORMAL)
-  docstring = _DOCSTRING.search(header)
+  docstring = DOCSTRING.search(header)
   if docstring:
     header = header[: docstring.start()]
     informal = informal or docstring[0]
-  quoted = _DOCSTRING.fullmatch(informal.strip())
+  quoted = DOCSTRING.fullmatch(informal.strip())
   return Problem(
     name=name,
     header=header,

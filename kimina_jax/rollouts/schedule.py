@@ -199,7 +199,7 @@ class Schedule:
       return False
     row = self.line[0]
     prefix = row.prefix
-    if prefix.fresh or prefix.num_missing(self._page_size):
+    if prefix.num_missing(self._page_size):
       return False
     num_full = len(prefix.contents)
     row.pages = prefix.pages[:num_full]
