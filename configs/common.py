@@ -120,18 +120,38 @@ def _rollouts() -> ConfigDict:
 
 def _checker() -> ConfigDict:
   checker = ConfigDict()
-  # "minilean" (embedded) or "repl" (a Lean REPL, started by `command`).
+  # "minilean" (embedded), "repl" (a Lean REPL, started by `command`) or
+  # "server" (Kimina Lean Servers at `urls`).
   checker.backend = "minilean"
   # For "repl": command line of the REPL, e.g. "/opt/repl/build/bin/repl".
   checker.command = ""
   checker.lean_path = ""  # LEAN_PATH for the REPL
-  checker.num_workers = 2
-  checker.exec_timeout_s = 60.0  # one proof
+  # For "server"; the environment's KIMINA_JAX_SERVER_KEY is the bearer key.
+  checker.urls = ()
+  checker.num_workers = 2  # proofs checked at once, by each process of a job
+  checker.num_spares = 1  # workers that stand by with the header imported
+  checker.max_imports = 2  # headers imported at once
+  checker.max_pending = 65_536  # proofs that may wait for a worker
+  checker.queue_timeout_s = 3600.0  # waiting for a worker
   checker.load_timeout_s = 300.0  # starting a worker, importing the header
+  checker.exec_timeout_s = 60.0  # one proof
   checker.max_uses = 500  # proofs before a worker is replaced
-  checker.memory_gib = 8.0  # address space of one worker
-  # "auto" takes bwrap if it works, else rlimits; "none" must be asked for.
+  checker.memory_gib = 8.0  # anonymous memory of one worker
+  checker.address_gib = 64.0  # its address space; Lean maps files of gigabytes
+  # "auto" takes bwrap if it works, else rlimits; "none" wants allow_none too.
   checker.isolation = "auto"
+  checker.allow_none = False
+  # Ceiling of set_option maxHeartbeats; a header's 0 (no limit) becomes this.
+  checker.max_heartbeats = 400_000
+  # Admit native_decide, and so trust Lean's compiler besides its kernel.
+  checker.native_decide = False
+  # File that keeps verdicts from one run to the next; "" keeps none.
+  checker.store = ""
+  # Another verifier, asked of first proofs, of all in evaluations and of a
+  # share of the others, e.g. "safe_verify {target} {proof}"; "" asks nobody.
+  checker.second_command = ""
+  checker.second_share = 0.01
+  checker.second_timeout_s = 600.0
   return checker
 
 
@@ -190,6 +210,9 @@ def _train() -> ConfigDict:
   train.num_iterations = 100
   train.num_problems = 1000  # N, problems in flight
   train.num_per_problem = 8  # k, rollouts per problem
+  # Share of false statements among them; a checker that accepts a proof of one
+  # stops the run.
+  train.canary_share = 0.005
   train.num_minibatches = 8  # optimizer steps per iteration
   train.sequence_len = 32768  # T, tokens per packed row
   train.rows_per_batch = 8  # B of the log-prob pass, and what B is padded to
@@ -208,6 +231,9 @@ def _sft() -> ConfigDict:
   # (source, weight) pairs: "arithmetic", a JSONL file of {"problem",
   # "response"} records, or a rollouts.jsonl of a run (its proved rollouts).
   sft.sources = (("arithmetic", 1.0),)
+  # Of a run's rollouts, only those that the second verifier confirmed (see
+  # checker.second_command; its second_share must be 1 to have them all).
+  sft.confirmed_only = False
   sft.num_examples = 20_000  # demonstrations per epoch
   sft.num_epochs = 3
   sft.rows_per_batch = 32  # B

@@ -19,15 +19,7 @@ import numpy as np
 
 from kimina_jax.prompts.template import make_prompt
 from kimina_jax.prompts.tokenizer import Tokenizer
-from kimina_jax.types import (
-  Message,
-  Problem,
-  Prompt,
-  Rollout,
-  Sample,
-  Status,
-  Verdict,
-)
+from kimina_jax.types import Problem, Prompt, Rollout, Sample, Verdict
 
 T = TypeVar("T")
 
@@ -178,13 +170,9 @@ def _save_sample(sample: Sample) -> dict[str, Any]:
 
 
 def _load_sample(prompt: Prompt, saved: Mapping[str, Any]) -> Sample:
-  verdict = dict(saved["verdict"])
-  verdict["status"] = Status(verdict["status"])
-  verdict["messages"] = tuple(Message(**m) for m in verdict["messages"])
-  verdict["axioms"] = tuple(verdict["axioms"])
   return Sample(
     rollout=_load_rollout(prompt, saved["rollout"]),
-    verdict=Verdict(**verdict),
+    verdict=Verdict.from_json(saved["verdict"]),
     format_error=saved["format_error"],
     reward=saved["reward"],
   )

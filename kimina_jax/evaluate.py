@@ -195,6 +195,7 @@ def _sample(job: Job, problems: Sequence[Problem], path: pathlib.Path) -> None:
         seed=config.seed,
         step=step,
         progress=log.phase,
+        confirm=True,
       )
       rows.write(step, samples)
       log.write(step, metrics(count(samples), config.eval.ks))

@@ -19,10 +19,12 @@ from kimina_jax.job import Job
 from kimina_jax.prompts.template import make_prompt
 from kimina_jax.rewards.reward import check, score
 from kimina_jax.rollouts.engine import Engine
-from kimina_jax.rollouts.settings import Settings
+from kimina_jax.rollouts.settings import Settings as RolloutSettings
 from kimina_jax.types import Problem, Rollout, Sample, Status, UsageError
 from kimina_jax.verification.extract import extract
 from kimina_jax.verification.pool import Pool
+from kimina_jax.verification.settings import Settings as CheckerSettings
+from kimina_jax.verification.stats import alarm, merge
 
 Progress = Callable[..., None]  # (phase, *, done, total)
 
@@ -43,13 +45,13 @@ class Prover:
     self._reward = job.config.reward
     check(**self._reward)
     self.engine = Engine(
-      job.model, job.tokenizer, job.mesh, Settings(**job.config.rollouts)
+      job.model, job.tokenizer, job.mesh, RolloutSettings(**job.config.rollouts)
     )
-    self.pool = Pool(**job.config.checker)
+    self.pool = Pool(CheckerSettings(**job.config.checker))
     self.stats: dict[str, float] = {}
     logging.info(
-      "checker %s, isolation %s",
-      job.config.checker.backend,
+      "checker %s (%s), isolation %s",
+      *(self.pool.backend.name, self.pool.backend.toolchain),
       self.pool.isolation,
     )
 
@@ -64,6 +66,7 @@ class Prover:
     progress: Progress,
     carried: Sequence[Group] = (),
     max_tokens: int = 0,
+    confirm: bool = False,
   ) -> tuple[list[Sample], list[Group]]:
     """Samples, checks and scores proofs.
 
@@ -77,6 +80,7 @@ class Prover:
       carried: what an earlier attempt left; to go on with first.
       max_tokens: about so many tokens are drawn, by all processes together;
         what is not finished then is left. 0 leaves nothing.
+      confirm: whether the second verifier must agree with each proof.
 
     Returns:
       Samples in the order in which they began, all k of the first problem,
@@ -101,14 +105,21 @@ class Prover:
       poll=preemption.check,
     )
     total = len(engine.share(prompts)) * num_per_problem + len(begun)
-    judged, unfinished = self._gather(rollouts, total=total, progress=progress)
+    judged, unfinished = self._gather(
+      rollouts, total=total, progress=progress, confirm=confirm
+    )
     _check_judged(judged)
     return sort_out(
       carried, judged, unfinished, num_per_problem=num_per_problem
     )
 
   def _gather(
-    self, rollouts: Iterable[Rollout], *, total: int, progress: Progress
+    self,
+    rollouts: Iterable[Rollout],
+    *,
+    total: int,
+    progress: Progress,
+    confirm: bool,
   ) -> tuple[list[Sample], list[Rollout]]:
     """Judges this process's part, and takes in those of the others.
 
@@ -117,12 +128,15 @@ class Prover:
         which see the same ones, and take turns.
       total: their number.
       progress: as in `attempt`.
+      confirm: as in `attempt`.
     """
     group = self.engine.group
     mine = itertools.islice(rollouts, group.rank, None, group.size)
     num_mine = len(range(group.rank, total, group.size))
     try:
-      judged, unfinished = self._judge(mine, total=num_mine, progress=progress)
+      judged, unfinished = self._judge(
+        mine, total=num_mine, progress=progress, confirm=confirm
+      )
     except preemption.Preempted:
       # What the others have is in vain too, as they now agree.
       judged, unfinished = [], []
@@ -130,14 +144,22 @@ class Prover:
     counts = dict(self.engine.stats) if total and not group.rank else {}
     parts = distributed.gather((judged, unfinished, self.pool.stats(), counts))
     judged, unfinished, checks, counts = zip(*parts, strict=True)
+    checks = merge(checks)
+    if alarm(checks):
+      logging.error("%s", alarm(checks))
     self.stats = {
-      **_named("checker/", _merge_checks(checks)),
+      **_named("checker/", checks),
       **_named("sampler/", _merge_counts([c for c in counts if c])),
     }
     return [*itertools.chain(*judged)], [*itertools.chain(*unfinished)]
 
   def _judge(
-    self, rollouts: Iterable[Rollout], *, total: int, progress: Progress
+    self,
+    rollouts: Iterable[Rollout],
+    *,
+    total: int,
+    progress: Progress,
+    confirm: bool,
   ) -> tuple[list[Sample], list[Rollout]]:
     """Hands each rollout to the checker when it ends, and collects.
 
@@ -148,7 +170,9 @@ class Prover:
     for rollout in rollouts:
       if rollout.finished:
         extraction = extract(rollout.text)
-        verdict = self.pool.submit(rollout.prompt.problem, extraction)
+        verdict = self.pool.submit(
+          rollout.prompt.problem, extraction, confirm=confirm
+        )
         waiting.append((rollout, extraction, verdict))
       else:
         unfinished.append(rollout)
@@ -172,14 +196,6 @@ class Prover:
 
   def __exit__(self, *exc_info: object) -> None:
     self.close()
-
-
-def _merge_checks(stats: Sequence[Mapping[str, float]]) -> dict[str, float]:
-  """Counts of all processes together, seconds of the slowest."""
-  return {
-    name: (max if name.endswith("_s") else sum)(one[name] for one in stats)
-    for name in stats[0]
-  }
 
 
 def _merge_counts(stats: Sequence[Mapping[str, float]]) -> dict[str, float]:

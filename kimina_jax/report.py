@@ -15,13 +15,14 @@ from typing import Any
 
 from kimina_jax.infra import cli, records
 from kimina_jax.types import Status, UsageError
+from kimina_jax.verification import stats
 
 _MAX_ROLLOUTS = 2000  # embedded in the page
 _MAX_ROLLOUT_BYTES = 8 << 20
 _ROLLOUT_FIELDS = (
   "step", "row", "name", "source", "prompt", "text", "verdict", "messages",
-  "detail", "format_error", "reward", "advantage", "dropped", "response_len",
-  "began", "num_carried", "stop", "exec_s",
+  "detail", "notes", "confirmed", "format_error", "reward", "advantage",
+  "dropped", "response_len", "began", "num_carried", "stop", "exec_s",
 )  # fmt: skip
 # Label and key in config.json of what heads the page.
 _FACTS = (
@@ -31,7 +32,7 @@ _FACTS = (
   ("Problems", "problems.train"),
   ("Held out", "problems.eval"),
   ("Checker", "checker.backend"),
-  ("Isolation", "checker.isolation"),
+  ("Isolation asked for", "checker.isolation"),
   ("Loss", "loss.name"),
   ("Baseline", "advantage.baseline"),
   ("Learning rate", "optimizer.learning_rate"),
@@ -65,13 +66,15 @@ def write_report(run_dir: str | pathlib.Path) -> pathlib.Path:
     rollouts_path, limit=_MAX_ROLLOUTS, limit_bytes=_MAX_ROLLOUT_BYTES
   )
   program, step_name = _PROGRAMS.get(config.get("program"), ("Run", "step"))
+  metrics = _result(root / "result.json") or columns(metrics_path)
   data = {
     "title": root.absolute().name,
     "program": program,
     "stepName": step_name,
-    "facts": facts(config),
+    "facts": [*facts(config), *_isolation(metrics)],
     "config": config,
-    "metrics": _result(root / "result.json") or columns(metrics_path),
+    "metrics": metrics,
+    "alarms": alarms(metrics),
     "statuses": [str(status) for status in Status],
     "rollouts": rollouts,
     "numRollouts": num_rollouts,
@@ -153,11 +156,44 @@ def facts(config: Mapping[str, Any]) -> list[tuple[str, str]]:
   return found
 
 
+def alarms(
+  metrics: Mapping[str, Sequence[float | None]],
+) -> list[tuple[int, str]]:
+  """Steps at which somebody had to look at the checker, and why.
+
+  Args:
+    metrics: as of `columns`.
+  """
+  found = []
+  for index, step in enumerate(metrics.get("step", ())):
+    row = {
+      name.removeprefix("checker/"): values[index]
+      for name, values in metrics.items()
+      if name.startswith("checker/") and values[index] is not None
+    }
+    if words := stats.alarm(row):
+      found.append((step, words))
+  return found
+
+
 def main(argv: Sequence[str]) -> None:
   """Writes the report of the run named on the command line."""
   if len(argv) != 2:
     raise UsageError("name one run: python -m kimina_jax.report RUN_DIR")
   print(write_report(argv[1]))
+
+
+def _isolation(
+  metrics: Mapping[str, Sequence[float | None]],
+) -> list[tuple[str, str]]:
+  """What confined the checkers at last, by number of processes."""
+  counts = [metrics.get(f"checker/isolation/{m}", ()) for m in stats.ISOLATIONS]
+  last = next(filter(any, reversed(list(zip(*counts, strict=True)))), ())
+  modes = {m: n for m, n in zip(stats.ISOLATIONS, last, strict=False) if n}
+  if len(modes) == 1:
+    return [("Isolation in force", *modes)]
+  told = [f"{mode} × {count:.0f}" for mode, count in modes.items()]
+  return [("Isolation in force", ", ".join(told))] if told else []
 
 
 def _result(path: pathlib.Path) -> dict[str, list[float]]:

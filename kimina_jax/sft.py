@@ -117,7 +117,9 @@ def _demonstrations(job: Job, source: str) -> Iterator[Demonstration]:
     for attempt in itertools.count():
       for problem in problems:
         yield demonstrate(problem, skill=skill, seed=seed * 1000 + attempt)
-  found = load_demonstrations(source)
+  found = load_demonstrations(
+    source, confirmed_only=job.config.sft.confirmed_only
+  )
   clean = {p.name for p in decontaminate(job, [d.problem for d in found])}
   kept = [d for d in found if d.problem.name in clean]
   if not kept:

@@ -15,18 +15,17 @@ from kimina_jax.problems.arithmetic import HEADER
 from kimina_jax.problems.dataset import DOCSTRING
 from kimina_jax.types import Extraction, Problem, UsageError, Verdict
 from kimina_jax.verification.audit import prepare
-from kimina_jax.verification.lexer import (
-  LexError,
-  Token,
-  normalise,
-  tokenize,
-)
+from kimina_jax.verification.lexer import LexError, Token, tokenize
+from kimina_jax.verification.normalise import normalise
+from kimina_jax.verification.policy import Rules
 
 # The name of an `example`, which has none to be audited by.
 UNNAMED = "unnamed_example"
 
 _KEYWORDS = ("theorem", "lemma", "example")
 _REMEDY = "say `theorem name … : … := by`"
+# No limit and no trust matters to a statement that is not proved yet.
+_RULES = Rules(max_heartbeats=1, native_decide=False)
 
 
 def read(source: str) -> str:
@@ -160,7 +159,7 @@ def _bracket_step(token: Token) -> int:
 
 def _check_auditable(problem: Problem) -> None:
   """What the audit says before it asks Lean holds for every proof."""
-  audit = prepare(problem, without_proof(problem).final)
+  audit = prepare(problem, without_proof(problem).final, _RULES)
   if isinstance(audit, Verdict):
     raise UsageError(
       f"no proof of this theorem could be checked: {audit.detail}"

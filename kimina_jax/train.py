@@ -22,11 +22,12 @@ from kimina_jax.infra import cli, distributed, preemption
 from kimina_jax.job import open_job
 from kimina_jax.learning.batch import from_samples, minibatches, pack, put
 from kimina_jax.learning.update import TrainState, check_finite
+from kimina_jax.problems.canaries import canaries, caught
 from kimina_jax.report import write_report
 from kimina_jax.rewards.advantage import add_advantages
-from kimina_jax.rewards.summary import solve_counts, summarize
+from kimina_jax.rewards.summary import disputed, solve_counts, summarize
 from kimina_jax.session import Session, open_session, save
-from kimina_jax.types import Sample, UsageError
+from kimina_jax.types import CheckerFooled, Problem, Sample, UsageError
 
 # Draws of an evaluation are not those of training.
 _EVAL_SEED = 2**31
@@ -81,7 +82,7 @@ def iterate(
   start = time.perf_counter()
   samples, left = run.prover.attempt(
     run.programs.reshard(state.params),
-    run.curriculum.draw(step, settings.num_problems - len(carried)),
+    choose(run, step, settings.num_problems - len(carried)),
     num_per_problem=settings.num_per_problem,
     seed=config.seed,
     step=step,
@@ -91,9 +92,10 @@ def iterate(
   )
   sampled = time.perf_counter()
   samples = advantages(config, samples)
+  _check_canaries(run, samples, step)
   state, learned = improve(run, state, samples, step)
   updated = time.perf_counter()
-  run.curriculum.record(step, solve_counts(samples))
+  run.curriculum.record(step, solve_counts(samples), disputed=disputed(samples))
   run.rows.write(step, samples)
   done = {
     **summarize(samples),
@@ -106,6 +108,19 @@ def iterate(
     samples, done["sampler/tokens"], sampled - start, updated - sampled
   )
   return state, left, done | speed
+
+
+def choose(run: Session, step: int, count: int) -> list[Problem]:
+  """The problems that an iteration begins, some of which are canaries."""
+  problems = run.curriculum.draw(step, count)
+  false = canaries(
+    problems[0].header if problems else "",
+    num_problems=count,
+    share=run.job.config.train.canary_share,
+    seed=run.job.config.seed,
+    step=step,
+  )
+  return [*problems[: count - len(false)], *false]
 
 
 def advantages(config: ConfigDict, samples: Sequence[Sample]) -> list[Sample]:
@@ -177,8 +192,24 @@ def evaluate_policy(
     progress=lambda phase, **count: run.log.phase(
       f"evaluation: {phase}", **count
     ),
+    confirm=True,
   )
   return evaluate.metrics(evaluate.count(samples), config.eval.ks)
+
+
+def _check_canaries(run: Session, samples: Sequence[Sample], step: int) -> None:
+  """Stops before anything is learned from a checker that is being fooled."""
+  found = caught(samples)
+  if found is None:
+    return
+  run.rows.write(step, samples)
+  run.log.write(step, summarize(samples))
+  raise CheckerFooled(
+    f"iteration {step}: the checker accepted a proof of the false statement "
+    f"{found.rollout.prompt.problem.statement!r}. Read row {found.rollout.row} "
+    f"of step {step} in {run.job.run_dir / 'rollouts.jsonl'}, and mend the "
+    "checker before you trust a reward of this run"
+  )
 
 
 def _speed(

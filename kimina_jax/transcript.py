@@ -7,7 +7,7 @@ the checker wrote never reaches it as a control code. It never judges.
 
 import dataclasses
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -23,7 +23,6 @@ _NO_TEXT = "\ufffd"  # what bytes decode to that are no UTF-8, or not yet
 _MAX_SHOWN = 5  # messages of a verdict
 _COLOURS = {"error": "red", "warning": "yellow"}
 _LEXERS = ("lean4", "lean")  # the newest that this pygments knows
-_NOT_LEAN = {"minilean": "minilean, not Lean,"}  # by backend
 
 
 class Attempt(NamedTuple):
@@ -146,12 +145,43 @@ def show_verdict(console: Console, attempt: Attempt, *, checker: str) -> None:
     console.print(Panel(facts, border_style=colour, expand=False))
   else:
     console.print(facts, soft_wrap=True)
-  for message in verdict.messages[:_MAX_SHOWN]:
-    console.print(_complaint(message, attempt.final), soft_wrap=True)
-  num_more = len(verdict.messages) - _MAX_SHOWN
+  show_messages(console, verdict.messages, attempt.final)
+  console.print()
+
+
+def show_messages(
+  console: Console, messages: Sequence[Message], source: str, *, path: str = ""
+) -> None:
+  """The first messages, each at its place.
+
+  Args:
+    console: plain text, if it is no terminal.
+    messages: with positions in the source.
+    source: the text that was checked.
+    path: of the source, to stand before each place.
+  """
+  for message in messages[:_MAX_SHOWN]:
+    console.print(_complaint(message, source, path), soft_wrap=True)
+  num_more = len(messages) - _MAX_SHOWN
   if num_more > 0:
     console.print(f"and {num_more} more messages")
-  console.print()
+
+
+def remarks(verdict: Verdict) -> list[str]:
+  """What a verdict says besides its messages."""
+  said = any(message.severity == "error" for message in verdict.messages)
+  words = [verdict.detail] if verdict.detail and not said else []
+  words += [f"note: {note}" for note in verdict.notes]
+  if verdict.proved or verdict.axioms:
+    words.append(f"axioms: {', '.join(verdict.axioms) or 'none'}")
+  if verdict.confirmed:
+    words.append("a second verifier accepts it too")
+  return words
+
+
+def checker_words(backend: str) -> str:
+  """Who checks, in a sentence that goes on."""
+  return "minilean, not Lean," if backend == "minilean" else "Lean"
 
 
 def highlight(code: str) -> Text:
@@ -200,8 +230,8 @@ def record(
 
   Returns:
     name, header, statement: of the problem. proved, attempts, seconds. checker,
-    status, detail, messages, axioms: of the last verdict. proof: the Lean text
-    that they speak of, accepted only if `proved` says so.
+    status, detail, messages, axioms, notes, confirmed: of the last verdict.
+    proof: the Lean text that they speak of, accepted only if `proved` says so.
   """
   verdict = attempt.verdict
   return {
@@ -216,6 +246,8 @@ def record(
     "detail": verdict.detail,
     "messages": list(map(dataclasses.asdict, verdict.messages)),
     "axioms": list(verdict.axioms),
+    "notes": list(verdict.notes),
+    "confirmed": verdict.confirmed,
     "proof": attempt.final,
   }
 
@@ -237,23 +269,22 @@ def _facts(attempt: Attempt, checker: str) -> list[Text]:
   seconds = verdict.queue_s + verdict.load_s + verdict.exec_s
   facts = [
     f"{verdict.status}: attempt {attempt.number}, {len(rollout.tokens)} tokens,"
-    f" checked by {_NOT_LEAN.get(checker, 'Lean')} in {seconds:.2f} s"
+    f" checked by {checker_words(checker)} in {seconds:.2f} s"
   ]
   if rollout.stop == "length":
     facts.append(f"cut at max_response_len = {len(rollout.tokens)} tokens")
   elif rollout.stop != "stop":
     facts.append(f"the response was ended by: {rollout.stop}")
-  if verdict.detail:
-    facts.append(verdict.detail)
-  if verdict.proved or verdict.axioms:
-    facts.append(f"axioms: {', '.join(verdict.axioms) or 'none'}")
+  facts += remarks(verdict)
   return [Text(printable(fact)) for fact in facts]
 
 
-def _complaint(message: Message, source: str) -> Text:
+def _complaint(message: Message, source: str, path: str) -> Text:
   """As compilers put it: place, severity, words; the line; the carets."""
   style = _COLOURS.get(message.severity, "blue")
-  text = Text(f"{message.line}:{message.column}: ", "bold")
+  file = f"{printable(path)}:" if path else ""
+  place = f"{file}{message.line}:{message.column}: "
+  text = Text.assemble((place, "bold"))
   text.append(f"{message.severity}: ", f"bold {style}")
   text.append(printable(message.text))
   for line, line_style in zip(

@@ -8,13 +8,20 @@ reads it. This module imports nothing of ours and no JAX.
 
 import dataclasses
 import enum
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Self
 
 import numpy as np
+
+CANARY = "canary"  # the source of false statements
 
 
 class UsageError(ValueError):
   """The user's input is wrong. The message holds the value and the remedy."""
+
+
+class CheckerFooled(Exception):
+  """A false statement was proved; no reward can be trusted. Says which."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +41,8 @@ class Problem:
     statement: the Lean theorem up to and including `:= by`.
     informal: the problem in words; may be empty.
     split: `train`, `valid` or `test`.
-    source: family or competition, for tables per source.
+    source: family or competition, for tables per source; CANARY is a false
+      statement.
   """
 
   name: str
@@ -43,6 +51,11 @@ class Problem:
   informal: str = ""
   split: str = "train"
   source: str = ""
+
+  @property
+  def is_canary(self) -> bool:
+    """Whether it is there to catch a checker that is being fooled."""
+    return self.source == CANARY
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,7 +147,11 @@ class Extraction:
 
 
 class Status(enum.StrEnum):
-  """How a verification ended. Only PROVED earns a reward."""
+  """How a verification ended. Only PROVED earns a reward.
+
+  INFRA_ERROR is nobody's fault, and DISPUTED (proved here, refused by a second
+  verifier) the checker's: neither is a reward of 0.
+  """
 
   PROVED = "proved"
   LEAN_ERROR = "lean_error"
@@ -149,6 +166,7 @@ class Status(enum.StrEnum):
   CRASH = "crash"
   PROTOCOL_VIOLATION = "protocol_violation"
   INFRA_ERROR = "infra_error"
+  DISPUTED = "disputed"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,6 +205,8 @@ class Verdict:
     axioms: axioms that the audited theorem rests on.
     detail: for refusals without a Lean message: the rule and the offending
       text.
+    notes: what was changed before checking, such as a limit brought down.
+    confirmed: whether a second verifier accepts the proof too.
     queue_s: seconds spent waiting for a worker.
     load_s: seconds spent starting a worker and importing the header.
     exec_s: seconds spent checking.
@@ -196,6 +216,8 @@ class Verdict:
   messages: tuple[Message, ...] = ()
   axioms: tuple[str, ...] = ()
   detail: str = ""
+  notes: tuple[str, ...] = ()
+  confirmed: bool = False
   queue_s: float = 0.0
   load_s: float = 0.0
   exec_s: float = 0.0
@@ -203,6 +225,19 @@ class Verdict:
   @property
   def proved(self) -> bool:
     return self.status is Status.PROVED
+
+  @classmethod
+  def from_json(cls, fields: Mapping[str, Any]) -> Self:
+    """What `dataclasses.asdict` made of it, on its way back from JSON."""
+    return cls(
+      **{
+        **fields,
+        "status": Status(fields["status"]),
+        "messages": tuple(Message(**m) for m in fields["messages"]),
+        "axioms": tuple(fields["axioms"]),
+        "notes": tuple(fields["notes"]),
+      }
+    )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -2,19 +2,17 @@
 
 import os
 import pathlib
+import time
+from collections.abc import Iterable
 
 
 def held() -> tuple[set[str], set[str]]:
   """Children, zombies too, and open descriptors."""
-  children = set()
-  for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
-    try:
-      # The name in parentheses may hold anything, the parent comes after.
-      parent = stat.read_text().rpartition(")")[2].split()[1]
-    except (FileNotFoundError, ProcessLookupError):
-      continue
-    if parent == str(os.getpid()):
-      children.add(stat.parent.name)
+  children = {
+    stat.parent.name
+    for stat in pathlib.Path("/proc").glob("[0-9]*/stat")
+    if _fields(stat)[1:2] == [str(os.getpid()).encode()]
+  }
   return children, set(os.listdir("/proc/self/fd"))
 
 
@@ -23,3 +21,26 @@ def assert_no_more_than(before: tuple[set[str], set[str]]) -> None:
   children, descriptors = held()
   assert children <= before[0]
   assert descriptors <= before[1]
+
+
+def assert_all_end(pids: Iterable[int], *, timeout_s: float = 5.0) -> None:
+  """Fails if one of these processes runs on; zombies of others do not."""
+  deadline = time.monotonic() + timeout_s
+  left = list(pids)
+  while left := [pid for pid in left if _runs(pid)]:
+    assert time.monotonic() < deadline, left
+    time.sleep(0.01)
+
+
+def _runs(pid: int) -> bool:
+  state = _fields(pathlib.Path(f"/proc/{pid}/stat"))[:1]
+  return bool(state) and state[0] not in (b"Z", b"X")
+
+
+def _fields(stat: pathlib.Path) -> list[bytes]:
+  """State, parent and so on; nothing if the process is gone."""
+  try:
+    # The name in parentheses may hold anything, and be no text.
+    return stat.read_bytes().rpartition(b")")[2].split()
+  except (FileNotFoundError, ProcessLookupError):
+    return []

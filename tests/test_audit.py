@@ -1,16 +1,22 @@
-"""Anchoring a proof to its statement, and judging the replies."""
+"""From a final block to what Lean is asked, and from replies to a verdict."""
 
 import dataclasses
 import json
 import pathlib
+import time
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from kimina_jax.types import Message, Problem, Status, Verdict
-from kimina_jax.verification.audit import Audit, judge, prepare
+from kimina_jax.verification.audit import Audit, decided, judge, prepare
+from kimina_jax.verification.policy import Rules
 from kimina_jax.verification.protocol import Reply, Sorry
 
 ATTACKS = pathlib.Path(__file__).parent / "attacks"
+RULES = Rules(max_heartbeats=400_000, native_decide=False)
+TRUSTING = Rules(max_heartbeats=400_000, native_decide=True)
 HEADER = """import Mathlib
 import Aesop
 
@@ -25,36 +31,16 @@ STATEMENT = (
 PROBLEM = Problem("target", HEADER, STATEMENT)
 
 
-def prepare_body(body: str, statement: str = STATEMENT) -> Audit | Verdict:
-  return prepare(
-    dataclasses.replace(PROBLEM, statement=statement), HEADER + body
-  )
-
-
-@pytest.mark.parametrize(
-  "path", sorted(ATTACKS.glob("*.lean")), ids=lambda path: path.stem
-)
-def test_no_attack_reaches_lean(path):
-  """So none is proved, whatever a checker may answer."""
-  verdict = prepare(PROBLEM, path.read_bytes().decode())
-  assert isinstance(verdict, Verdict)
-  assert verdict.detail
-  assert verdict.status in (
-    Status.HAS_SORRY,
-    Status.FORBIDDEN_SYNTAX,
-    Status.STATEMENT_MISMATCH,
-    Status.MISSING_THEOREM,
-  )
-
-
-def test_attacks_fail_for_what_they_do():
-  """Without the attack, the same text is sent to Lean."""
-  assert isinstance(prepare_body(f"{STATEMENT}\n  nlinarith\n"), Audit)
-  assert len(list(ATTACKS.glob("*.lean"))) > 100
+def prepare_body(body: str, rules: Rules = RULES) -> Audit | Verdict:
+  return prepare(PROBLEM, HEADER + body, rules)
 
 
 def test_commands():
   audit = prepare_body(f"lemma a : 1 = 1 := rfl\n\n{STATEMENT}\n  nlinarith")
+  assert audit.imports == "import Mathlib\nimport Aesop"
+  assert audit.preamble == (
+    "set_option maxHeartbeats 400000\n\nopen BigOperators Real Nat Topology Rat"
+  )
   statement, proof, check = audit.commands("12", "34")
   assert statement == (
     "def __stmt_12 : Prop := ∀ (n : ℕ) (h₀ : 1 < n)\n"
@@ -73,79 +59,247 @@ def test_commands():
 
 
 @pytest.mark.parametrize(
-  ("statement", "proposition"),
+  "header",
   [
-    ("theorem t : 1 = 1 := by", "1 = 1\n"),
-    ("lemma t.u : ∀ x : ℕ, x = x := by\n", "∀ x : ℕ, x = x\n"),
-    (
-      "theorem t (x : ℕ) {y z} [Inst x] ⦃w : ℕ⦄ -- why\n  (h : x = (2 : ℕ)) :\n"
-      "  x = y -- so\n  := by",
-      "∀ (x : ℕ) {y z} [Inst x] ⦃w : ℕ⦄ -- why\n  (h : x = (2 : ℕ))\n"
-      ", x = y -- so\n",
-    ),
-    (
-      "theorem t (S : Finset ℕ) (h : ∀ n, n ∈ S ↔ n < 3) : S.card = 3 := by",
-      "∀ (S : Finset ℕ) (h : ∀ n, n ∈ S ↔ n < 3)\n, S.card = 3\n",
-    ),
+    "",
+    "import A\n",
+    "import A\n\n",
+    "import A",
+    "-- x\nimport A -- y\n\n/- z -/\n",
+    "import A\nopen B\n/-- doc -/\n",
   ],
 )
-def test_proposition(statement, proposition):
-  assert prepare_body(f"{statement} x", statement).proposition == proposition
+@pytest.mark.parametrize("respaced", [False, True])
+def test_positions_are_those_of_the_final_block(header, respaced):
+  """Whether the header is repeated to the letter or spaced otherwise."""
+  final = f"{header}\n{STATEMENT}\n  nlinarith"
+  if respaced:
+    final = "\n/- \n -/\n" + final.replace("import A", " import -- .\n    A")
+  problem = dataclasses.replace(PROBLEM, header=header)
+  audit = prepare(problem, final, RULES)
+  assert isinstance(audit, Audit)
+  lines = zip(final.split("\n"), audit.proof.split("\n"), strict=True)
+  seen = [(whole, line) for whole, line in lines if "linarith" in line]
+  assert seen and all(whole == line for whole, line in seen)
+  assert "import" not in audit.proof
+  if not respaced:
+    assert audit.proof.split() == [*STATEMENT.split(), "nlinarith"] or (
+      header.endswith("-/\n") and not header.endswith("doc -/\n")
+    )
 
 
 @pytest.mark.parametrize(
-  ("statement", "words"),
+  ("final", "status", "message"),
   [
-    ("theorem t : 1 = 1 := sorry", "does not end in `:= by`"),
-    ("example : 1 = 1 := by", "does not start with `theorem`"),
-    ("theorem t (x : ℕ) := by", "no colon"),
-    ("theorem t.{u} : p := by", "unexpected '.'"),
-    ("theorem t : := by", "states nothing"),
-    ("theorem t : 1 = 1 /- := by", "comment that does not end"),
-    ("theorem", "does not end in `:= by`"),
-    (":= by", "does not start with `theorem`"),
+    (
+      f"{HEADER}{STATEMENT}\n  x\n  admit",
+      Status.FORBIDDEN_SYNTAX,
+      Message("error", 10, 2, 10, 7, "command or tactic not allowed: 'admit'"),
+    ),
+    (
+      f"{HEADER}{STATEMENT}\n  sorry",
+      Status.HAS_SORRY,
+      Message("error", 9, 2, 9, 7, "sorry: 'sorry'"),
+    ),
+    (
+      HEADER.replace("Aesop", "Lean") + STATEMENT,
+      Status.STATEMENT_MISMATCH,
+      Message(
+        *("error", 2, 7, 2, 11),
+        "the final block does not start with the header: not 'Aesop': 'Lean'",
+      ),
+    ),
+    (
+      "import Mathlib\n",
+      Status.STATEMENT_MISMATCH,
+      Message(
+        *("error", 2, 0, 2, 0),
+        "the final block ends before the header does: ''",
+      ),
+    ),
+    (
+      HEADER,
+      Status.MISSING_THEOREM,
+      Message("error", 8, 0, 8, 0, "no proof after the header: ''"),
+    ),
+    (
+      f"{HEADER}example : p := x",
+      Status.MISSING_THEOREM,
+      Message("error", 8, 0, 8, 7, "no theorem target: 'example'"),
+    ),
+    (
+      f"{HEADER}{STATEMENT}\n  x \u200b",
+      Status.FORBIDDEN_SYNTAX,
+      Message("error", 9, 4, 9, 5, "forbidden character U+200B: '\\u200b'"),
+    ),
+    (
+      f"{HEADER}{STATEMENT} /- x",
+      Status.FORBIDDEN_SYNTAX,
+      Message(
+        *("error", 8, 70, 8, 72),
+        "comment that does not end, or is over 4 deep: '/-'",
+      ),
+    ),
+    (
+      "x" * 300_000,
+      Status.FORBIDDEN_SYNTAX,
+      Message(
+        *("error", 1, 262_144, 1, 262_144),
+        "text longer than 262144 characters: ''",
+      ),
+    ),
   ],
 )
-def test_bad_statement_is_not_the_policys_fault(statement, words):
-  verdict = prepare_body(f"{statement} x", statement)
+def test_refusal_has_a_place(final, status, message):
+  verdict = prepare(PROBLEM, final, RULES)
+  assert verdict.status is status
+  assert verdict.messages == (message,)
+  rule = message.text.rpartition(": ")[0]
+  assert verdict.detail == (
+    f"{message.text} at {message.line}:{message.column}"
+  )
+  assert rule in verdict.detail
+
+
+@pytest.mark.parametrize(
+  ("change", "words"),
+  [
+    ({"statement": "theorem t : p := x"}, "bad statement: it does not end"),
+    ({"statement": "theorem t.{u} : p := by"}, "bad statement: unexpected"),
+    ({"header": "import A /- x"}, "bad header: comment that does not end"),
+    ({"header": "import A\u202e"}, "bad header: forbidden character"),
+  ],
+)
+def test_a_bad_problem_is_not_the_policys_fault(change, words):
+  problem = dataclasses.replace(PROBLEM, **change)
+  verdict = prepare(problem, problem.header + problem.statement, RULES)
   assert verdict.status is Status.INFRA_ERROR
-  assert words in verdict.detail
+  assert verdict.detail.startswith(words)
 
 
-def test_statement_may_be_spaced_otherwise():
-  body = STATEMENT.replace(" (h₀", " -- x\n  (h₀").replace(" + ", "+")
-  assert isinstance(prepare_body(f"\n\n{body}\n  nlinarith"), Audit)
-
-
-def test_helpers_may_reuse_bound_names():
-  assert isinstance(
-    prepare_body(f"lemma h₀ : 1 = 1 := rfl\n{STATEMENT} nlinarith"), Audit
+def test_limit_in_the_header_becomes_the_ceiling_visibly():
+  header = HEADER.replace("400000", "0")
+  problem = dataclasses.replace(PROBLEM, header=header)
+  final = f"{header}{STATEMENT}\n  nlinarith"
+  audit = prepare(problem, final, Rules(1234, native_decide=False))
+  assert "maxHeartbeats 1234\n" in audit.preamble
+  note = "set_option maxHeartbeats 0 in the header became 1234"
+  assert audit.notes == (note,)
+  assert judge(audit, "34", (FINE, FINE, reply(FREE))).notes == (note,)
+  assert judge(audit, "34", (FINE, reply(ERROR))).notes == (note,)
+  # The same in the proof itself is refused.
+  changed = final.replace("theorem", "set_option maxHeartbeats 0 in\ntheorem")
+  assert (
+    "outside 1..1234"
+    in prepare(problem, changed, Rules(1234, native_decide=False)).detail
   )
 
 
-def test_statements_of_minif2f(data_dir):
-  """All can be anchored; 190 of 197 proofs repeat theirs."""
+def test_native_decide_comes_with_its_axioms():
+  proof = f"{STATEMENT}\n  native_decide"
+  assert prepare_body(proof).status is Status.FORBIDDEN_SYNTAX
+  audit = prepare_body(proof, TRUSTING)
+  report = axioms("propext, Lean.ofReduceBool, Lean.trustCompiler")
+  assert judge(audit, "34", (FINE, FINE, report)).proved
+  newer = axioms("propext, target._native.native_decide.ax_1_1")
+  assert judge(audit, "34", (FINE, FINE, newer)).proved
+  other = axioms("Lean.ofReduceBool, Lean.ofReduceNat")
+  verdict = judge(audit, "34", (FINE, FINE, other))
+  assert verdict.status is Status.DISALLOWED_AXIOM
+  assert verdict.detail == "axioms Lean.ofReduceNat"
+
+
+def test_genuine_proofs(data_dir):
+  """All statements can be anchored; 190 of 197 proofs repeat theirs."""
   folder = data_dir / "minif2f"
   problems = {}
   for record in records(folder / "minif2f.jsonl"):
     problems[record["name"]] = Problem(
       record["name"], record["header"], record["formal_statement"]
     )
+  assert len(problems) == 488
   for problem in problems.values():
-    own = prepare(problem, problem.header + problem.statement)
+    own = prepare(problem, problem.header + problem.statement, RULES)
     assert isinstance(own, Audit), (problem.name, own)
-  statuses = []
-  for record in records(folder / "kimina-minif2f-test-solved.jsonl"):
-    proof = record["correct_proof"].replace("native_decide", "decide")
-    found = prepare(problems[record["name"]], proof)
-    statuses.append(found.status if isinstance(found, Verdict) else None)
-  assert len(statuses) == 197
-  assert statuses.count(None) == 190
-  assert statuses.count(Status.STATEMENT_MISMATCH) == 7
+    assert own.notes
+  for rules, refused in ((RULES, 11), (TRUSTING, 0)):
+    found = [
+      prepare(problems[record["name"]], record["correct_proof"], rules)
+      for record in records(folder / "kimina-minif2f-test-solved.jsonl")
+    ]
+    assert len(found) == 197
+    verdicts = [v for v in found if isinstance(v, Verdict)]
+    mismatches = [v for v in verdicts if v.status is Status.STATEMENT_MISMATCH]
+    natives = [v for v in verdicts if "'native_decide'" in v.detail]
+    assert (len(mismatches), len(natives)) == (7, refused)
+    assert len(verdicts) == 7 + refused
 
 
 def records(path: pathlib.Path) -> list[dict]:
   return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+  st.lists(
+    st.sampled_from(
+      [HEADER, STATEMENT, "\n", "\n  ", " ", "import Mathlib\n", "by", "sorry"]
+      + [
+        "theorem target ",
+        "end\n",
+        "section\n",
+        "(",
+        ")",
+        "@[simp]",
+        "/-",
+        "-/",
+      ]
+      + [
+        "config := {",
+        "}",
+        "set_option maxHeartbeats ",
+        "0",
+        "5",
+        "\u200b",
+        '"',
+      ]
+    ),
+    max_size=12,
+  ).map("".join)
+)
+def test_every_text_ends_in_an_audit_or_a_placed_refusal(text):
+  found = prepare(PROBLEM, text, RULES)
+  if isinstance(found, Audit):
+    assert len(found.proof) == len(text)
+    assert text.endswith(found.proof.lstrip())
+    return
+  (message,) = found.messages
+  lines = text.split("\n")
+  assert 0 <= message.column <= len(lines[message.line - 1])
+  assert (message.line, message.column) <= (
+    message.end_line,
+    message.end_column,
+  )
+
+
+@pytest.mark.parametrize(
+  "piece",
+  [
+    *(
+      "/- ",
+      "(",
+      "theorem target\n",
+      f"{STATEMENT} x\n",
+      "config := { a := 1 ",
+    ),
+    *("@[simp, ", "→hlocal ", "a ", "set_option maxHeartbeats 1 in\n", "'"),
+  ],
+)
+def test_hostile_texts_take_less_than_a_second_or_two(piece):
+  count = (262_000 - len(HEADER) - len(STATEMENT)) // len(piece)
+  began = time.process_time()
+  prepare_body(f"{STATEMENT}\n  {piece * count}")
+  assert time.process_time() - began < 2.0
 
 
 def info(text: str) -> Message:
@@ -157,8 +311,10 @@ def reply(*messages: Message, sorries=()) -> Reply:
 
 
 ERROR = Message("error", 1, 0, 0, 0, "unsolved goals")
+WARNING = Message("warning", 1, 0, 0, 0, "unused variable")
 FREE = info("'__ok_34' does not depend on any axioms")
 FINE = reply()
+AUDIT = prepare_body(f"{STATEMENT}\n  nlinarith")
 
 
 def axioms(names: str) -> Reply:
@@ -169,6 +325,7 @@ def axioms(names: str) -> Reply:
   ("replies", "status"),
   [
     ((FINE, FINE, reply(FREE)), Status.PROVED),
+    ((reply(WARNING), reply(WARNING), reply(WARNING, FREE)), Status.PROVED),
     ((FINE, FINE, axioms("propext")), Status.PROVED),
     (
       (FINE, FINE, axioms("propext,\n Classical.choice,\n Quot.sound")),
@@ -176,20 +333,42 @@ def axioms(names: str) -> Reply:
     ),
     ((FINE, FINE, axioms("propext, sorryAx")), Status.HAS_SORRY),
     ((FINE, FINE, axioms("Lean.ofReduceBool")), Status.DISALLOWED_AXIOM),
-    ((FINE, FINE, axioms("propext easy")), Status.DISALLOWED_AXIOM),
+    (
+      (FINE, FINE, axioms("t._native.native_decide.ax_1")),
+      Status.DISALLOWED_AXIOM,
+    ),
+    ((FINE, FINE, axioms("propext easy")), Status.PROTOCOL_VIOLATION),
     ((FINE, FINE, FINE), Status.PROTOCOL_VIOLATION),
     ((FINE, FINE, reply(FREE, FREE)), Status.PROTOCOL_VIOLATION),
+    ((FINE, FINE, reply(FREE, info("x"))), Status.PROTOCOL_VIOLATION),
+    (
+      (FINE, FINE, reply(FREE, dataclasses.replace(FREE, severity="trace"))),
+      Status.PROTOCOL_VIOLATION,
+    ),
+    (
+      (FINE, FINE, reply(dataclasses.replace(FREE, severity="warning"))),
+      Status.PROTOCOL_VIOLATION,
+    ),
     ((FINE, FINE, reply(info(FREE.text + " x"))), Status.PROTOCOL_VIOLATION),
     (
       (FINE, FINE, reply(info(FREE.text.replace("34", "12")))),
       Status.PROTOCOL_VIOLATION,
     ),
+    ((FINE, FINE, reply(FREE), FINE), Status.PROTOCOL_VIOLATION),
     ((FINE, FINE, reply(FREE, ERROR)), Status.STATEMENT_MISMATCH),
     (
       (FINE, FINE, reply(dataclasses.replace(ERROR, text="unknown constant"))),
       Status.MISSING_THEOREM,
     ),
+    (
+      (
+        *(FINE, FINE),
+        reply(dataclasses.replace(ERROR, text="Unknown identifier `target`")),
+      ),
+      Status.MISSING_THEOREM,
+    ),
     ((FINE, reply(ERROR)), Status.LEAN_ERROR),
+    ((FINE, reply(ERROR), reply(FREE)), Status.LEAN_ERROR),
     ((FINE, reply(ERROR, sorries=(Sorry(1, 0, "p"),))), Status.LEAN_ERROR),
     ((FINE, reply(sorries=(Sorry(1, 0, "p"),))), Status.HAS_SORRY),
     ((FINE, reply(info("declaration uses 'sorry'"))), Status.HAS_SORRY),
@@ -198,18 +377,40 @@ def axioms(names: str) -> Reply:
       (FINE, FINE, reply(FREE, info("declaration uses 'sorry'"))),
       Status.HAS_SORRY,
     ),
+    ((FINE, FINE, reply(FREE, sorries=(Sorry(1, 0, "p"),))), Status.HAS_SORRY),
     ((reply(ERROR),), Status.INFRA_ERROR),
+    ((reply(sorries=(Sorry(1, 0, "p"),)), FINE, reply(FREE)),) * 1
+    + (Status.INFRA_ERROR,),
+    ((), Status.INFRA_ERROR),
     ((FINE,), Status.INFRA_ERROR),
     ((FINE, FINE), Status.INFRA_ERROR),
   ],
 )
 def test_judge(replies, status):
-  assert judge("34", replies).status is status
+  assert judge(AUDIT, "34", replies).status is status
+
+
+@pytest.mark.parametrize(
+  ("replies", "is_decided"),
+  [
+    *(((), False), ((FINE,), False), ((FINE, FINE), False)),
+    *(((FINE, FINE, FINE), True), ((reply(ERROR),), True)),
+    *(((FINE, reply(ERROR)), True), ((FINE, reply(WARNING)), False)),
+    ((FINE, reply(sorries=(Sorry(1, 0, "p"),))), True),
+  ],
+)
+def test_decided(replies, is_decided):
+  """What is decided stays so, whatever may still be asked."""
+  assert decided(replies) is is_decided
+  if is_decided and len(replies) < 3:
+    status = judge(AUDIT, "34", replies).status
+    for more in (FINE, reply(FREE), reply(ERROR)):
+      assert judge(AUDIT, "34", (*replies, more)).status is status
 
 
 def test_verdict_keeps_the_errors_of_a_flood():
   warnings = [Message("warning", 1, 0, 0, 0, "w" * 9000)] * 100
-  verdict = judge("34", (FINE, reply(*warnings, ERROR)))
+  verdict = judge(AUDIT, "34", (FINE, reply(*warnings, ERROR)))
   assert verdict.messages[0] == ERROR
   assert len(verdict.messages) == 32
   assert max(len(m.text) for m in verdict.messages) == 4000

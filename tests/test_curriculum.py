@@ -71,7 +71,7 @@ def test_later_visits_weigh_more():
   curriculum.record(0, {"a": (8, 8)})
   curriculum.record(1, {"a": (0, 8)})
   # solved 8/2 + 0, attempts 8/2 + 8.
-  assert curriculum.state()["records"]["a"] == [4.0, 12.0, 0]
+  assert curriculum.state()["records"]["a"] == [4.0, 12.0, 0, False]
   weights = 7 + (1 - 4 / 13)
   assert _shares(curriculum)["a"] == pytest.approx(
     (1 - 4 / 13) / weights, abs=0.02
@@ -157,3 +157,23 @@ def test_usage_errors():
   curriculum.record(0, {"h": (1, 8)})
   with pytest.raises(UsageError, match="'h'"):
     _curriculum(names="abc").restore(curriculum.state())
+
+
+def test_a_disputed_problem_is_drawn_no_more():
+  curriculum = _curriculum()
+  curriculum.record(0, {"a": (0, 8)}, disputed=["a", "c"])
+  drawn = {n for step in range(200) for n in _drawn(curriculum, step, 4)}
+  assert drawn == set(_NAMES) - {"a", "c"}
+  again = _curriculum()
+  again.restore(json.loads(json.dumps(curriculum.state())))
+  assert [_drawn(again, s, 4) for s in range(20)] == [
+    _drawn(curriculum, s, 4) for s in range(20)
+  ]
+
+
+def test_not_even_when_all_others_are_mastered():
+  curriculum = _curriculum(prune_after=1, names="abc")
+  curriculum.record(0, {"a": (8, 8), "b": (8, 8)}, disputed=["c"])
+  assert curriculum.exhausted
+  drawn = {n for step in range(100) for n in _drawn(curriculum, step, 1)}
+  assert drawn == {"a", "b"}

@@ -25,11 +25,12 @@ def write(path, rows):
   return path
 
 
-def row_of(text, status, format_error=""):
+def row_of(text, status, format_error="", *, confirmed=False):
   """A row as the RL loop writes it."""
   prompt = Prompt(PROBLEM, "…", [1, 2])
   rollout = Rollout(prompt, 0, [3], [0.0], [0.0], text, "stop")
-  return to_row(0, Sample(rollout, Verdict(status), format_error))
+  verdict = Verdict(status, confirmed=confirmed)
+  return to_row(0, Sample(rollout, verdict, format_error))
 
 
 def test_proofs(tmp_path):
@@ -61,6 +62,20 @@ def test_distillation_takes_proved_rollouts_in_the_pattern_only(tmp_path):
   (found,) = load_demonstrations(write(tmp_path / "rollouts.jsonl", rows))
   assert found.response == "good"
   assert found.problem == PROBLEM
+
+
+def test_confirmed_rollouts_only(tmp_path):
+  rows = [
+    row_of("trusted", Status.PROVED),
+    row_of("sure", Status.PROVED, confirmed=True),
+    row_of("disputed", Status.DISPUTED),
+  ]
+  path = write(tmp_path / "rollouts.jsonl", rows)
+  (found,) = load_demonstrations(path, confirmed_only=True)
+  assert found.response == "sure"
+  path = write(tmp_path / "rollouts.jsonl", rows[:1])
+  with pytest.raises(UsageError, match="no confirmed rollout"):
+    load_demonstrations(path, confirmed_only=True)
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,19 @@
 """Lean's tokens, against cases and against a simple reader of its own."""
 
+import time
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kimina_jax.verification.lexer import LexError, normalise, tokenize
+from kimina_jax.verification.lexer import (
+  LexError,
+  is_line,
+  kind_of,
+  scan,
+  tokenize,
+  words,
+)
 
 
 def texts(text: str) -> list[str]:
@@ -22,12 +31,17 @@ def texts(text: str) -> list[str]:
     ("0x1F 1.5e-3 2e5 10_000 0b12", "0x1F 1.5e-3 2e5 10_000 0b1 2"),
     ("«a b».«c».d «»", "«a b».«c».d «»"),
     ("f '' s ∪ 'a' '\\n' '\\x41' x'", "f '' s ∪ 'a' '\\n' '\\x41' x'"),
+    ("f ⁻¹' s ∑' n, x", "f ⁻ ¹' s ∑' n , x"),
     ("a--b\nc", "a c"),
     ("a /- b /- c -/ d -/ e", "a e"),
     ("a /-- doc -/ b /-! mod -/ c", "a b c"),
+    ("a /---/ b /-!-/ c", "a b c"),
     ("a /- -- -/ b", "a b"),
+    ("a /- /-/- x -/ -/ - / -/ b", "a b"),
     ("-- /-\nb", "b"),
     ("@[simp] x.{u}", "@[ simp ] x . { u }"),
+    ("a\n\n  -- c\n\nb  ", "a b"),
+    ("", ""),
   ],
 )
 def test_tokens(text, expected):
@@ -42,7 +56,9 @@ def test_tokens(text, expected):
     r'"\" /- \\"',
     'r"\\"',
     'r#"a" -- "#',
+    'r##"a"# b"##',
     '"a\n b"',
+    '"a \\\n  b"',
     '"{x}"',
   ],
 )
@@ -68,15 +84,48 @@ def test_positions_are_lean_positions():
 
 
 @pytest.mark.parametrize(
+  ("token", "kind"),
+  [
+    *(("x", "name"), ("«a b».c", "name"), ("r", "name"), ("αβ", "name")),
+    *(("0x1F", "number"), ("1.5", "number")),
+    *(('"a"', "string"), ('r"a"', "string"), ('r#"a"#', "string")),
+    *(("'a'", "char"), ("'\\n'", "char")),
+    *(("''", "symbol"), ("¹'", "symbol"), (":=", "symbol"), ("λ", "symbol")),
+  ],
+)
+def test_kinds(token, kind):
+  assert kind_of(token) == kind
+  assert [t.kind for t in tokenize(f"x {token}")] == ["name", kind]
+
+
+@pytest.mark.parametrize(
   ("text", "words"),
   [
-    ("a /- b", "comment that does not end at 1:2"),
-    ('a\n "b', "no token at 2:1"),
-    ("«a\nb»", "no token at 1:0"),
-    ("a //-b-/", "glued to '/' at 1:3"),
-    ("a ⁻¹'\"'", "glued to '¹'"),
+    ("a /- b", "comment that does not end.* at 1:2"),
+    ("/- " * 5 + "-/ " * 5, "over 4 deep: '/-' at 1:0"),
+    ('a\n "b', "string that does not end: '\"' at 2:1"),
+    ("«a\nb»", "no token: '«' at 1:0"),
+    ("a » b", "no token: '»' at 1:2"),
+    ("a //-b-/", "glued to '/': '/-' at 1:3"),
+    ("a |-- b", "glued to '|': '--' at 1:3"),
+    ("a ⁻¹'\"'", "literal glued to '¹'"),
+    ("a ⁻¹'\n'", "literal glued to '¹'"),
+    ("def c := '\n'", 'no token: "\'" at 1:9'),
+    ("f⁻¹''\"'", "literal glued to"),
+    ('s!"a"', "string glued to '!'"),
+    ('"a""b"', "string glued to"),
+    ('⁻¹r"\\"', "string glued to 'r'"),
+    ('r####"a"####', "string glued to '#'"),
     ("/--/ a -/", "ambiguous comment"),
-    ("a\u00a0b", "no token at 1:1"),
+    ("/-!/ a -/", "ambiguous comment"),
+    # Lean skips the character after `/-` unread.
+    ("/-/-/ a\n-- -/ -/", "ambiguous comment"),
+    # Lean skips comments after `/--` before its text begins.
+    ("/-- -- -/\na -/", "ambiguous comment"),
+    ("/--\n /-/-/ -/ a -- -/ -/", "ambiguous comment"),
+    ("/---- a -/", "ambiguous comment"),
+    ("a\u00a0b", "no token: '\\\\xa0' at 1:1"),
+    ("a\tb", "no token"),
   ],
 )
 def test_refused_text(text, words):
@@ -84,23 +133,27 @@ def test_refused_text(text, words):
     tokenize(text)
 
 
-def test_normalise():
-  assert normalise("a\r\nb ℝ 𝔽 é\n") == "a\nb ℝ 𝔽 é\n"
-  for char in "\r\t\x00\x0b\x0c\x7f\x85\u2028\u2029\u200b\u202e\u2066\ufeff":
-    with pytest.raises(LexError, match=rf"U\+{ord(char):04X} at 2:1"):
-      normalise(f"a\nb{char}c")
-  with pytest.raises(LexError):
-    normalise("\ud800")
+def test_lines_are_marked():
+  """A mark stands before each token that begins a line, and nowhere else."""
+  text = "a\nb\n  c\n/- d\n-/ e\n-- f\ng h\n\n\n(i)\n"
+  found = scan(text).tokens
+  begin = [found[i + 1] for i, token in enumerate(found) if is_line(token)]
+  assert begin == ["b", "g", "("]
+  assert words(found) == texts(text)
 
 
 PIECES = st.sampled_from(
   ["--", "/-", "-/", '"', "\\", "'", "«", "»", "\n", " ", "r", "#", "sorry"]
   + ["x", "ℝ", "λ", "₁", ".", "1", "(", ")", ":=", "@[", "{", "}", "/", "-"]
+  + ["'a'", '"b"', "/- c -/", "-- d\n", "''", "!", "\u00a0", "\t", "⁻¹", "₀"]
+)
+TEXTS = st.one_of(
+  st.lists(PIECES, max_size=30).map("".join), st.text(max_size=30)
 )
 
 
 @settings(max_examples=500, deadline=None)
-@given(st.lists(PIECES, max_size=30).map("".join))
+@given(TEXTS)
 def test_gaps_hold_nothing_but_space_and_comments(text):
   try:
     tokens = tokenize(text)
@@ -117,6 +170,66 @@ def test_gaps_hold_nothing_but_space_and_comments(text):
     )
     position = token.end
   assert is_blank(text[position:])
+
+
+@settings(max_examples=300, deadline=None)
+@given(TEXTS)
+def test_fast_and_slow_reading_agree(text):
+  """Texts, offsets and marks of a scan are those of the tokens."""
+  try:
+    tokens = tokenize(text)
+  except LexError as error:
+    with pytest.raises(LexError, match="at") as caught:
+      scan(text)
+    assert caught.value.refusal == error.refusal
+    return
+  found = scan(text)
+  assert words(found.tokens) == [token.text for token in tokens]
+  real = [i for i, t in enumerate(found.tokens) if not is_line(t)]
+  assert found.offsets(real) == [token.start for token in tokens]
+  marked = [found.tokens[i - 1][0] == "\n" for i in real if i]
+  later = tokens[len(tokens) - len(marked) :]
+  # The first token needs no mark; a comment before a token takes its mark.
+  for is_marked, token in zip(marked, later, strict=True):
+    assert is_marked == (token.column == 0 and token.start > 0)
+
+
+@settings(max_examples=200, deadline=None)
+@given(TEXTS, st.data())
+def test_reading_may_begin_at_any_token(text, data):
+  try:
+    tokens = tokenize(text)
+  except LexError:
+    return
+  index = data.draw(st.integers(0, len(tokens)))
+  start = [*(t.start for t in tokens), len(text)][index]
+  rest = [token.text for token in tokens[index:]]
+  assert words(scan(text, start).tokens) == rest
+
+
+@pytest.mark.parametrize(
+  "piece",
+  [
+    *("/- ", "/- /- -/ ", "/- /- /- /- -/ ", 'r#" ', '"\\" ', "«a", "' ", "''"),
+    *(" ", "\n ", "a.", "∑'", "-", "(/- x -/)", "--x\n", "é", '"'),
+  ],
+)
+def test_reading_takes_linear_time(piece):
+  """A hundred thousand characters take no more than twenty times 10,000."""
+
+  def seconds(count: int) -> float:
+    text = piece * (count // len(piece))
+    best = 1e9
+    for _ in range(3):
+      began = time.process_time()
+      try:
+        scan(text)
+      except LexError:
+        pass
+      best = min(best, time.process_time() - began)
+    return best
+
+  assert seconds(100_000) < 20 * max(seconds(10_000), 0.001)
 
 
 def is_blank(gap: str) -> bool:

@@ -11,8 +11,10 @@ import time
 import pytest
 from leaks import assert_no_more_than, held
 
+from configs.common import get_config
 from kimina_jax.types import Extraction, Problem, Status, UsageError
 from kimina_jax.verification.pool import Pool
+from kimina_jax.verification.settings import Settings
 
 HERE = pathlib.Path(__file__).parent
 HEADER = "import Mathlib\n\n"
@@ -28,17 +30,16 @@ def proof(body: str, problem: Problem = PROBLEM) -> Extraction:
 
 def make_pool(**changes) -> Pool:
   options = {
+    **get_config().checker,
     "backend": "repl",
     "command": f"{sys.executable} -I -S {HERE / 'fake_repl.py'}",
-    "lean_path": "",
     "num_workers": 2,
+    "num_spares": 0,
     "exec_timeout_s": 20.0,
     "load_timeout_s": 20.0,
-    "max_uses": 500,
-    "memory_gib": 4.0,
     "isolation": "rlimit",
   }
-  return Pool(**{**options, **changes})
+  return Pool(Settings(**{**options, **changes}))
 
 
 def check(pool: Pool, body: str, problem: Problem = PROBLEM):
@@ -68,26 +69,46 @@ FAULTS = {
   "half": Status.TIMEOUT,
   "late_hang": Status.TIMEOUT,
   "stubborn": Status.TIMEOUT,
+  "drip": Status.TIMEOUT,
   "leave": Status.CRASH,
+  "leave_quietly": Status.CRASH,
+  "cut": Status.CRASH,
+  "last_words": Status.CRASH,
   "segv": Status.CRASH,
+  "close_output": Status.CRASH,
+  "grandchild": Status.CRASH,
   "killed": Status.OUT_OF_MEMORY,
   "memory": Status.OUT_OF_MEMORY,
+  "grow": Status.OUT_OF_MEMORY,
+  "bomb": Status.OUT_OF_MEMORY,
   "huge": Status.PROTOCOL_VIOLATION,
+  "endless": Status.PROTOCOL_VIOLATION,
   "two_frames": Status.PROTOCOL_VIOLATION,
   "wrong_env": Status.PROTOCOL_VIOLATION,
   "not_json": Status.PROTOCOL_VIOLATION,
   "refusal": Status.PROTOCOL_VIOLATION,
+  "blank": Status.PROTOCOL_VIOLATION,
+  "not_an_object": Status.PROTOCOL_VIOLATION,
+  "not_utf8": Status.PROTOCOL_VIOLATION,
+  "half_character": Status.PROTOCOL_VIOLATION,
+  "large_number": Status.PROTOCOL_VIOLATION,
+  "deep": Status.PROTOCOL_VIOLATION,
+  "proved": Status.PROTOCOL_VIOLATION,
   "forged": Status.PROTOCOL_VIOLATION,
   "late_forged": Status.PROTOCOL_VIOLATION,
   "error": Status.LEAN_ERROR,
   "sorry": Status.HAS_SORRY,
   "flood": Status.PROVED,
   "large": Status.PROVED,
+  "bytewise": Status.PROVED,
+  "slow": Status.PROVED,
 }
+# What `grow` and `bomb` are above, and all others are below.
+MEMORY_GIB = 0.3
 
 
 def test_each_fault_has_its_verdict_and_costs_no_other_item(nothing_left):
-  with make_pool(exec_timeout_s=2.0) as pool:
+  with make_pool(exec_timeout_s=3.0, memory_gib=MEMORY_GIB) as pool:
     futures = {}
     for name in FAULTS:
       futures[name] = pool.submit(PROBLEM, proof(f"omega -- FAULT:{name}"))
@@ -99,20 +120,23 @@ def test_each_fault_has_its_verdict_and_costs_no_other_item(nothing_left):
       assert future.result(timeout=60).status is status, name
     stats = pool.stats()
   assert stats["checked"] == len(FAULTS) * 6
-  assert stats["timeouts"] == 4
-  assert stats["verdict/crash"] == 2
+  for status in (Status.TIMEOUT, Status.CRASH, Status.OUT_OF_MEMORY):
+    expected = sum(found is status for found in FAULTS.values())
+    assert stats[f"verdict/{status}"] == expected
+  assert stats["restarts/memory"] >= 4
   assert stats["infra_errors"] == 0
   assert stats["restarts"] >= 15
-  assert stats["exec_p99_s"] > 1.9 > stats["exec_p50_s"] > 0
+  assert stats["exec_p99_s"] > 2.9 > stats["exec_p50_s"] > 0
   assert all(isinstance(value, float) for value in stats.values())
 
 
 def test_a_broken_worker_is_retried_once(nothing_left, tmp_path):
   """A fault before the proof is sent is not the policy's."""
   path = tmp_path / "met"
-  header = f"import Mathlib -- FAULT:leave@{path}\n"
+  header = f"import Mathlib\nopen Nat -- FAULT:leave@{path}\nopen Real\n"
   problem = Problem("t", header, PROBLEM.statement)
-  always = Problem("t", "import Mathlib -- FAULT:leave\n", PROBLEM.statement)
+  header = "import Mathlib\nopen Nat -- FAULT:leave\nopen Real\n"
+  always = Problem("t", header, PROBLEM.statement)
   with make_pool(num_workers=1) as pool:
     assert check(pool, "omega", problem).status is Status.PROVED
     assert pool.stats()["restarts"] == 1
@@ -132,8 +156,9 @@ def test_a_used_worker_is_not_trusted_over_a_fresh_one(nothing_left, tmp_path):
     assert check(pool, "omega -- FAULT:segv").status is Status.CRASH
 
 
-def test_header_errors_do_not_end_the_worker(nothing_left):
-  problem = Problem("t", "import Nope -- FAULT:error\n", PROBLEM.statement)
+def test_header_errors_are_not_the_policys(nothing_left):
+  header = "import Mathlib\nopen Nope -- FAULT:error\nopen Nat\n"
+  problem = Problem("t", header, PROBLEM.statement)
   with make_pool(num_workers=1) as pool:
     verdict = check(pool, "omega", problem)
     assert verdict.status is Status.INFRA_ERROR
@@ -208,9 +233,16 @@ def test_close_ends_what_is_unfinished(nothing_left, tmp_path):
   [
     ({"command": "no-such-repl --fast"}, "'no-such-repl --fast' is no program"),
     ({"command": ""}, "set checker.command"),
-    ({"backend": "coq"}, "'coq' is none of minilean, repl"),
-    ({"num_workers": 0}, "num_workers must be positive, got 0"),
-    ({"isolation": "chroot"}, "'chroot' is none of auto"),
+    ({"backend": "coq"}, "checker.backend is 'coq'; choose of minilean, repl"),
+    ({"backend": "server"}, r"checker.urls is \(\); name the servers"),
+    ({"num_workers": 0}, "checker.num_workers is 0; it must be at least 1"),
+    ({"num_spares": -1}, "checker.num_spares is -1"),
+    ({"exec_timeout_s": 0.0}, "checker.exec_timeout_s is 0.0"),
+    ({"memory_gib": float("inf")}, "checker.memory_gib is inf"),
+    ({"max_heartbeats": 0}, "choose a finite ceiling"),
+    ({"second_share": 2.0}, "second_share is 2.0"),
+    ({"isolation": "chroot"}, "isolation is 'chroot'; choose of auto"),
+    ({"isolation": "none"}, "proofs would run as you.*allow_none=True"),
   ],
 )
 def test_bad_options(nothing_left, changes, words):

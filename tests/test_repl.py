@@ -5,22 +5,22 @@ import json
 import os
 import pathlib
 import sys
+import threading
+import time
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from leaks import assert_no_more_than, held
+from leaks import assert_all_end, assert_no_more_than, held
 
-from kimina_jax.types import Message, Status
-from kimina_jax.verification.protocol import (
-  Reply,
-  Sorry,
-  WorkerFailure,
-  parse_reply,
-)
+from kimina_jax.types import Status
+from kimina_jax.verification import memory
+from kimina_jax.verification.protocol import WorkerFailure, parse_reply
 from kimina_jax.verification.repl import Repl
+from kimina_jax.verification.sandbox import Sandbox
 
 HERE = pathlib.Path(__file__).parent
+FAKE = HERE / "fake_repl.py"
 ENV = {"PATH": os.environ["PATH"]}
 
 
@@ -31,17 +31,19 @@ def python(script: pathlib.Path, *arguments) -> list[str]:
 @pytest.fixture
 def start():
   """Starts processes and closes them, checking that nothing is left."""
-  before = held()
+  before, threads = held(), set(threading.enumerate())
   started = []
 
-  def run(script, *arguments) -> Repl:
-    started.append(Repl(python(script, *arguments), env=ENV))
+  def run(*argv) -> Repl:
+    started.append(Repl(argv or python(FAKE), env=ENV))
     return started[-1]
 
   yield run
   for repl in started:
     repl.close()
+    repl.close()
   assert_no_more_than(before)
+  assert set(threading.enumerate()) <= threads
 
 
 def test_recorded_sessions(data_dir):
@@ -61,7 +63,7 @@ def test_recorded_sessions(data_dir):
     assert frames == decode_all(answers.read_text())
     for frame in frames:
       if "env" in frame:
-        check_typed(frame, parse_reply(frame))
+        assert parse_reply(frame).env == frame["env"]
 
 
 def decode_all(text: str) -> list[dict]:
@@ -74,139 +76,477 @@ def decode_all(text: str) -> list[dict]:
   return values
 
 
-def check_typed(frame: dict, reply: Reply) -> None:
-  assert reply.env == frame["env"]
-  assert [m.text for m in reply.messages] == [
-    m["data"] for m in frame.get("messages", [])
-  ]
-  for message, fields in zip(
-    reply.messages, frame.get("messages", []), strict=True
-  ):
-    assert message.line == fields["pos"]["line"]
-    assert message.column == fields["pos"]["column"]
-    assert message.severity == fields["severity"]
-  assert [s.goal for s in reply.sorries] == [
-    s["goal"] for s in frame.get("sorries", [])
-  ]
-
-
-def test_typed_reply():
-  frame = {
-    "sorries": [
-      {
-        "proofState": 0,
-        "pos": {"line": 1, "column": 18},
-        "goal": "⊢ p",
-        "endPos": {"line": 1, "column": 23},
-      }
-    ],
-    "messages": [
-      {
-        "severity": "error",
-        "pos": {"line": 2, "column": 3},
-        "endPos": None,
-        "data": "no",
-      }
-    ],
-    "env": 7,
-  }
-  assert parse_reply(frame) == Reply(
-    7, (Message("error", 2, 3, 0, 0, "no"),), (Sorry(1, 18, "⊢ p"),)
-  )
-
-
-@pytest.mark.parametrize(
-  "frame",
-  [
-    {},
-    {"message": "Unknown environment."},
-    {"env": "0"},
-    {"env": True},
-    {"env": 0, "verdict": "proved"},
-    {"env": 0, "messages": [{"severity": "fine"}]},
-    {"env": 0, "messages": [1]},
-    {"env": 0, "messages": 1},
-    {"env": 0, "sorries": [{"goal": "p"}]},
-    {"env": 0, "messages": [{"severity": "info", "pos": {}, "data": ""}]},
-  ],
-)
-def test_odd_frames_are_violations(frame):
-  with pytest.raises(WorkerFailure) as caught:
-    parse_reply(frame)
-  assert caught.value.status is Status.PROTOCOL_VIOLATION
-
-
 def test_environments_are_counted(start):
-  repl = start(HERE / "fake_repl.py")
+  repl = start()
   assert repl.command("def a := 1", timeout_s=10.0).env == 0
   assert repl.command("def b := 1", env=0, timeout_s=10.0).env == 1
   with pytest.raises(WorkerFailure, match="environment 7 instead of 2"):
     repl.command("FAULT:wrong_env", env=1, timeout_s=10.0)
 
 
+LATE = Status.TIMEOUT, "no reply in time"
+UNASKED = Status.PROTOCOL_VIOLATION, "unasked output"
+NOT_JSON = Status.PROTOCOL_VIOLATION, "reply is not JSON"
+FAULTS = {
+  "hang": LATE,
+  "half": LATE,
+  "stubborn": LATE,
+  "drip": LATE,
+  "bomb": LATE,
+  "burn": LATE,
+  "leave": (Status.CRASH, "exit code 3; goodbye"),
+  "leave_quietly": (Status.CRASH, "exit code 0"),
+  "cut": (Status.CRASH, "exit code 0"),
+  "segv": (Status.CRASH, "exit code -11"),
+  "grandchild": (Status.CRASH, "exit code 4"),
+  "close_output": (Status.CRASH, "output closed"),
+  "killed": (Status.OUT_OF_MEMORY, "exit code -9"),
+  "memory": (Status.OUT_OF_MEMORY, "out of memory"),
+  "huge": (Status.PROTOCOL_VIOLATION, "reply of more than"),
+  "endless": (Status.PROTOCOL_VIOLATION, "reply of more than"),
+  "endless_errors": (Status.PROTOCOL_VIOLATION, "bytes on stderr"),
+  "two_frames": UNASKED,
+  "forged": UNASKED,
+  "blank": (Status.PROTOCOL_VIOLATION, "reply is not JSON: b''"),
+  "not_json": (Status.PROTOCOL_VIOLATION, "not JSON: b'Hello, world'"),
+  "not_an_object": (Status.PROTOCOL_VIOLATION, "reply is not an object"),
+  "not_utf8": NOT_JSON,
+  "not_a_number": NOT_JSON,
+  "huge_number": NOT_JSON,
+  "deep": NOT_JSON,
+  "twice": NOT_JSON,
+  "large_number": (Status.PROTOCOL_VIOLATION, "out of range"),
+  "half_character": (Status.PROTOCOL_VIOLATION, "malformed reply"),
+  "proved": (Status.PROTOCOL_VIOLATION, "unknown fields"),
+  "refusal": (Status.PROTOCOL_VIOLATION, "Unknown environment"),
+  "wrong_env": (Status.PROTOCOL_VIOLATION, "environment 6 instead of 1"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_faults(start, fault):
+  status, words = FAULTS[fault]
+  repl = start()
+  repl.command("import Mathlib", timeout_s=10.0)
+  limit_s = 0.3 if status is Status.TIMEOUT else 60.0
+  started_s = time.monotonic()
+  with pytest.raises(WorkerFailure, match=words) as caught:
+    repl.command(f"FAULT:{fault}", env=0, timeout_s=limit_s)
+  assert caught.value.status is status
+  assert time.monotonic() - started_s < 5.0
+
+
+def test_a_bomb_is_cleared_away(start):
+  """Two hundred processes, half of them in other sessions, end at once."""
+  repl = start(*Sandbox("rlimit", (), 60.0, 8.0).wrap(python(FAKE), ENV))
+  with pytest.raises(WorkerFailure, match="no reply in time"):
+    repl.command("FAULT:bomb", timeout_s=2.0)
+  family = memory.descendants(repl.pid)
+  assert len(family) == 200
+  repl.close()
+  assert_all_end(family)
+
+
+def test_a_swarm_is_caught_while_it_grows():
+  """Processes that go on forking when they are looked for."""
+  program = (
+    "import os, time\n"
+    "os.read(0, 100)\n"
+    "for _ in range(2000):\n"
+    "  if os.fork() == 0:\n"
+    "    os.setsid()\n"
+    "    time.sleep(600)\n"
+    "time.sleep(600)\n"
+  )
+  mark = f"KIMINA_SWARM=swarm of {os.getpid()}"
+  argv = [sys.executable, "-I", "-S", "-c", program]
+  env = {**ENV, **dict([mark.split("=")])}
+  for _ in range(5):
+    with contextlib.closing(Repl(argv, env=env)) as repl:
+      with pytest.raises(WorkerFailure, match="no reply in time"):
+        repl.command("def a := 1", timeout_s=0.1)
+      assert len(marked(mark)) > 2
+  assert_all_end(marked(mark))
+
+
+def marked(mark: str) -> list[int]:
+  """Processes with this line in their environment, whoever their parents."""
+  found = []
+  for path in pathlib.Path("/proc").glob("[0-9]*/environ"):
+    with contextlib.suppress(OSError):
+      if mark.encode() in path.read_bytes():
+        found.append(int(path.parent.name))
+  return found
+
+
+def test_what_a_dead_process_leaves_behind_is_ended(start):
+  """Its group is found even though its leader is gone."""
+  program = (
+    "import os, time\n"
+    "if (pid := os.fork()) == 0:\n"
+    "  time.sleep(60)\n"
+    "os.write(2, b'%d' % pid)\n"
+    "os._exit(7)\n"
+  )
+  repl = start(sys.executable, "-I", "-S", "-c", program)
+  with pytest.raises(WorkerFailure, match=r"exit code 7; \d+") as caught:
+    repl.command("def a := 1", timeout_s=10.0)
+  assert_all_end([int(caught.value.detail.split()[-1])])
+
+
 @pytest.mark.parametrize(
-  ("fault", "status", "words"),
+  ("fault", "status"),
   [
-    ("hang", Status.TIMEOUT, "no reply in time"),
-    ("half", Status.TIMEOUT, "no reply in time"),
-    ("stubborn", Status.TIMEOUT, "no reply in time"),
-    ("leave", Status.CRASH, "exit code 3; goodbye"),
-    ("segv", Status.CRASH, "exit code -11"),
-    ("killed", Status.OUT_OF_MEMORY, "exit code -9"),
-    ("memory", Status.OUT_OF_MEMORY, "out of memory"),
-    ("huge", Status.PROTOCOL_VIOLATION, "reply of more than"),
-    ("not_json", Status.PROTOCOL_VIOLATION, "not JSON: b'Hello, world'"),
-    ("refusal", Status.PROTOCOL_VIOLATION, "Unknown environment"),
-    ("grandchild", Status.CRASH, "exit code 4"),
+    ("late_hang", Status.TIMEOUT),
+    ("last_words", Status.CRASH),
+    ("late_frame", Status.PROTOCOL_VIOLATION),
   ],
 )
-def test_faults(start, fault, status, words):
-  repl = start(HERE / "fake_repl.py")
-  repl.command("import Mathlib", timeout_s=10.0)
-  limit_s = 0.2 if status is Status.TIMEOUT else 1.0
-  with pytest.raises(WorkerFailure, match=words) as caught:
-    repl.command(f"FAULT:{fault}", timeout_s=limit_s)
+def test_faults_after_a_good_reply(start, fault, status):
+  """What follows is not taken for the answer to the next command."""
+  repl = start()
+  with pytest.raises(WorkerFailure) as caught:
+    assert repl.command(f"FAULT:{fault}", timeout_s=10.0).env == 0
+    time.sleep(0.3)
+    repl.command("def a := 1", env=0, timeout_s=0.3)
   assert caught.value.status is status
 
 
-@pytest.mark.parametrize("fault", ["two_frames", "forged"])
-def test_more_than_was_asked(start, fault):
-  repl = start(HERE / "fake_repl.py")
+@pytest.mark.parametrize(
+  "fault", ["flood", "large", "bytewise", "slow", "error", "sorry"]
+)
+def test_odd_but_legal(start, fault):
+  repl = start()
   repl.command("import Mathlib", timeout_s=10.0)
+  reply = repl.command(f"FAULT:{fault}", env=0, timeout_s=10.0)
+  texts = [m.text for m in reply.messages]
+  assert reply.env == 1
+  assert texts == {
+    "large": ["∀ε" * 250_000],
+    "error": ["unsolved goals\n⊢ False"],
+    "sorry": ["declaration uses 'sorry'"],
+  }.get(fault, [])
+  assert repl.command("x" * 3_000_000, env=1, timeout_s=10.0).env == 2
+
+
+def test_forgery_while_the_audit_is_asked(start):
+  repl = start()
+  assert repl.command("FAULT:late_forged", timeout_s=10.0).env == 0
+  with pytest.raises(WorkerFailure, match="unasked output"):
+    repl.command("#print axioms __ok_1", env=0, timeout_s=10.0)
+
+
+# Several commands at once.
+
+
+def chain(repl: Repl, *texts: str, env: int | None = None) -> list[int]:
+  replies = repl.chain(texts, env=env, deadline=time.monotonic() + 10.0)
+  return [reply.env for reply in replies]
+
+
+def test_chains(start):
+  repl = start()
+  assert chain(repl, "import Mathlib") == [0]
+  assert chain(repl, "def s : Prop := True", "theorem t : s", env=0) == [1, 2]
+  assert chain(repl, "a", "b", "c", env=2) == [3, 4, 5]
+  large = "x" * 3_000_000
+  assert chain(repl, large, large, large, env=2) == [6, 7, 8]
+  # Replies that fill the pipe while requests are still being sent.
+  texts = ("FAULT:large", large, "FAULT:large", large)
+  assert chain(repl, *texts) == [9, 10, 11, 12]
+
+
+@pytest.mark.parametrize(
+  ("texts", "num_good", "status"),
+  [
+    (("a", "FAULT:segv"), 1, Status.CRASH),
+    (("FAULT:segv", "a"), 0, Status.CRASH),
+    (("a", "FAULT:hang"), 1, Status.TIMEOUT),
+    (("a", "FAULT:two_frames"), 1, Status.PROTOCOL_VIOLATION),
+    (("a", "FAULT:forged"), 1, Status.PROTOCOL_VIOLATION),
+    (("FAULT:forged", "a"), 1, Status.PROTOCOL_VIOLATION),
+    (("a", "FAULT:wrong_env"), 1, Status.PROTOCOL_VIOLATION),
+    (("FAULT:wrong_env", "a"), 0, Status.PROTOCOL_VIOLATION),
+    (("FAULT:refusal", "a"), 0, Status.PROTOCOL_VIOLATION),
+    (("a", "FAULT:blank"), 1, Status.PROTOCOL_VIOLATION),
+  ],
+)
+def test_faults_in_a_chain(start, texts, num_good, status):
+  """Replies before the fault stand, and none after it is believed."""
+  repl = start()
+  replies = []
+  with pytest.raises(WorkerFailure) as caught:
+    for reply in repl.chain(texts, deadline=time.monotonic() + 1.0):
+      replies.append(reply)
+  assert caught.value.status is status
+  assert [reply.env for reply in replies] == list(range(num_good))
+
+
+def test_a_surplus_answer_is_noticed(start):
+  """It passes for the next command's, whose own answer is then unasked."""
+  repl = start()
   with pytest.raises(WorkerFailure, match="unasked output") as caught:
-    repl.command(f"FAULT:{fault}", env=0, timeout_s=10.0)
+    chain(repl, "FAULT:two_frames", "a")
+    time.sleep(0.3)
+    chain(repl, "b")
   assert caught.value.status is Status.PROTOCOL_VIOLATION
 
 
-def test_floods_and_megabytes_pass(start):
-  repl = start(HERE / "fake_repl.py")
-  repl.command("FAULT:flood", timeout_s=10.0)
-  reply = repl.command("FAULT:large", timeout_s=10.0)
-  assert reply.messages[0].text == "∀ε" * 250_000
-  assert repl.command("x" * 3_000_000, timeout_s=10.0).env == 2
+def test_an_answer_before_the_question_is_sent(start):
+  """A process that answers without having read."""
+  program = (
+    "import os, time\n"
+    "os.read(0, 100)\n"
+    "os.write(1, b'{\"env\": 0}\\n\\n')\n"
+    "time.sleep(60)\n"
+  )
+  repl = start(sys.executable, "-I", "-S", "-c", program)
+  with pytest.raises(WorkerFailure, match="not yet sent") as caught:
+    repl.command("x" * 1_000_000, timeout_s=10.0)
+  assert caught.value.status is Status.PROTOCOL_VIOLATION
+
+
+# Ended by its owner.
+
+
+@pytest.mark.parametrize(
+  ("end", "status"),
+  [(Repl.kill, Status.CRASH), (Repl.starve, Status.OUT_OF_MEMORY)],
+)
+@pytest.mark.parametrize("fault", ["hang", "stubborn", "bomb"])
+def test_ended_from_another_thread(start, end, status, fault):
+  """The call in progress ends, and says why, whoever holds the pipes."""
+  repl = start()
+  started_s = time.monotonic()
+  timer = threading.Timer(0.3, end, [repl])
+  timer.start()
+  with pytest.raises(WorkerFailure) as caught:
+    repl.command(f"FAULT:{fault}", timeout_s=60.0)
+  timer.join()
+  end(repl)  # once more, of a process that is gone
+  assert caught.value.status is status
+  assert time.monotonic() - started_s < 5.0
+
+
+def test_ended_while_idle(start):
+  repl = start()
+  assert chain(repl, "a") == [0]
+  repl.starve()
+  repl.kill()  # the first cause is the one that is told
+  with pytest.raises(WorkerFailure, match="more memory") as caught:
+    while True:  # until the signal has arrived
+      repl.command("b", timeout_s=1.0)
+  assert caught.value.status is Status.OUT_OF_MEMORY
+
+
+def test_growing_memory_is_seen(start):
+  """A watchdog ends a process that really takes the memory."""
+  repl = start()
+  chain(repl, "import Mathlib")
+  assert memory.anonymous_bytes(repl.pid) < 100_000_000
+
+  def watch() -> None:
+    while memory.anonymous_bytes(repl.pid) < 300_000_000:
+      time.sleep(0.05)
+    repl.starve()
+
+  watchdog = threading.Thread(target=watch)
+  watchdog.start()
+  with pytest.raises(WorkerFailure) as caught:
+    repl.command("FAULT:grow", env=0, timeout_s=60.0)
+  watchdog.join()
+  assert caught.value.status is Status.OUT_OF_MEMORY
+
+
+def test_processor_time_is_not_memory(start):
+  """Who uses up his processor time is not told to be out of memory."""
+  repl = start(*Sandbox("rlimit", (), 1.0, 8.0).wrap(python(FAKE), ENV))
+  with pytest.raises(WorkerFailure, match="exit code -24") as caught:
+    repl.command("FAULT:burn", timeout_s=60.0)
+  assert caught.value.status is Status.CRASH
+
+
+def test_a_command_that_cannot_be_started():
+  before = held()
+  with pytest.raises(FileNotFoundError):
+    Repl(["/no/such/program"], env=ENV)
+  assert_no_more_than(before)
+
+
+def test_the_cost_of_a_proof(start):
+  """The fake takes its time for proofs, and for nothing else."""
+  repl = start(*python(FAKE, "--cost_s=0.2"))
+  chain(repl, "import Mathlib")  # it is up
+  for text, least_s, most_s in [
+    ("def __stmt_1 : Prop := 1 = 1", 0.0, 0.1),
+    ("theorem t : 1 = 1 := rfl", 0.2, 0.3),
+    ("theorem __ok_1 : __stmt_1 := @t\n#print axioms __ok_1", 0.0, 0.1),
+  ]:
+    started_s = time.monotonic()
+    reply = repl.command(text, env=0, timeout_s=10.0)
+    assert least_s <= time.monotonic() - started_s
+    assert time.monotonic() - started_s < most_s + 1.0
+  (message,) = reply.messages
+  assert message.text == "'__ok_1' does not depend on any axioms"
+
+
+# Any text, cut anywhere.
+
+# Answers each request with its text, reading and writing pieces of the sizes
+# that the requests name, through pipes that hold no more than a page.
+ECHO = """
+import fcntl, itertools, json, os
+for pipe in (0, 1):
+  fcntl.fcntl(pipe, 1031, 4096)  # F_SETPIPE_SZ
+data, sizes = bytearray(), [1]
+while True:
+  searched = 0
+  for size in itertools.cycle(sizes):
+    if (end := data.find(b"\\n\\n", searched)) >= 0:
+      break
+    searched = max(len(data) - 1, 0)
+    if not (chunk := os.read(0, size)):
+      raise SystemExit
+    data += chunk
+  request = json.loads(bytes(data[:end]))
+  del data[:end + 2]
+  reply = {"message": request["cmd"], "sizes": request["sizes"]}
+  frame = json.dumps(reply, ensure_ascii=request["ascii"]).encode() + b"\\n\\n"
+  frame, sizes = memoryview(frame), request["sizes"]
+  for size in itertools.cycle(sizes):
+    if not frame:
+      break
+    frame = frame[os.write(1, frame[:size]):]
+"""
 
 
 @pytest.fixture(scope="module")
 def echo():
-  """A process that answers each request with its text as a message."""
-  program = (
-    "import json, sys\n"
-    "for line in sys.stdin.buffer:\n"
-    "  if line != b'\\n':\n"
-    "    text = json.loads(line)['cmd']\n"
-    "    print(json.dumps({'message': text}, ensure_ascii=False) + '\\n',\n"
-    "          flush=True)\n"
-  )
-  repl = Repl(
-    [sys.executable, "-I", "-c", program],
-    env={**ENV, "PYTHONIOENCODING": "utf8"},
-  )
+  repl = Repl([sys.executable, "-I", "-S", "-c", ECHO], env=ENV)
   yield repl
   repl.close()
 
 
-@settings(max_examples=200, deadline=None)
-@given(text=st.text(st.characters(exclude_categories=["Cs"])))
-def test_any_text_crosses_the_pipes(echo, text):
-  request = json.dumps({"cmd": text}, ensure_ascii=False)
-  assert echo.exchange(request, timeout_s=10.0) == {"message": text}
+ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]))
+
+
+def check_echo(echo: Repl, text: str, sizes: list[int], is_ascii: bool) -> None:
+  request = {"cmd": text, "sizes": sizes, "ascii": is_ascii}
+  line = json.dumps(request, ensure_ascii=is_ascii)
+  reply = echo.exchange(line, timeout_s=60.0)
+  assert reply == {"message": text, "sizes": sizes}
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+  text=ANY_TEXT,
+  sizes=st.lists(st.integers(1, 9), min_size=1, max_size=4),
+  is_ascii=st.booleans(),
+)
+def test_any_text_crosses_the_pipes(echo, text, sizes, is_ascii):
+  check_echo(echo, text, sizes, is_ascii)
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+  text=ANY_TEXT.filter(bool),
+  num_bytes=st.integers(1, 4_000_000),
+  size=st.sampled_from([1021, 4093, 65_536]),
+)
+def test_megabytes_cross_the_pipes(echo, text, num_bytes, size):
+  text *= num_bytes // len(text.encode())
+  check_echo(echo, "", [size], False)  # the size for reading, too
+  check_echo(echo, text, [size], False)
+
+
+# Answers each request with the request itself, as a message; its column is the
+# number of requests that had come when this one was read.
+PARROT = """
+import json, os
+rest, env = b"", 0
+while chunk := os.read(0, 65536):
+  *whole, rest = (rest + chunk).split(b"\\n\\n")
+  for request in whole:
+    place = {"line": 1, "column": len(whole)}
+    data = {"severity": "info", "pos": place, "data": request.decode()}
+    frame = {"env": env, "messages": [data]}
+    os.write(1, json.dumps(frame).encode() + b"\\n\\n")
+    env += 1
+"""
+
+
+@pytest.fixture(scope="module")
+def parrot():
+  repl = Repl([sys.executable, "-I", "-S", "-c", PARROT], env=ENV)
+  yield repl
+  repl.close()
+
+
+@settings(max_examples=100, deadline=None)
+@given(texts=st.lists(ANY_TEXT, min_size=1, max_size=4))
+def test_any_texts_are_so_many_requests(parrot, texts):
+  """A command is one line; each names the environment that the last made."""
+  root = parrot.command("def a := 1", timeout_s=10.0).env
+  deadline = time.monotonic() + 10.0
+  replies = [*parrot.chain(texts, env=root, deadline=deadline)]
+  assert [json.loads(reply.messages[0].text) for reply in replies] == [
+    {"cmd": text, "env": env} for env, text in enumerate(texts, root)
+  ]
+  # All had been sent before the first was answered.
+  assert replies[0].messages[0].column == len(texts)
+
+
+def test_without_an_environment(parrot):
+  (message,) = parrot.command("def a := 1", timeout_s=10.0).messages
+  assert json.loads(message.text) == {"cmd": "def a := 1"}
+
+
+# What is left.
+
+
+ENDS = (
+  *("leave", "cut", "segv", "killed", "memory", "two_frames", "not_json"),
+  *("huge", "wrong_env", "grandchild"),
+)
+
+
+def test_many_come_and_go():
+  """Of forty processes, nothing remains: no zombie, descriptor or thread."""
+  before, threads = held(), set(threading.enumerate())
+  for fault in [*ENDS] * 4:
+    with contextlib.closing(Repl(python(FAKE), env=ENV)) as repl:
+      with pytest.raises(WorkerFailure):
+        repl.command(f"FAULT:{fault}", timeout_s=5.0)
+  assert_no_more_than(before)
+  assert set(threading.enumerate()) <= threads
+
+
+def test_a_closed_stderr_costs_nothing(start):
+  """Its end is told once, not at every look."""
+  program = (
+    "import os, time\n"
+    "os.close(2)\n"
+    "os.read(0, 100)\n"
+    "time.sleep(1)\n"
+    "os.write(1, b'{\"env\": 0}\\n\\n')\n"
+    "os.read(0, 100)\n"
+  )
+  repl = start(sys.executable, "-I", "-S", "-c", program)
+  used_s = time.thread_time()
+  assert repl.command("a", timeout_s=10.0).env == 0
+  assert time.thread_time() - used_s < 0.2
+
+
+def test_the_environment_is_the_one_given(monkeypatch, start):
+  monkeypatch.setenv("KIMINA_SECRET", "x")
+  program = (
+    "import json, os\n"
+    "os.read(0, 100)\n"
+    "frame = {'env': 0, 'infotree': dict(os.environ)}\n"
+    "os.write(1, json.dumps(frame).encode() + b'\\n\\n')\n"
+    "os.read(0, 100)\n"
+  )
+  repl = start(sys.executable, "-I", "-S", "-c", program)
+  seen = repl.exchange('{"cmd": "a"}', timeout_s=10.0)["infotree"]
+  assert seen["PATH"] == ENV["PATH"]
+  assert "KIMINA_SECRET" not in seen

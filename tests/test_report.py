@@ -2,13 +2,17 @@
 
 import html.parser
 import json
+import pathlib
 import re
+import shutil
+import subprocess
 
 import numpy as np
 import pytest
 
 from kimina_jax import report
-from kimina_jax.types import Status, UsageError
+from kimina_jax.types import Status, UsageError, Verdict
+from kimina_jax.verification import stats
 
 EVIL = "</script><img src=x onerror=alert(1)><!-- \u2028 {{data}} {{title}}"
 
@@ -113,6 +117,75 @@ def test_command_line_names_one_run():
     report.main(["report"])
 
 
+def test_an_alarm_of_the_checker_is_shown(tmp_path):
+  rows = [
+    {"step": 0, "checker/checked": 128.0, "checker/infra_errors": 6.0},
+    {"step": 1, "loss/loss": 0.5},
+    {"step": 2, "checker/checked": 128.0, "checker/infra_errors": 16.0},
+    {"step": 3, "checker/checked": 9.0, "checker/infra_errors": 9.0},
+  ]
+  data = _embedded(report.write_report(_with_metrics(tmp_path, rows)))
+  ((step, words),) = data["alarms"]
+  assert step == 2
+  assert "16 of 128 proofs (12.5%" in words
+
+
+def test_the_isolation_in_force_is_a_fact(tmp_path):
+  def isolation(**counts):
+    modes = dict.fromkeys(("bwrap", "rlimit", "none", "remote"), 0.0) | counts
+    return {f"checker/isolation/{mode}": n for mode, n in modes.items()}
+
+  rows = [
+    {"step": 0, **isolation(rlimit=2.0)},
+    {"step": 1, **isolation(bwrap=2.0)},
+    {"step": 2, "loss/loss": 0.5},
+  ]
+  data = _embedded(report.write_report(_with_metrics(tmp_path, rows)))
+  assert ["Isolation in force", "bwrap"] in data["facts"]
+  rows.append({"step": 3, **isolation(bwrap=3.0, none=1.0)})
+  data = _embedded(report.write_report(_with_metrics(tmp_path, rows)))
+  told = "bwrap × 3, none × 1"
+  assert ["Isolation in force", told] in data["facts"]
+
+
+def test_the_checkers_panels_show_numbers_that_a_pool_has():
+  """Names in the page are names of the statistics, and no cause is left out."""
+  page = pathlib.Path(report.__file__).with_suffix(".html").read_text()
+  pool = stats.Stats(1, "bwrap")
+  for status in Status:
+    pool.verdict(Verdict(status))
+  pool.count("warm_hits")
+  names = {f"checker/{name}" for name in stats.merge([pool.read()])}
+  plain = set(re.findall(r'"(checker/[a-z_]+)"', page))
+  assert plain <= names and len(plain) >= 10
+  causes = re.search(r"const CAUSES = (\[.*?\]);", page)[1]
+  assert tuple(json.loads(causes)) == stats.CAUSES
+  stages = re.findall(r'\["(queue|load|exec)", "', page)
+  percents = re.findall(r'\["(\d\d)", "\w+"\]', page)
+  latencies = {f"checker/{s}_p{p}_s" for s in stages for p in percents}
+  assert latencies == {name for name in names if name.endswith("_s")}
+  tones = re.search(r"VERDICT_TONES = \{(.*?)\}", page, re.DOTALL)[1]
+  assert set(re.findall(r"(\w+):", tones)) == {str(s) for s in Status}
+
+
+def test_the_pages_script_is_javascript(tmp_path):
+  node = shutil.which("node")
+  if node is None:
+    pytest.skip("no node to read it")
+  make_run(tmp_path, num_steps=2, num_rows=1)
+  page = report.write_report(tmp_path).read_text()
+  script = tmp_path / "page.js"
+  script.write_text(re.findall(r"<script>(.*?)</script>", page, re.DOTALL)[0])
+  subprocess.run([node, "--check", script], check=True)
+
+
+def _with_metrics(path, rows):
+  (path / "metrics.jsonl").write_text(
+    "".join(json.dumps(row) + "\n" for row in rows)
+  )
+  return path
+
+
 def make_run(path, *, num_steps, num_rows):
   """Writes a run that looks real; its numbers are made up."""
   path.mkdir(parents=True, exist_ok=True)
@@ -177,10 +250,7 @@ def _metrics(rng, done):
     "response/len_right": 100 - 30 * done + 4 * rng.standard_normal(),
     "response/len_wrong": 150 - 10 * done + 9 * rng.standard_normal(),
     "loss/learning_rate": 2e-4,
-    "checker/verdict/proved": 3.0,
-    "checker/exec_p50_s": 0.004 + 0.002 * rng.random(),
-    "checker/exec_p99_s": 0.05 + 0.4 * rng.random() ** 4,
-    "checker/queue_p50_s": 0.001 + 0.002 * rng.random(),
+    **_checker(rng, solved),
     "time/sample_s": 4 + rng.random(),
     "time/verify_wait_s": 0.3 * rng.random(),
     "time/update_s": 2.5 + 0.2 * rng.random(),
@@ -188,6 +258,31 @@ def _metrics(rng, done):
     "throughput/train_tokens_per_s": 9000 + 400 * rng.random(),
     "curriculum/retired": round(40 * done),
   }
+
+
+def _checker(rng, solved):
+  """As a pool would tell it, by way of what it counts with."""
+  pool = stats.Stats(2, "bwrap")
+  for _ in range(128):
+    status = Status.PROVED if rng.random() < solved else Status.LEAN_ERROR
+    if rng.random() < 0.06:
+      status = rng.choice([Status.FORBIDDEN_SYNTAX, Status.TIMEOUT])
+    axioms = ("propext", "Quot.sound")[: rng.integers(3)]
+    pool.verdict(
+      Verdict(
+        Status(status),
+        axioms=axioms if status == Status.PROVED else (),
+        queue_s=0.02 * rng.random(),
+        load_s=1e-5 + (rng.random() < 0.02),
+        exec_s=0.004 * np.exp(rng.standard_normal()),
+      )
+    )
+    pool.count(rng.choice(["warm_hits"] * 20 + ["cold_starts", "spare_hits"]))
+    pool.count("cache_hits")
+  pool.count(f"restarts/{rng.choice(stats.CAUSES)}")
+  pool.busy(1e-4)
+  numbers = stats.merge([pool.read()])
+  return {f"checker/{name}": value for name, value in numbers.items()}
 
 
 def _evaluation(rng, done):

@@ -38,7 +38,11 @@ def reward(extraction, status, *, stop="stop", **choices):
 
 @pytest.mark.parametrize("status", list(Status))
 def test_only_a_proof_is_rewarded(status):
-  expected = {Status.PROVED: 1.0, Status.INFRA_ERROR: None}
+  expected = {
+    Status.PROVED: 1.0,
+    Status.INFRA_ERROR: None,
+    Status.DISPUTED: None,
+  }
   assert reward(GOOD, status) == expected.get(status, 0.0)
 
 

@@ -3,14 +3,16 @@
 import numpy as np
 import pytest
 
-from kimina_jax.rewards.summary import solve_counts, summarize
+from kimina_jax.rewards.summary import disputed, solve_counts, summarize
 from kimina_jax.types import Problem, Prompt, Rollout, Sample, Status, Verdict
 
 
-def sample(name, status, reward, *, length=3, stop="stop", step=0, **more):
+def sample(
+  name, status, reward, *, length=3, stop="stop", step=0, source="", **more
+):
   tokens = np.zeros(length, np.int32)
   logps = np.zeros(length, np.float32)
-  prompt = Prompt(Problem(name, "", ""), "", tokens)
+  prompt = Prompt(Problem(name, "", "", source=source), "", tokens)
   rollout = Rollout(prompt, 0, tokens, logps, logps, "", stop, step)
   return Sample(rollout, Verdict(status), reward=reward, **more)
 
@@ -82,3 +84,24 @@ def test_the_curriculum_counts_proofs_in_the_pattern():
     "c": (0, 1),
     "d": (0, 2),
   }
+
+
+def test_canaries_are_counted_and_teach_no_solve_rate():
+  samples = [
+    *SAMPLES,
+    sample("e", Status.LEAN_ERROR, 0.0, source="canary"),
+    sample("e", Status.PROVED, 1.0, source="canary"),
+  ]
+  found = summarize(samples)
+  assert (found["canary/tried"], found["canary/proved"]) == (2, 1)
+  assert summarize(SAMPLES)["canary/tried"] == 0
+  assert solve_counts(samples) == solve_counts(SAMPLES)
+
+
+def test_disputed_problems():
+  more = [
+    sample("b", Status.DISPUTED, None),
+    sample("f", Status.DISPUTED, None),
+  ]
+  assert disputed([*SAMPLES, *more]) == {"b", "f"}
+  assert disputed(SAMPLES) == set()

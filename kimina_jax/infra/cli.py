@@ -1,8 +1,9 @@
 """Entry points: flags in, an exit code out, one line for the user's mistakes.
 
-A UsageError, a bad flag, an unknown configuration key or a loss that is not
-finite ends the program with `error: …` on stderr and exit code 1; a preemption
-ends it with 143. Anything else is a bug and keeps its traceback.
+A UsageError, a bad flag, an unknown configuration key, a loss that is not
+finite or a fooled checker ends it with `error: …` on stderr and exit code 1; a
+preemption with 143, a reader that leaves its output with 141. Anything else is
+a bug and keeps its traceback.
 
 Every program takes `--coordinator`, `--num_processes` and `--process_id`. An
 experiment connects the processes; what is one process's work is done by
@@ -11,6 +12,7 @@ process 0, and the others have nothing to do.
 
 import hashlib
 import logging as py_logging
+import os
 import pathlib
 import platform
 import sys
@@ -22,7 +24,7 @@ from ml_collections import ConfigDict, config_flags
 
 from kimina_jax.infra import distributed
 from kimina_jax.infra.preemption import Preempted
-from kimina_jax.types import UsageError
+from kimina_jax.types import CheckerFooled, UsageError
 
 _COORDINATOR = flags.DEFINE_string(
   "coordinator", "", "host:port of process 0, in a job of several processes."
@@ -140,12 +142,16 @@ def _call(main: Callable, argv: Sequence[str]) -> int:
   _keep_compiled(_COMPILED.value)
   try:
     return main(argv) or 0
-  except (UsageError, FloatingPointError) as error:
+  except (UsageError, FloatingPointError, CheckerFooled) as error:
     return distributed.fail(f"error: {error}")
   except Preempted as preempted:
     if distributed.is_first():
       print(f"stopped: {preempted}", file=sys.stderr)
     return 143
+  except BrokenPipeError:
+    # Who read our output has seen enough; Python shall not try again.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 141
   except KeyboardInterrupt:
     return distributed.fail(
       "stopped: SIGINT, before the run had begun", code=130

@@ -75,6 +75,8 @@ def to_row(step: int, sample: Sample) -> dict[str, Any]:
     "messages": [dataclasses.asdict(message) for message in verdict.messages],
     "axioms": list(verdict.axioms),
     "detail": verdict.detail,
+    "notes": list(verdict.notes),
+    "confirmed": verdict.confirmed,
     "format_error": sample.format_error,
     "reward": None if sample.reward is None else float(sample.reward),
     "advantage": float(sample.advantage),

@@ -7,7 +7,7 @@ if it had not stopped.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -23,11 +23,13 @@ class _Record:
       since they were made by an older policy.
     attempts: rollouts, weighted alike.
     streak: visits in a row, up to the last, on which every rollout was right.
+    frozen: whether verifiers disagree on it.
   """
 
   solved: float = 0.0
   attempts: float = 0.0
   streak: int = 0
+  frozen: bool = False
 
 
 # Tells this stream of random numbers from others of the same seed and step.
@@ -78,7 +80,8 @@ class Curriculum:
 
   @property
   def exhausted(self) -> bool:
-    """Whether every problem is retired; then draws are uniform over all."""
+    """Whether every problem is retired; then draws are uniform over those that
+    are not frozen."""
     return not self._active().any()
 
   @property
@@ -94,7 +97,7 @@ class Curriculum:
     """
     active = self._active()
     if not active.any():
-      weights = np.ones(len(self._problems))
+      weights = (self._thawed() if self._thawed().any() else ~active) * 1.0
     elif self._prioritized:
       weights = active * self._weights()
     else:
@@ -108,13 +111,20 @@ class Curriculum:
     )
     return [self._problems[i] for i in np.concatenate([*rounds, rest])]
 
-  def record(self, step: int, outcomes: Mapping[str, tuple[int, int]]) -> None:
+  def record(
+    self,
+    step: int,
+    outcomes: Mapping[str, tuple[int, int]],
+    *,
+    disputed: Iterable[str] = (),
+  ) -> None:
     """Takes in an iteration's outcomes.
 
     Args:
       step: of the iteration; later than the last one recorded.
       outcomes: problem name -> (rollouts that were right, rollouts judged);
         a problem none of whose rollouts could be judged counts as not visited.
+      disputed: problems that are drawn no more, for verifiers disagree on them.
 
     Raises:
       ValueError: outcomes of this step are in already, or counts make no
@@ -125,6 +135,8 @@ class Curriculum:
         f"outcomes of step {step} come after those of step {self._last_step}"
       )
     self._last_step = step
+    for name in disputed:
+      self._records[name].frozen = True
     for name, (solved, attempts) in outcomes.items():
       if not 0 <= solved <= attempts:
         raise ValueError(f"{name}: {solved} right of {attempts}")
@@ -139,12 +151,12 @@ class Curriculum:
     """Everything recorded, as JSON.
 
     Example:
-      {"last_step": 3, "records": {"numeric_nat_12": [4.5, 12.0, 0]}}
+      {"last_step": 3, "records": {"numeric_nat_12": [4.5, 12.0, 0, False]}}
     """
     records = {
-      name: [record.solved, record.attempts, record.streak]
+      name: [record.solved, record.attempts, record.streak, record.frozen]
       for name, record in self._records.items()
-      if record.attempts
+      if record.attempts or record.frozen
     }
     return {"last_step": self._last_step, "records": records}
 
@@ -170,8 +182,12 @@ class Curriculum:
     """bool [num problems]: not retired."""
     streaks = np.array([r.streak for r in self._records.values()])
     if not self._prune_after:
-      return np.ones_like(streaks, bool)
-    return streaks < self._prune_after
+      return self._thawed()
+    return self._thawed() & (streaks < self._prune_after)
+
+  def _thawed(self) -> np.ndarray:
+    """bool [num problems]: verifiers do not disagree on it."""
+    return ~np.array([r.frozen for r in self._records.values()])
 
   def _weights(self) -> np.ndarray:
     records = self._records.values()

@@ -14,8 +14,15 @@ import pathlib
 from kimina_jax.types import Demonstration, Problem, UsageError
 
 
-def load_demonstrations(path: str | pathlib.Path) -> list[Demonstration]:
+def load_demonstrations(
+  path: str | pathlib.Path, *, confirmed_only: bool = False
+) -> list[Demonstration]:
   """Reads the demonstrations of a JSONL file, in its order.
+
+  Args:
+    path: of the file.
+    confirmed_only: of a run's rollouts, take those alone that a second verifier
+      has accepted too.
 
   Raises:
     UsageError: names the file, the line and what is wrong; or nothing in the
@@ -30,13 +37,17 @@ def load_demonstrations(path: str | pathlib.Path) -> list[Demonstration]:
   with path.open(encoding="utf-8") as file:
     for number, line in enumerate(file, start=1):
       if line.strip():
-        found += _demonstrations(line, f"{path}:{number}")
+        where = f"{path}:{number}"
+        found += _demonstrations(line, where, confirmed_only=confirmed_only)
   if not found:
-    raise UsageError(f"{path} holds no demonstration and no proved rollout")
+    kind = "confirmed" if confirmed_only else "proved"
+    raise UsageError(f"{path} holds no demonstration and no {kind} rollout")
   return found
 
 
-def _demonstrations(line: str, where: str) -> list[Demonstration]:
+def _demonstrations(
+  line: str, where: str, *, confirmed_only: bool
+) -> list[Demonstration]:
   """One, or none for a rollout that taught nothing."""
   try:
     record = json.loads(line)
@@ -51,6 +62,8 @@ def _demonstrations(line: str, where: str) -> list[Demonstration]:
     )
   if "verdict" in record:
     if record["verdict"] != "proved" or record["format_error"]:
+      return []
+    if confirmed_only and not record["confirmed"]:
       return []
     return [Demonstration(_problem(record, where), record["text"])]
   if not isinstance(record.get("response"), str):

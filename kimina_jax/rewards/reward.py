@@ -2,8 +2,8 @@
 
 The reward is binary: 1 if the checker proved the statement and the response
 passed the format gate, else 0 (Kimina-Prover Preview, arXiv 2504.11354, §3).
-A sample without a verdict of its own, because the infrastructure failed, has
-no reward and is never punished.
+A sample without a verdict of its own, because the infrastructure failed or two
+verifiers disagree, has no reward and is never punished.
 """
 
 from kimina_jax.rewards.format import format_error
@@ -52,7 +52,8 @@ def score(
     truncated=truncated,
   )
   error = format_error(extraction, min_coverage=min_coverage)
-  if verdict.status is Status.INFRA_ERROR or rollout.stop == "cancelled":
+  is_judged = verdict.status not in (Status.INFRA_ERROR, Status.DISPUTED)
+  if not is_judged or rollout.stop == "cancelled":
     reward = None
   elif rollout.stop in ("length", "repetition"):
     reward = _CHOICES[truncated]

@@ -29,6 +29,7 @@ def summarize(samples: Sequence[Sample]) -> dict[str, float]:
     **_groups(judged),
     **_mean("format/failed", (bool(s.format_error) for s in samples)),
     **_lengths(samples),
+    **_canaries(samples),
     **{
       f"verdict/{status}": value
       for status, value in _shares(samples, lambda s: s.verdict.status).items()
@@ -40,16 +41,28 @@ def summarize(samples: Sequence[Sample]) -> dict[str, float]:
 def solve_counts(samples: Iterable[Sample]) -> dict[str, tuple[int, int]]:
   """Problem name → (proofs in the pattern, attempts), for the curriculum.
 
-  Attempts that the infrastructure lost do not count.
+  Attempts that the infrastructure lost do not count, nor do canaries.
   """
   counts: dict[str, tuple[int, int]] = {}
   for sample in samples:
-    if sample.verdict.status is not Status.INFRA_ERROR:
-      name = sample.rollout.prompt.problem.name
+    problem = sample.rollout.prompt.problem
+    if (
+      sample.verdict.status is not Status.INFRA_ERROR and not problem.is_canary
+    ):
+      name = problem.name
       proofs, attempts = counts.get(name, (0, 0))
       solved = sample.verdict.proved and not sample.format_error
       counts[name] = (proofs + solved, attempts + 1)
   return counts
+
+
+def disputed(samples: Iterable[Sample]) -> set[str]:
+  """Problems of which two verifiers disagree on a proof."""
+  return {
+    sample.rollout.prompt.problem.name
+    for sample in samples
+    if sample.verdict.status is Status.DISPUTED
+  }
 
 
 def _groups(judged: Sequence[Sample]) -> dict[str, float]:
@@ -64,6 +77,16 @@ def _groups(judged: Sequence[Sample]) -> dict[str, float]:
     **_mean("group/all_0", (max(g) <= 0 for g in groups)),
     **_mean("group/all_1", (min(g) >= 1 for g in groups)),
     **_mean("group/mixed", (max(g) > min(g) for g in groups)),
+  }
+
+
+def _canaries(samples: Sequence[Sample]) -> dict[str, float]:
+  if not samples:
+    return {}
+  tried = [s for s in samples if s.rollout.prompt.problem.is_canary]
+  return {
+    "canary/tried": float(len(tried)),
+    "canary/proved": float(sum(s.verdict.proved for s in tried)),
   }
 
 

@@ -1,4 +1,4 @@
-"""What the trusted statement demands of a proof, and whether it was met.
+"""Whether a proof may be sent to Lean, what to ask, and what the replies say.
 
 A problem and a final block go in; out come three commands for Lean, and from
 the replies to them a verdict:
@@ -13,31 +13,37 @@ them; the seal leaves this process only after the proof was answered, so no
 proof can answer the third command in advance. Whatever the model's text
 redefines, it cannot change a statement elaborated before it.
 
-Header and statement come from the data set; that the final block repeats them
-is checked on tokens. The statement must stand at the top level, outside every
-namespace and section that the proof opens.
-
-Nothing here talks to Lean or waits.
+Header and statement come from the data set (header.py, anchor.py); that the
+final block repeats them is checked on tokens. What the block may say besides,
+policy.py knows. Nothing here talks to Lean or waits.
 """
 
 import dataclasses
-import re
 from collections.abc import Sequence
 
 from kimina_jax.types import Message, Problem, Status, Verdict
-from kimina_jax.verification import policy
-from kimina_jax.verification.lexer import (
-  LexError,
-  Token,
-  normalise,
-  tokenize,
+from kimina_jax.verification import dialects, policy
+from kimina_jax.verification.anchor import find, parse_statement
+from kimina_jax.verification.axioms import (
+  SORRY,
+  read_axioms,
+  trusted_axioms,
+  untrusted,
 )
+from kimina_jax.verification.header import Header, blank, parse_header
+from kimina_jax.verification.lexer import is_line, scan
+from kimina_jax.verification.normalise import (
+  LexError,
+  Refusal,
+  normalise,
+  refuse,
+)
+from kimina_jax.verification.policy import Rules
 from kimina_jax.verification.protocol import Reply
+from kimina_jax.verification.vocabulary import SORRY as SORRY_RULE
 
-TRUSTED_AXIOMS = frozenset(("propext", "Classical.choice", "Quot.sound"))
-
-_SORRY_WARNING = re.compile(r"declaration uses ['`‘]?sorry")
-_BINDER = {"(": ")", "{": "}", "[": "]", "⦃": "⦄"}
+_SORRY_WARNING = dialects.pattern(dialects.SORRY)
+_UNKNOWN = dialects.pattern(dialects.UNKNOWN)
 # What a verdict keeps; the judgement itself reads everything.
 _MAX_MESSAGES = 32
 _MAX_MESSAGE_CHARS = 4000
@@ -48,21 +54,28 @@ class Audit:
   """A proof that may be sent to Lean.
 
   Attributes:
-    header: the data set's header.
+    imports: of the header; "" if it has none.
+    preamble: the rest of the header, to be elaborated on top of the imports;
+      "" if there is none.
     name: of the theorem.
     proposition: the data set's statement as one closed proposition.
     proof: the final block, its header blanked out so that Lean's positions
       are those of the final block.
+    trusted_axioms: what the proof may rest on.
+    notes: what was changed in the header.
   """
 
-  header: str
+  imports: str
+  preamble: str
   name: str
   proposition: str
   proof: str
+  trusted_axioms: frozenset[str]
+  notes: tuple[str, ...] = ()
 
   def commands(self, nonce: str, seal: str) -> tuple[str, str, str]:
     """The three commands, to be sent one after the other's reply."""
-    statement, okay = f"__stmt_{nonce}", f"__ok_{seal}"
+    statement, okay = f"__stmt_{nonce}", _okay(seal)
     return (
       f"def {statement} : Prop := {self.proposition}",
       self.proof,
@@ -70,192 +83,167 @@ class Audit:
     )
 
 
-def prepare(problem: Problem, final: str) -> Audit | Verdict:
+def prepare(problem: Problem, final: str, rules: Rules) -> Audit | Verdict:
   """Checks everything that needs no Lean.
 
   Args:
     problem: header and statement are trusted.
     final: the final block of a response; not trusted.
+    rules: what it may say.
 
   Returns:
-    What to ask Lean, or the verdict that makes asking needless. A statement
-    that cannot be anchored is an INFRA_ERROR: not the policy's fault.
+    What to ask Lean, or the verdict that makes asking needless: of a refusal,
+    with one message at its place in the final block. A header or statement
+    that cannot be held against it is an INFRA_ERROR: not the policy's fault.
   """
   try:
-    header = normalise(problem.header)
-    statement = normalise(problem.statement)
-    name, proposition = _proposition(statement)
-    header_tokens, trusted = tokenize(header), tokenize(statement)
+    header = parse_header(problem.header, rules)
   except ValueError as error:
-    return Verdict(Status.INFRA_ERROR, detail=f"bad statement: {error}")
+    return _infra(f"bad header: {error}")
   try:
-    final = normalise(final)
-    tokens = tokenize(final)
+    anchor = parse_statement(problem.statement, rules)
+  except ValueError as error:
+    return _infra(f"bad statement: {error}")
+  try:
+    text = normalise(final)
+    start = _skip_header(text, header)
+    if isinstance(start, Refusal):
+      return _refused(Status.STATEMENT_MISMATCH, start)
+    proof = scan(text, start)
   except LexError as error:
-    return Verdict(Status.FORBIDDEN_SYNTAX, detail=str(error))
-  if _texts(tokens[: len(header_tokens)]) != _texts(header_tokens):
-    return _mismatch("the final block does not start with the header")
-  body = tokens[len(header_tokens) :]
-  verdict = _refuse(body) or _find_statement(body, trusted, name)
-  if verdict is not None:
-    return verdict
-  start = body[0].start
-  proof = re.sub(r"[^\n]", " ", final[:start]) + final[start:]
-  return Audit(header, name, proposition, proof)
+    return _refused(Status.FORBIDDEN_SYNTAX, error.refusal)
+  if not proof.tokens:
+    end = len(text)
+    refusal = refuse("no proof after the header", text, end, end)
+    return _refused(Status.MISSING_THEOREM, refusal)
+  commands = policy.check(proof, rules)
+  if isinstance(commands, Refusal):
+    is_sorry = commands.rule == SORRY_RULE
+    status = Status.HAS_SORRY if is_sorry else Status.FORBIDDEN_SYNTAX
+    return _refused(status, commands)
+  fault = find(anchor, proof, commands)
+  if fault is not None:
+    return _refused(*fault)
+  return Audit(
+    imports=header.imports,
+    preamble=header.preamble,
+    name=anchor.name,
+    proposition=anchor.proposition,
+    proof=_blanked(text, start, header),
+    trusted_axioms=trusted_axioms(native_decide=rules.native_decide),
+    notes=header.notes,
+  )
 
 
-def judge(seal: str, replies: Sequence[Reply]) -> Verdict:
-  """The verdict on the replies to `Audit.commands(nonce, seal)`.
+def judge(audit: Audit, seal: str, replies: Sequence[Reply]) -> Verdict:
+  """The verdict on the replies to `audit.commands(nonce, seal)`.
 
   Args:
+    audit: what was asked.
     seal: what the commands were made with.
-    replies: one or more, in order; a later one may be missing once an
-      earlier one decides.
+    replies: in order; a later one may be missing once an earlier decides.
   """
+  verdict = _judge(audit, seal, replies)
+  return dataclasses.replace(verdict, notes=audit.notes)
+
+
+def decided(replies: Sequence[Reply]) -> bool:
+  """Whether these replies already decide, so that no more need be asked."""
+  return len(replies) >= 3 or any(_errors(r) or _sorry(r) for r in replies)
+
+
+def _skip_header(text: str, header: Header) -> int | Refusal:
+  """Where the proof begins, or where the text is not the header."""
+  # As nearly always; a line break ends whatever token precedes it.
+  if text.startswith(header.text) and header.text[-1:] in ("", "\n"):
+    return len(header.text)
+  whole = scan(text)
+  indices = [i for i, t in enumerate(whole.tokens) if not is_line(t)]
+  for index, word in zip(indices, header.words, strict=False):
+    if whole.tokens[index] != word:
+      rule = f"the final block does not start with the header: not {word!r}"
+      return whole.refuse(rule, index)
+  if len(indices) < len(header.words):
+    rule = "the final block ends before the header does"
+    return refuse(rule, text, len(text), len(text))
+  following = indices[len(header.words) :][:1]
+  return whole.offsets(following)[0] if following else len(text)
+
+
+def _blanked(text: str, start: int, header: Header) -> str:
+  """The text with spaces up to an offset, where nothing shall stand."""
+  if start == len(header.text):
+    return header.blank + text[start:]
+  return blank(text[:start]) + text[start:]
+
+
+def _refused(status: Status, refusal: Refusal) -> Verdict:
+  message = Message(
+    "error",
+    refusal.line,
+    refusal.column,
+    refusal.end_line,
+    refusal.end_column,
+    f"{refusal.rule}: {refusal.text!r}",
+  )
+  return Verdict(status, (message,), detail=str(refusal))
+
+
+def _infra(detail: str) -> Verdict:
+  return Verdict(Status.INFRA_ERROR, detail=detail)
+
+
+def _judge(audit: Audit, seal: str, replies: Sequence[Reply]) -> Verdict:
+  if not replies:
+    return _infra("no reply to the statement")
   if _errors(replies[0]) or _sorry(replies[0]):
-    detail = "the statement does not elaborate: " + _words(replies[0])
-    return Verdict(Status.INFRA_ERROR, detail=detail)
+    return _infra("the statement does not elaborate: " + _words(replies[0]))
   if len(replies) == 1:
-    return Verdict(Status.INFRA_ERROR, detail="no reply to the proof")
+    return _infra("no reply to the proof")
   messages = _trim(replies[1].messages)
   if _errors(replies[1]):
     return Verdict(Status.LEAN_ERROR, messages)
   if _sorry(replies[1]):
     return Verdict(Status.HAS_SORRY, messages)
-  if len(replies) != 3:
-    return Verdict(Status.INFRA_ERROR, messages, detail="no audit")
-  return dataclasses.replace(_judge_axioms(seal, replies[2]), messages=messages)
+  if len(replies) == 2:
+    verdict = _infra("no audit")
+  elif len(replies) > 3:
+    verdict = _violation(f"{len(replies)} replies to 3 commands")
+  else:
+    verdict = _judge_check(audit, seal, replies[2])
+  return dataclasses.replace(verdict, messages=messages)
 
 
-def decided(replies: Sequence[Reply]) -> bool:
-  """Whether these replies already decide, so that no more need be asked."""
-  return len(replies) == 3 or any(_errors(r) or _sorry(r) for r in replies)
-
-
-def _refuse(body: Sequence[Token]) -> Verdict | None:
-  if not body:
-    return Verdict(Status.MISSING_THEOREM, detail="no proof after the header")
-  refusal = policy.check(body)
-  if refusal is None:
-    return None
-  is_sorry = refusal.rule == "sorry"
-  status = Status.HAS_SORRY if is_sorry else Status.FORBIDDEN_SYNTAX
-  return Verdict(status, detail=str(refusal))
-
-
-def _find_statement(
-  body: Sequence[Token], trusted: Sequence[Token], name: str
-) -> Verdict | None:
-  """None if the body states the trusted theorem at the top level."""
-  used = _free_names(trusted)
-  depths, states_other = [], False
-  for command in policy.commands(body):
-    if command.kind not in policy.DECLARATIONS:
-      continue
-    tokens = body[command.index : command.index + len(trusted)]
-    if _texts(tokens) == _texts(trusted):
-      depths.append(command.depth)
-      continue
-    declared = "".join(_texts(tokens[1:2]))
-    states_other |= declared == name
-    if declared.split(".")[-1] in used:
-      return _mismatch(f"{declared} redefines a name of the statement")
-  if 0 in depths:
-    return None
-  if depths:
-    return _mismatch("the statement stands inside a namespace or section")
-  if states_other:
-    return _mismatch(f"theorem {name} states something else")
-  return Verdict(Status.MISSING_THEOREM, detail=f"no theorem {name}")
-
-
-def _free_names(trusted: Sequence[Token]) -> set[str]:
-  """The parts of all names in a statement but those it binds itself."""
-  names, bound, run = set(), set(), []
-  for token in trusted[2:]:
-    if token.kind == "name":
-      run.append(token.text)
-      names.update(token.text.split("."))
-      continue
-    if token.text == ":":
-      bound.update(run)
-    run = []
-  return names - bound
-
-
-def _mismatch(detail: str) -> Verdict:
-  return Verdict(Status.STATEMENT_MISMATCH, detail=detail)
-
-
-def _proposition(statement: str) -> tuple[str, str]:
-  """Name and closed proposition of `theorem name binders : goal := by`.
-
-  Raises:
-    ValueError: the statement has another form.
-  """
-  tokens = tokenize(statement)
-  texts = _texts(tokens)
-  if texts[-2:] != [":=", "by"]:
-    raise ValueError("it does not end in `:= by`")
-  if texts[0] not in ("theorem", "lemma") or tokens[1].kind != "name":
-    raise ValueError("it does not start with `theorem` and a name")
-  colon = _colon(tokens)
-  binders = statement[tokens[1].end : tokens[colon].start].strip()
-  goal = statement[tokens[colon].end : tokens[-2].start].strip()
-  if not goal:
-    raise ValueError("it states nothing")
-  # Line breaks, so that a comment that ends either part stays one.
-  proposition = f"∀ {binders}\n, {goal}\n" if binders else f"{goal}\n"
-  return texts[1], proposition
-
-
-def _colon(tokens: Sequence[Token]) -> int:
-  """Index of the colon between binders and goal."""
-  closing = []
-  for index, token in enumerate(tokens[2:-2], start=2):
-    if token.text in _BINDER and token.kind == "symbol":
-      closing.append(_BINDER[token.text])
-    elif closing and token.text == closing[-1]:
-      closing.pop()
-    elif not closing and token.text == ":":
-      return index
-    elif not closing and token.kind != "name":
-      raise ValueError(f"unexpected {token.text!r} among the binders")
-  raise ValueError("no colon between binders and goal")
-
-
-def _judge_axioms(seal: str, reply: Reply) -> Verdict:
+def _judge_check(audit: Audit, seal: str, reply: Reply) -> Verdict:
+  """The verdict on the third command, if the others went well."""
   if _errors(reply):
-    missing = re.search("unknown (constant|identifier)", _words(reply), re.I)
-    status = Status.MISSING_THEOREM if missing else Status.STATEMENT_MISMATCH
+    is_missing = _UNKNOWN.search(_words(reply))
+    status = Status.MISSING_THEOREM if is_missing else Status.STATEMENT_MISMATCH
     return Verdict(status, detail=_words(reply))
   if _sorry(reply):
     return Verdict(Status.HAS_SORRY, detail="the audited theorem uses sorry")
-  lines = [m.text for m in reply.messages if m.severity == "info"]
+  lines = [m.text for m in reply.messages if m.severity != "warning"]
   if len(lines) != 1:
-    detail = f"{len(lines)} axiom reports instead of 1"
-    return Verdict(Status.PROTOCOL_VIOLATION, detail=detail)
-  axioms = _axioms(seal, lines[0])
-  if axioms is None:
-    detail = f"not a report of axioms: {lines[0][:200]!r}"
-    return Verdict(Status.PROTOCOL_VIOLATION, detail=detail)
-  if "sorryAx" in axioms:
-    return Verdict(Status.HAS_SORRY, axioms=axioms, detail="uses sorryAx")
-  if not TRUSTED_AXIOMS.issuperset(axioms):
-    detail = "axioms " + ", ".join(sorted(set(axioms) - TRUSTED_AXIOMS))
+    return _violation(f"{len(lines)} axiom reports instead of 1")
+  try:
+    axioms = read_axioms(_okay(seal), lines[0])
+  except ValueError as error:
+    return _violation(str(error))
+  if SORRY in axioms:
+    return Verdict(Status.HAS_SORRY, axioms=axioms, detail=f"uses {SORRY}")
+  refused = untrusted(axioms, audit.trusted_axioms)
+  if refused:
+    detail = "axioms " + ", ".join(sorted(refused))
     return Verdict(Status.DISALLOWED_AXIOM, axioms=axioms, detail=detail)
   return Verdict(Status.PROVED, axioms=axioms)
 
 
-def _axioms(seal: str, line: str) -> tuple[str, ...] | None:
-  """The axioms in a line of `#print axioms`; None if it is none."""
-  subject = rf"'(?:[^\s']+\.)?__ok_{re.escape(seal)}'"
-  if re.fullmatch(rf"{subject} does not depend on any axioms\s*", line):
-    return ()
-  listed = re.fullmatch(rf"{subject} depends on axioms:\s*\[([^]]*)\]\s*", line)
-  if listed is None:
-    return None
-  return tuple(re.split(r",\s*", listed[1].strip()))
+def _violation(detail: str) -> Verdict:
+  return Verdict(Status.PROTOCOL_VIOLATION, detail=detail)
+
+
+def _okay(seal: str) -> str:
+  return f"__ok_{seal}"
 
 
 def _errors(reply: Reply) -> bool:
@@ -278,7 +266,3 @@ def _trim(messages: Sequence[Message]) -> tuple[Message, ...]:
     dataclasses.replace(m, text=m.text[:_MAX_MESSAGE_CHARS])
     for m in ordered[:_MAX_MESSAGES]
   )
-
-
-def _texts(tokens: Sequence[Token]) -> list[str]:
-  return [token.text for token in tokens]

@@ -1,66 +1,92 @@
-"""Lean 4 text in, tokens with positions out.
+r"""Lean 4 text in, tokens out.
 
 As much of Lean's lexer as it takes to tell comments, strings and quoted names
-from code, and one statement from another. It drops comments and white space
-and never interprets a token. Where Lean's own rules depend on the tokens in
-scope (multi-character symbols), it takes a fixed list; both sides of every
+from code, and one statement from another. Comments and white space are
+dropped; no token is interpreted. One regular expression reads the text once,
+in linear time.
+
+Lean's own rules depend on the symbols in scope, which no one outside Lean
+knows: `//-`, `⁻¹'"'`, `→g`. So what may open a comment, a string or a
+character literal is taken for one only where no symbol can reach into it, and
+is an error elsewhere. Symbols are cut by a short list; both sides of every
 comparison pass through here, so the list needs no completeness.
+
+Known traps of Lean's, each an error here: the character after `/-` is skipped
+unread (`/-/-/` is closed); after `/--` and `/-!` white space and comments are
+skipped before the comment's text begins (`/-- -- -/` is open).
 """
 
 import dataclasses
 import re
-import unicodedata
-from collections.abc import Iterator
+from collections.abc import Sequence
+
+from kimina_jax.verification.normalise import LexError, Refusal, refuse
+
+MAX_COMMENT_DEPTH = 4
 
 # Letters beyond ASCII that may start a name: Latin-1, Latin Extended-A, Greek
 # but λ Π Σ, Coptic, polytonic Greek, letter-like, script and fraktur. Others
 # are symbols, so that what follows one is a token of its own.
 _LETTER = "A-Za-z_À-ÖØ-öø-ſα-κμ-ωΑ-ΟΡΤ-Ωϊ-ϻἀ-῾℀-⅏\U0001d49c-\U0001d59f"
 _REST = _LETTER + "0-9'!?₀-₉ₐ-ₜᵢ-ᵪⱼ"
-_PART = rf"(?:[{_LETTER}][{_REST}]*|«[^»\n]*»)"
+# Where no symbol can reach into a comment or a literal. A name cannot reach
+# into a comment either.
+_BEFORE_COMMENT = r" \n)\]}⟩,;·" + _REST
+_BEFORE_LITERAL = r" \n(\[{⟨,"
 
-_SYMBOLS = ":= => -> <- <;> <|> <| |> <= >= != == && || ++ .. '' @[".split()
+_SYMBOLS = ":= => -> <- <;> <|> <| |> <= >= != == && || ++ .. @[".split()
+_BRACKETS = r"(){}\[\]⟨⟩⦃⦄,"
+_ODD_SPACES = frozenset(
+  char for char in map(chr, range(0x3001)) if char.isspace()
+) - frozenset(" \n")
+# Tokens that stand for an error.
+_BAD = _ODD_SPACES | frozenset(("--", "/-", '"', "'", "«", "»"))
 
-_TOKEN = re.compile(
-  "|".join(
-    (
-      r"(?P<space>[ \n]+)",
-      r"(?P<line_comment>--[^\n]*)",
-      r"(?P<block_comment>/-)",
-      r'(?P<raw_string>r(?P<hashes>#*)"(?s:.*?)"(?P=hashes))',
-      r'(?P<string>"(?s:[^"\\]|\\.)*")',
-      r"(?P<char>'(?:\\(?:x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|[^xu])|[^\\'\n])')",
-      rf"(?P<name>{_PART}(?:\.{_PART})*)",
-      r"(?P<number>0[xX][0-9a-fA-F]+|0[bB][01]+|0[oO][0-7]+"
-      r"|[0-9][0-9_]*(?:\.[0-9][0-9_]*)?(?:[eE][+-]?[0-9]+)?)",
-      "(?P<symbol>"
-      + "|".join(re.escape(s) for s in sorted(_SYMBOLS, key=len, reverse=True))
-      + r"|[^\s\"«»])",
-    )
+
+def _token_pattern() -> re.Pattern[str]:
+  """Blanks, then a token in group 1 or a comment or nothing."""
+  depths = ["(?:[^-/]++|-(?!/)|/(?!-))*"]
+  for _ in range(MAX_COMMENT_DEPTH - 1):
+    depths.append(f"(?:[^-/]++|-(?!/)|/(?!-)|/-{depths[-1]}-/)*")
+  comments = (
+    f"--(?<![^{_BEFORE_COMMENT}]--)[^\n]*+",
+    f"/-(?<![^{_BEFORE_COMMENT}]/-)"
+    f"(?!/|[-!]/|[-!][ \n]*+(?:--|/-)){depths[-1]}-/",
   )
-)
-_BLOCK_COMMENT = re.compile(r"/-|-/")
-# A symbol that Lean knows and this list does not could end in the first
-# character of what looks like a comment or a character literal (`//-`,
-# `⁻¹'`), so these are taken only where no symbol can reach into them.
-_BEFORE_COMMENT = frozenset(" \n)]}⟩,;·")
-_BEFORE_CHAR = frozenset(" \n([{⟨,")
-_UNUSUAL = re.compile(r"[^\n -~]")
-_FORBIDDEN_CATEGORIES = ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
+  part = rf'(?:[{_LETTER}][{_REST}]*+|«[^«»"\n]*+»)'
+  raw = "|".join(
+    rf'{"#" * k}"[^"]*+(?:"(?!{"#" * k})[^"]*+){{0,8}}"{"#" * k}'
+    for k in range(1, 4)
+  )
+  quoted = r"(?:[^\\']|\\(?:[\\\"'rnt]|x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}))"
+  symbols = sorted(map(re.escape, _SYMBOLS), key=len, reverse=True)
+  tokens = (
+    rf'r(?<![^{_BEFORE_LITERAL}]r)(?:"[^"]*+"|{raw})',
+    rf"[{_LETTER}][{_REST}]*+(?:\.{part})*",
+    rf"[{_BRACKETS}]",
+    r"0[xX][0-9a-fA-F]++|0[bB][01]++|0[oO][0-7]++",
+    r"[0-9][0-9_]*+(?:\.[0-9][0-9_]*+)?(?:[eE][+-]?[0-9]++)?",
+    # The line break before a token that begins a line; see LINE.
+    r"\n[ \n]*+(?<=\n)(?!--|/-|\Z)",
+    rf'"(?<![^{_BEFORE_LITERAL}]")[^"\\]*+(?:\\[\s\S][^"\\]*+)*"',
+    rf"'(?<![^{_BEFORE_LITERAL}]')(?!\n){quoted}'",
+    rf"''(?<![^{_BEFORE_LITERAL}]'')",
+    rf"«[^«»\"\n]*+»(?:\.{part})*",
+    "--|/-",
+    # `'` belongs to the symbol before it, as in `f ⁻¹' s`, unless Lean could
+    # take it for the beginning of a literal.
+    rf"(?:{'|'.join(symbols)}|[^\s\"'«»])(?:'(?!{quoted}'))*",
+    r"[^ \n]",
+  )
+  return re.compile(
+    rf" *+(?:{'|'.join(comments)}|({'|'.join(tokens)})|[ \n]++|)"
+  )
 
 
-class LexError(ValueError):
-  """Text that is not Lean; knows where.
-
-  Attributes:
-    line: 1-based.
-    column: 0-based, in code points.
-  """
-
-  def __init__(self, reason: str, line: int, column: int):
-    super().__init__(f"{reason} at {line}:{column}")
-    self.line = line
-    self.column = column
+_TOKEN = _token_pattern()
+_NAME_START = re.compile(f"[{_LETTER}«]")
+_AMBIGUOUS = re.compile(r"/-(?:/|[-!]/|[-!][ \n]*(?:--|/-))")
+_LITERAL = re.compile(r"'(?:[^\\']|\\.[0-9a-fA-F]*)'", re.DOTALL)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -86,81 +112,117 @@ class Token:
     return self.start + len(self.text)
 
 
-def normalise(text: str) -> str:
-  r"""The one form of a text that is judged, hashed and sent.
+@dataclasses.dataclass(frozen=True, slots=True)
+class Scan:
+  r"""A text read once, without positions, which few ever ask for.
 
-  `\r\n` becomes `\n`.
+  Attributes:
+    text: the whole text.
+    start: where the reading began.
+    tokens: texts of the tokens in order; before a token that begins a line
+      comes a LINE, which starts with `\n` as no token does.
+  """
+
+  text: str
+  start: int
+  tokens: list[str]
+
+  def offsets(self, indices: Sequence[int]) -> list[int]:
+    """Where tokens begin in the text; reads the text again."""
+    found = _TOKEN.finditer(self.text, self.start)
+    starts = [match.start(1) for match in found if match[1]]
+    return [starts[index] for index in indices]
+
+  def refuse(self, rule: str, index: int) -> Refusal:
+    """Says what is wrong with a token."""
+    (start,) = self.offsets([index])
+    return refuse(rule, self.text, start, start + len(self.tokens[index]))
+
+
+def scan(text: str, start: int = 0) -> Scan:
+  """The tokens of a normalised text from an offset on, fast.
+
+  Args:
+    text: the whole text.
+    start: at a boundary of tokens.
 
   Raises:
-    LexError: on any other control character, on bidirectional and zero-width
-      marks, and on line breaks other than `\n`: they can make text look like
-      what it is not.
+    LexError: a comment or literal that does not end or whose beginning is in
+      doubt, a character that is in no token.
   """
-  text = text.replace("\r\n", "\n")
-  for match in _UNUSUAL.finditer(text):
-    if unicodedata.category(match[0]) in _FORBIDDEN_CATEGORIES:
-      code = f"U+{ord(match[0]):04X}"
-      raise _error(f"forbidden character {code}", text, match.start())
-  return text
+  tokens = list(filter(None, _TOKEN.findall(text, start)))
+  if not _BAD.isdisjoint(tokens):
+    index = next(i for i, token in enumerate(tokens) if token in _BAD)
+    raise LexError(_explain(Scan(text, start, tokens), index))
+  return Scan(text, start, tokens)
 
 
 def tokenize(text: str) -> list[Token]:
-  """The tokens of a normalised text, without comments.
+  """The tokens of a normalised text, with positions.
 
   Raises:
-    LexError: a comment or string that does not end, a character that starts
-      no token.
+    LexError: as for `scan`.
   """
-  return list(_tokens(text))
-
-
-def _tokens(text: str) -> Iterator[Token]:
-  position, line, line_start = 0, 1, 0
-  while position < len(text):
-    match = _TOKEN.match(text, position)
-    if match is None:
-      raise _error("text that is no token", text, position)
-    kind, end = match.lastgroup, match.end()
-    _check_glued(kind, text, position)
-    if kind == "block_comment":
-      end = _end_of_block_comment(text, position)
-    elif kind not in ("space", "line_comment"):
-      kind = "string" if kind == "raw_string" else kind
-      column = position - line_start
-      yield Token(kind, text[position:end], position, line, column)
-    breaks = text.count("\n", position, end)
+  scan(text)
+  tokens, line, line_start, position = [], 1, 0, 0
+  for match in _TOKEN.finditer(text):
+    word = match[1]
+    if not word or is_line(word):
+      continue
+    start = match.start(1)
+    breaks = text.count("\n", position, start)
     if breaks:
       line += breaks
-      line_start = text.rindex("\n", position, end) + 1
-    position = end
+      line_start = text.rindex("\n", position, start) + 1
+    position = start
+    tokens.append(Token(kind_of(word), word, start, line, start - line_start))
+  return tokens
 
 
-def _check_glued(kind: str, text: str, position: int) -> None:
-  before = text[position - 1 : position]
-  if kind in ("line_comment", "block_comment"):
-    # A name cannot reach into a comment either.
-    fine = before in _BEFORE_COMMENT or re.match(f"[{_REST}]", before)
-  elif kind == "char":
-    fine = before in _BEFORE_CHAR
-  else:
-    return
-  if before and not fine:
-    raise _error(f"{kind} glued to {before!r}", text, position)
+def words(tokens: list[str]) -> list[str]:
+  """The tokens of a Scan without the LINEs."""
+  return [token for token in tokens if token[0] != "\n"]
 
 
-def _end_of_block_comment(text: str, start: int) -> int:
-  if text.startswith(("/--/", "/-!/"), start):
-    # Whether this ends at once depends on the version of Lean.
-    raise _error("ambiguous comment", text, start)
-  depth = 0
-  for mark in _BLOCK_COMMENT.finditer(text, start):
-    depth += 1 if mark[0] == "/-" else -1
-    if depth == 0:
-      return mark.end()
-  raise _error("comment that does not end", text, start)
+def is_line(token: str) -> bool:
+  """Whether it is a LINE."""
+  return token[0] == "\n"
 
 
-def _error(reason: str, text: str, offset: int) -> LexError:
-  line_start = text.rfind("\n", 0, offset) + 1
-  line = text.count("\n", 0, offset) + 1
-  return LexError(reason, line, offset - line_start)
+def kind_of(token: str) -> str:
+  """The kind of a token, as in Token."""
+  first = token[0]
+  if first == '"' or (first == "r" and '"' in token):
+    return "string"
+  if first == "'" and len(token) > 2:
+    return "char"
+  if first.isascii() and first.isdigit():
+    return "number"
+  return "name" if _NAME_START.match(first) else "symbol"
+
+
+def _explain(found: Scan, index: int) -> Refusal:
+  (start,) = found.offsets([index])
+  rule = _reason(found.text, start, found.tokens[index])
+  return found.refuse(rule, index)
+
+
+def _reason(text: str, start: int, token: str) -> str:
+  """Why a token is bad."""
+  before = text[start - 1 : start]
+  is_comment = token in ("--", "/-")
+  apart = _BEFORE_COMMENT if is_comment else _BEFORE_LITERAL
+  is_glued = before and not re.match(f"[{apart}]", before)
+  if is_comment and is_glued:
+    return f"comment glued to {before!r}"
+  if token == "/-":
+    if _AMBIGUOUS.match(text, start):
+      return "ambiguous comment"
+    return f"comment that does not end, or is over {MAX_COMMENT_DEPTH} deep"
+  if token == '"':
+    return (
+      f"string glued to {before!r}" if is_glued else "string that does not end"
+    )
+  if token == "'" and is_glued and _LITERAL.match(text, start):
+    return f"character literal glued to {before!r}"
+  return "text that is no token"

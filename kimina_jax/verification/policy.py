@@ -1,92 +1,72 @@
-"""What a proof may say: tokens in, the first refusal out.
+"""What a proof may say: tokens in, its commands or the first refusal out.
 
-A list of what is allowed: the kinds of command, the options with a ceiling,
-the attributes. On top of it, words that are refused wherever they stand: they
-leave a proof open, run code, extend the syntax or trust more than the kernel.
-The policy reads tokens only; it never asks Lean, and what passes it is not yet
-proved.
+Allowed is what is on a list: the kinds of command, the options with a ceiling,
+the attributes, the values of a tactic's settings. On top of it come words that
+are refused wherever they stand, because a command may begin anywhere and some
+tactics and terms do more than prove: they leave a proof open, run code, extend
+the syntax or trust more than the kernel. The words are in vocabulary.py, what
+may follow them in arguments.py.
+
+The policy reads tokens only, in linear time; it never asks Lean, and what
+passes it is not yet proved.
 """
 
 import dataclasses
 import itertools
-import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from kimina_jax.verification.lexer import Token
+from kimina_jax.verification import arguments, vocabulary
+from kimina_jax.verification.arguments import Fault
+from kimina_jax.verification.lexer import Scan, is_line, kind_of
+from kimina_jax.verification.normalise import Refusal
+from kimina_jax.verification.vocabulary import COMMANDS, Role, Roles
 
-# Names that the audit makes begin so; a proof may not utter them.
-RESERVED_PREFIXES = ("__stmt_", "__ok_")
+MAX_REC_DEPTH = 100_000
+MAX_BRACKETS = 256
 
-DECLARATIONS = frozenset(
-  "theorem lemma def abbrev example structure inductive".split()
-)
-_COMMANDS = DECLARATIONS | frozenset(
-  "namespace section end open set_option noncomputable".split()
-)
 # What may continue a declaration where commands start.
 _CONTINUATIONS = frozenset(
   "by else extends in then termination_by decreasing_by where with".split()
 )
-_OPTION_CEILINGS = {"maxHeartbeats": 1_000_000, "maxRecDepth": 100_000}
-_ATTRIBUTES = frozenset(("simp", "reducible"))
+# After these Lean takes a keyword for a name.
+_BEFORE_NAMES = frozenset((".", "|"))
+_HARMLESS = frozenset(
+  (Role.LINE, Role.OPENING, Role.CLOSING, Role.COMMAND, Role.SUSPECT)
+)
+_ROLES = Roles()
 
-# Refused unless they follow a dot (`h.prefix` is an ordinary name).
-_KEYWORDS = frozenset(
-  """
-  admit stop native_decide bv_decide bv_check sleep plausible slim_check
-  axiom opaque unsafe partial private protected nonrec instance class deriving
-  mutual coinductive attribute variable universe include omit
-  export import prelude module public meta local scoped initialize
-  builtin_initialize macro macro_rules syntax notation notation3 infix infixl
-  infixr prefix postfix elab elab_rules by_elab simproc dsimproc
-  builtin_simproc builtin_dsimproc simproc_decl dsimproc_decl
-  unif_hint binder_predicate alias recall proof_wanted seal unseal
-  extend_docs add_decl_doc suppress_compilation unsuppress_compilation
-  compile_inductive compile_def irreducible_def init_quot grind_pattern
-  add_aesop_rules erase_aesop_rules library_note tactic_extension
-  initialize_simps_projections mk_iff_of_inductive_prop to_additive to_dual
-  assert_exists assert_not_exists assert_not_imported copy_doc_string
-  set_premise_selector set_library_suggestions gen_injective_theorems
-  reset_grind_attrs include_str dbg_trace whatsnew
-  """.split()
-)
-_KEYWORD_STEMS = ("run_", "register_", "declare_")
-# Refused as any part of any name.
-_CONSTANTS = frozenset(
-  """
-  sorryAx ofReduceBool ofReduceNat reduceBool reduceNat trustCompiler
-  unsafeCast implemented_by extern csimp native lcProof lcUnreachable
-  """.split()
-)
-# Suggestion tactics that may close a goal with a hidden sorry.
-_SUGGESTIONS = frozenset(("apply?", "rw?", "rewrites?"))
-_OPENING, _CLOSING = "([{⟨", ")]}⟩"
+# An index, and the role of the token there.
+_Mark = tuple[int, str]
 
 
 @dataclasses.dataclass(frozen=True)
-class Refusal:
-  """Why a text is not sent to Lean, and where.
+class Rules:
+  """What may differ from one configuration to the next.
 
-  Example:
-    Refusal("command or tactic not allowed", "native_decide", 7, 2)
+  Attributes:
+    max_heartbeats: ceiling of the option of that name.
+    native_decide: whether proofs may trust the compiler.
   """
 
-  rule: str
-  text: str
-  line: int
-  column: int
+  max_heartbeats: int
+  native_decide: bool
 
-  def __str__(self) -> str:
-    return f"{self.rule}: {self.text!r} at {self.line}:{self.column}"
+  @property
+  def ceilings(self) -> dict[str, int]:
+    """The options that a proof may set, to at most this."""
+    return {
+      "maxHeartbeats": self.max_heartbeats,
+      "maxRecDepth": MAX_REC_DEPTH,
+    }
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Command:
   """Where a command starts.
 
   Attributes:
     kind: its keyword.
-    index: of the keyword among the tokens.
+    index: of the keyword in the Scan.
     depth: namespaces and sections that are open there.
   """
 
@@ -95,123 +75,143 @@ class Command:
   depth: int
 
 
-def check(tokens: Sequence[Token]) -> Refusal | None:
-  """The first reason to refuse a proof, or None."""
-  refusals = [_check_token(token) for token in tokens]
-  refusals += [_check_start(tokens), _check_brackets(tokens)]
-  for index, token in enumerate(tokens):
-    if token.text == "@[":
-      refusals.append(_check_attributes(tokens, index))
-    elif token.text == "set_option":
-      refusals.append(_check_option(tokens, index))
-  refusals.append(_check_nesting(tokens))
-  found = [refusal for refusal in refusals if refusal is not None]
-  return min(found, key=lambda r: (r.line, r.column), default=None)
+def check(scan: Scan, rules: Rules) -> list[Command] | Refusal:
+  """The commands of a proof, or why it is refused.
+
+  Of several reasons the first in the text is given. The commands include
+  `open` and `set_option` inside others.
+  """
+  tokens = scan.tokens
+  marks = [(i, role) for i, t in enumerate(tokens) if (role := _ROLES[t])]
+  commands: list[Command] = []
+  brackets: dict[int, int] = {}
+  faults = [
+    *itertools.islice(_starts(tokens, marks, brackets), 1),
+    *itertools.islice(_words(tokens, marks, rules, brackets), 1),
+    *itertools.islice(_scopes(tokens, marks, commands), 1),
+    *itertools.islice(_suspects(scan, marks), 1),
+  ]
+  if not faults:
+    return commands
+  index, rule = min(faults)
+  return scan.refuse(rule, index)
 
 
-def commands(tokens: Sequence[Token]) -> list[Command]:
-  """The commands of a proof; also `open` and `set_option` inside one."""
-  found, depth = [], 0
-  for index, token in enumerate(tokens):
-    if token.kind != "name" or token.text not in _COMMANDS:
+def _words(
+  tokens: Sequence[str],
+  marks: Sequence[_Mark],
+  rules: Rules,
+  brackets: Mapping[int, int],
+) -> Iterator[Fault]:
+  """Words that are refused, by themselves or for what stands beside them."""
+  for index, role in marks:
+    if role in _HARMLESS:
       continue
-    depth -= token.text == "end"
-    found.append(Command(token.text, index, depth))
-    depth += token.text in ("namespace", "section")
-  return found
+    if role == Role.ATTRIBUTES:
+      yield from arguments.attributes(tokens, index)
+    elif role == Role.OPTION:
+      yield from arguments.option(tokens, index, rules.ceilings)
+    elif role == Role.SETTINGS:
+      yield from arguments.settings(tokens, index)
+    elif role == Role.TACTIC:
+      yield from arguments.items(tokens, index, brackets)
+    elif role == Role.PROGRAM:
+      yield from arguments.program(tokens, index)
+    elif role == Role.NATIVE:
+      if not rules.native_decide:
+        yield index, vocabulary.WORD
+    elif role == Role.EVAL:
+      if arguments.after(tokens, index) == "%":
+        yield index, vocabulary.WORD
+    else:
+      yield index, role
 
 
-def _check_token(token: Token) -> Refusal | None:
-  if token.kind == "string" and "{" in token.text:
-    return _refuse("string that may hold code", token)
-  if token.kind == "symbol" and token.text.startswith("#"):
-    return _refuse("command not allowed", token)
-  if token.kind != "name":
-    return None
-  if any(prefix in token.text for prefix in RESERVED_PREFIXES):
-    return _refuse("name reserved for the audit", token)
-  if token.text in _SUGGESTIONS:
-    return _refuse("tactic that may leave a proof open", token)
-  for dot, word in re.findall(r"(\.?)([A-Za-z_][A-Za-z0-9_]*)", token.text):
-    if word in _CONSTANTS:
-      return _refuse("constant not allowed", token)
-    if dot:
+def _starts(
+  tokens: Sequence[str], marks: Sequence[_Mark], brackets: dict[int, int]
+) -> Iterator[Fault]:
+  """Whatever stands where commands start must be an allowed command.
+
+  That is outside all brackets, so the brackets must match; fills them in.
+  """
+  first = next((i for i, t in enumerate(tokens) if not is_line(t)), None)
+  if first is not None and not _may_start(tokens[first], frozenset()):
+    yield first, vocabulary.START
+  stack: list[int] = []
+  for index, role in marks:
+    if role == Role.OPENING or role == Role.ATTRIBUTES:
+      stack.append(index)
+      if len(stack) > MAX_BRACKETS:
+        yield index, f"brackets over {MAX_BRACKETS} deep"
+    elif role == Role.CLOSING:
+      start = stack.pop() if stack else index
+      brackets[start] = index
+      opening = tokens[start]
+      if opening == "@[" and not _is_declared(tokens, index):
+        yield index, "attributes of no declaration"
+      if vocabulary.CLOSING.get(opening) != tokens[index]:
+        yield index, "bracket that closes nothing"
+    elif role == Role.COMMAND and stack and tokens[index] != "open":
+      yield index, "command inside brackets"
+    elif role == Role.LINE and not stack:
+      token = tokens[index + 1]
+      if kind_of(token) == "name" and not _may_start(token, _CONTINUATIONS):
+        yield index + 1, vocabulary.START
+  if stack:
+    yield stack[-1], "bracket that does not close"
+
+
+def _is_declared(tokens: Sequence[str], index: int) -> bool:
+  following = arguments.after(tokens, index)
+  return following in vocabulary.DECLARATIONS or following == "noncomputable"
+
+
+def _may_start(token: str, continuations: frozenset[str]) -> bool:
+  return token in COMMANDS or token == "@[" or token in continuations
+
+
+def _scopes(
+  tokens: Sequence[str], marks: Sequence[_Mark], commands: list[Command]
+) -> Iterator[Fault]:
+  """Fills in the commands; namespaces and sections must end by their names."""
+  scopes: list[tuple[str, int]] = []
+  for index, role in marks:
+    if role != Role.COMMAND and role != Role.OPTION:
       continue
-    if word == "sorry":
-      return _refuse("sorry", token)
-    if word in _KEYWORDS or word.startswith(_KEYWORD_STEMS):
-      return _refuse("command or tactic not allowed", token)
-  return None
+    kind = tokens[index]
+    if arguments.before(tokens, index) in _BEFORE_NAMES:
+      yield index, "keyword as a name"
+    # `namespace A.B` opens two scopes, and `end B` ends one.
+    names = _name_after(tokens, index).split(".")
+    if kind == "end":
+      ended = [name for name, _ in scopes[-len(names) :]]
+      if ended != names:
+        yield index, "end of nothing"
+      del scopes[-len(names) :]
+    commands.append(Command(kind, index, len(scopes)))
+    if kind in ("namespace", "section"):
+      scopes += ((name, index) for name in names)
+  if scopes:
+    yield scopes[-1][1], "section that does not end"
 
 
-def _check_start(tokens: Sequence[Token]) -> Refusal | None:
-  """Whatever stands where commands start must be an allowed command."""
-  depth = 0
-  for index, token in enumerate(tokens):
-    starts = index == 0 or (token.column == 0 and depth == 0)
-    allowed = token.text in _COMMANDS or token.text == "@["
-    allowed |= index > 0 and (
-      token.kind != "name" or token.text in _CONTINUATIONS
-    )
-    if starts and not allowed:
-      return _refuse("command not allowed", token)
-    if depth and token.text in DECLARATIONS:
-      return _refuse("command inside brackets", token)
-    depth += _bracket_step(token)
-  return None
+def _name_after(tokens: Sequence[str], index: int) -> str:
+  """The name of a scope; "" if it has none."""
+  token = arguments.after(tokens, index)
+  is_name = token and kind_of(token) == "name" and token not in COMMANDS
+  return token.replace("«", "").replace("»", "") if is_name else ""
 
 
-def _check_brackets(tokens: Sequence[Token]) -> Refusal | None:
-  stack = []
-  for token in tokens:
-    step = _bracket_step(token)
-    if step > 0:
-      stack.append(token)
-    elif step < 0:
-      opening = stack.pop().text[-1] if stack else " "
-      if _CLOSING.index(token.text) != _OPENING.find(opening):
-        return _refuse("bracket that closes nothing", token)
-  return _refuse("bracket that does not close", stack[-1]) if stack else None
-
-
-def _bracket_step(token: Token) -> int:
-  if token.kind != "symbol":
-    return 0
-  return (token.text[-1] in _OPENING) - (token.text in _CLOSING)
-
-
-def _check_attributes(tokens: Sequence[Token], index: int) -> Refusal | None:
-  for token in itertools.islice(tokens, index + 1, None):
-    if token.text == "]":
-      return None
-    if token.text not in _ATTRIBUTES and token.text != ",":
-      return _refuse("attribute not allowed", token)
-  return _refuse("attribute not allowed", tokens[index])
-
-
-def _check_option(tokens: Sequence[Token], index: int) -> Refusal | None:
-  name, value = [*tokens[index + 1 : index + 3], None, None][:2]
-  if name is None or name.text not in _OPTION_CEILINGS:
-    return _refuse("option not allowed", name or tokens[index])
-  ceiling = _OPTION_CEILINGS[name.text]
-  if value is None or not value.text.isdecimal():
-    return _refuse("option without a number", name)
-  if not 0 < int(value.text) <= ceiling:
-    return _refuse(f"option {name.text} outside 1..{ceiling}", value)
-  return None
-
-
-def _check_nesting(tokens: Sequence[Token]) -> Refusal | None:
-  depth, last = 0, None
-  for command in commands(tokens):
-    if command.kind not in ("namespace", "section", "end"):
-      continue
-    last = tokens[command.index]
-    depth = command.depth + (command.kind != "end")
-    if depth < 0:
-      return _refuse("end of nothing", last)
-  return _refuse("section that does not end", last) if depth else None
-
-
-def _refuse(rule: str, token: Token) -> Refusal:
-  return Refusal(rule, token.text, token.line, token.column)
+def _suspects(scan: Scan, marks: Sequence[_Mark]) -> Iterator[Fault]:
+  """Words that a symbol with letters would uncover; see vocabulary.py."""
+  suspects = [index for index, role in marks if role == Role.SUSPECT]
+  offsets = scan.offsets(suspects) if suspects else []
+  for index, start in zip(suspects, offsets, strict=True):
+    before = scan.text[start - 1 : start]
+    if before == "[":
+      pattern = vocabulary.SYMBOL_AFTER_BRACKET
+      is_hidden = pattern.match(scan.tokens[index]) is not None
+    else:
+      is_hidden = before not in vocabulary.NO_SYMBOL_BEFORE
+    if is_hidden:
+      yield index, vocabulary.WORD

@@ -1,186 +1,166 @@
-"""Several checker processes at work: a proof in, a future verdict out.
+"""Proofs in, future verdicts out; many at once.
+
+  submit -> known? stored? refused? -> backlog -> slot -> (second) -> verdict
 
 Every item ends exactly once, with a verdict; a bad item, a crash or a hang is
-a verdict too, never an exception. A thread owns one process at a time. An end
-that the proof may not have caused (see `_RETRIED`) is tried once more on a
-fresh process. Equal proofs are checked once.
+a verdict too, never an exception. Equal proofs are checked once, and verdicts
+that cannot change are kept from one run to the next. A proof that a second
+verifier refuses is DISPUTED, and nothing more is proved of its problem.
 
-It starts no JAX and reads no file; the processes it starts end with it.
+It starts no JAX and reads no file but its store; the processes it starts end
+with it.
 """
 
-import collections
 import concurrent.futures
 import dataclasses
+import functools
 import logging
-import queue
 import threading
 import time
-from collections.abc import Mapping
 from typing import Self
 
-from kimina_jax.types import Extraction, Problem, Status, UsageError, Verdict
+from kimina_jax.types import Extraction, Problem, Status, Verdict
+from kimina_jax.verification.appeal import Appeals
 from kimina_jax.verification.audit import Audit, prepare
-from kimina_jax.verification.sandbox import Sandbox, resolve_mode
-from kimina_jax.verification.worker import Worker, make_backend
+from kimina_jax.verification.backend import Backend
+from kimina_jax.verification.backlog import Backlog, Closed
+from kimina_jax.verification.crew import Crew
+from kimina_jax.verification.local import make_local_backend
+from kimina_jax.verification.normalise import LexError, normalise
+from kimina_jax.verification.policy import Rules
+from kimina_jax.verification.server import make_server_backend
+from kimina_jax.verification.settings import Settings
+from kimina_jax.verification.slot import Slot
+from kimina_jax.verification.stats import Stats
+from kimina_jax.verification.store import DETERMINISTIC, Store, digest
 
 Future = concurrent.futures.Future[Verdict]
 
 _log = logging.getLogger(__name__)
-_STAGES = ("queue", "load", "exec")
-_MAX_KNOWN = 65_536
-# Verdicts that the same text always gets.
-_DETERMINISTIC = frozenset(
-  (
-    Status.PROVED,
-    Status.LEAN_ERROR,
-    Status.HAS_SORRY,
-    Status.DISALLOWED_AXIOM,
-    Status.STATEMENT_MISMATCH,
-    Status.MISSING_THEOREM,
-    Status.FORBIDDEN_SYNTAX,
-    Status.MALFORMED,
-  )
-)
-# Ends that an earlier proof on the same process may have caused.
-_RETRIED = frozenset(
-  (Status.OUT_OF_MEMORY, Status.CRASH, Status.PROTOCOL_VIOLATION)
-)
+_MAX_KNOWN = 65_536  # verdicts in memory
+_CLOSED = "not checked: the pool was closed"
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(eq=False)
 class _Item:
+  """A proof on its way; `futures` grows while equal ones arrive."""
+
+  key: str
   problem: Problem
   final: str
-  future: Future
+  confirm: bool
+  futures: list[Future]
   submitted_s: float
+  audit: Audit | None = None
 
   @property
-  def key(self) -> tuple[str, str, str]:
-    return self.problem.header, self.problem.statement, self.final
+  def imports(self) -> str:
+    return self.audit.imports
 
 
 class Pool:
-  """Owns the checker processes and their threads.
+  """Owns the checkers, the threads that wait for them, and the store.
 
   Example:
-    with Pool(**config.checker) as pool:
+    with Pool(Settings(**config.checker)) as pool:
       verdict = pool.submit(problem, extract(response)).result()
 
   Attributes:
-    isolation: the isolation in force: `bwrap`, `rlimit` or `none`.
+    backend: what checks.
   """
 
-  def __init__(
-    self,
-    *,
-    backend: str,
-    command: str,
-    lean_path: str,
-    num_workers: int,
-    exec_timeout_s: float,
-    load_timeout_s: float,
-    max_uses: int,
-    memory_gib: float,
-    isolation: str,
-  ):
-    """See configs/common.py for the arguments.
+  def __init__(self, settings: Settings):
+    """Starts the threads; a checker starts when the first proof needs it.
 
     Raises:
-      UsageError: a command or an isolation that is not available here, or a
-        number that is not positive.
+      UsageError: a command, a server or an isolation that is not available.
     """
-    _require_positive(
-      {
-        "num_workers": num_workers,
-        "exec_timeout_s": exec_timeout_s,
-        "load_timeout_s": load_timeout_s,
-        "max_uses": max_uses,
-        "memory_gib": memory_gib,
-      }
-    )
-    self.isolation = resolve_mode(isolation)
-    self._backend = make_backend(backend, command, lean_path)
-    cpu_s = load_timeout_s + max_uses * exec_timeout_s
-    self._sandbox = Sandbox(
-      self.isolation, self._backend.paths, cpu_s, memory_gib
-    )
-    self._exec_timeout_s = exec_timeout_s
-    self._load_timeout_s = load_timeout_s
-    self._max_uses = max_uses
-    self._queue: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
+    self.backend = make_backend(settings)
+    self._settings = settings
+    self._rules = Rules(settings.max_heartbeats, settings.native_decide)
+    # What verdicts follow from, besides the proof.
+    self._circumstances = f"{self.backend.toolchain}; {self._rules}"
+    self._store = Store(settings.store) if settings.store else None
+    self._stats = Stats(settings.num_workers, self.backend.isolation)
+    self._appeals = Appeals(settings, self._stats)
+    self._crew = Crew(self.backend, settings, self._stats)
+    self._backlog: Backlog[_Item] = Backlog(settings.max_pending)
     self._lock = threading.Lock()
     self._closed = False
-    self._known: dict[tuple[str, str, str], Future] = {}
-    self._workers: list[Worker | None] = [None] * num_workers
-    self._counts: collections.Counter[str] = collections.Counter()
-    self._seconds = {stage: [] for stage in _STAGES}
+    self._known: dict[str, _Item | Verdict] = {}
     self._threads = [
-      threading.Thread(target=self._serve, args=(slot,), daemon=True)
-      for slot in range(num_workers)
+      threading.Thread(target=self._serve, daemon=True, name=f"checker-{slot}")
+      for slot in range(settings.num_workers)
     ]
     for thread in self._threads:
       thread.start()
 
-  def submit(self, problem: Problem, extraction: Extraction) -> Future:
-    """Queues a proof.
+  @property
+  def isolation(self) -> str:
+    """In force: `bwrap`, `rlimit`, `none` or `remote`."""
+    return self.backend.isolation
+
+  def submit(
+    self, problem: Problem, extraction: Extraction, *, confirm: bool = False
+  ) -> Future:
+    """Queues a proof; waits while as many wait as may.
 
     Args:
       problem: what was to be proved.
       extraction: the response; one that breaks the pattern is MALFORMED.
+      confirm: whether the second verifier must be asked, if there is one and
+        the proof is accepted.
 
     Returns:
-      The verdict to come; it cannot be cancelled, for equal proofs share it.
+      The verdict to come. It may be cancelled until then; a proof that nobody
+      waits for is not checked.
 
     Raises:
       RuntimeError: the pool is closed.
     """
-    future = Future()
-    future.set_running_or_notify_cancel()
-    item = _Item(problem, extraction.final, future, time.monotonic())
+    future: Future = concurrent.futures.Future()
+    key = self._key(problem, extraction)
+    item = _Item(
+      *(key, problem, extraction.final, confirm, [future]), time.monotonic()
+    )
     with self._lock:
       if self._closed:
         raise RuntimeError("the pool is closed")
-      if not extraction.error and item.key in self._known:
-        self._counts["cache_hits"] += 1
-        return self._known[item.key]
-      if not extraction.error:
-        self._remember(item)
-        self._queue.put(item)
-    if extraction.error:
-      self._finish(item, Verdict(Status.MALFORMED, detail=extraction.error))
+      if self._joins(item, self._known.get(key)):
+        self._stats.count("cache_hits")
+        return future
+      self._remember(item)
+    self._begin(item, extraction.error)
     return future
 
   def stats(self) -> dict[str, float]:
-    """What happened since the last call, as scalars for a metrics row.
+    """What happened since the last call; see Stats.read."""
+    return self._stats.read()
 
-    Counts of checks, verdicts by status, cache hits, restarts, timeouts and
-    infrastructure errors; seconds at the 50th and 99th percentile by stage.
+  def drain(self, timeout_s: float) -> None:
+    """Begins nothing more and waits for what has begun.
+
+    What still waits is an INFRA_ERROR at once, and what is unfinished after so
+    many seconds becomes one.
     """
     with self._lock:
-      counts, self._counts = self._counts, collections.Counter()
-      seconds, self._seconds = self._seconds, {s: [] for s in _STAGES}
-    stats = {f"verdict/{s}": float(counts[s]) for s in Status}
-    stats["checked"] = sum(stats.values())
-    for name in ("cache_hits", "restarts"):
-      stats[name] = float(counts[name])
-    stats["timeouts"] = stats[f"verdict/{Status.TIMEOUT}"]
-    stats["infra_errors"] = stats[f"verdict/{Status.INFRA_ERROR}"]
-    for stage, values in seconds.items():
-      for percent in (50, 99):
-        stats[f"{stage}_p{percent}_s"] = _percentile(values, percent)
-    return stats
+      self._closed = True
+    for item in self._backlog.close():
+      self._settle(item, Verdict(Status.INFRA_ERROR, detail=_CLOSED))
+    deadline = time.monotonic() + timeout_s
+    for thread in self._threads:
+      thread.join(max(deadline - time.monotonic(), 0.0))
+    self._crew.kill()
+    for thread in self._threads:
+      thread.join()
+    self._appeals.kill()
 
   def close(self) -> None:
     """Ends every process; what is unfinished becomes an INFRA_ERROR."""
-    with self._lock:
-      self._closed = True
-      for worker in self._workers:
-        if worker is not None:
-          worker.kill()
-    for _ in self._threads:
-      self._queue.put(None)
-    for thread in self._threads:
-      thread.join()
+    self.drain(0.0)
+    self._crew.close()
+    if self._store is not None:
+      self._store.close()
 
   def __enter__(self) -> Self:
     return self
@@ -188,97 +168,145 @@ class Pool:
   def __exit__(self, *_: object) -> None:
     self.close()
 
-  def _serve(self, slot: int) -> None:
+  def _joins(self, item: _Item, known: _Item | Verdict | None) -> bool:
+    """Whether an equal proof answers this one too, now or later."""
+    (future,) = item.futures
+    if isinstance(known, _Item):
+      known.futures.append(future)
+      known.confirm |= item.confirm
+      return True
+    if known is None or not self._appeals.stands(known, confirm=item.confirm):
+      return False
+    future.set_result(self._thawed(item.problem, known))
+    return True
+
+  def _begin(self, item: _Item, error: str) -> None:
+    """Answers at once if that is possible, else puts the item to the others."""
+    if error:
+      self._settle(item, Verdict(Status.MALFORMED, detail=error))
+      return
+    # Before the store is asked: a verdict of an older policy shall not stand.
+    audit = self._prepare(item)
+    if isinstance(audit, Verdict):
+      self._settle(item, audit)
+      return
+    item.audit = audit
+    stored = self._store.get(item.key) if self._store is not None else None
+    if stored is not None:
+      self._stats.count("store_hits")
+      self._decide(item, stored)
+      return
+    try:
+      self._backlog.put(item)
+    except Closed:
+      self._settle(item, Verdict(Status.INFRA_ERROR, detail=_CLOSED))
+
+  def _prepare(self, item: _Item) -> Audit | Verdict:
+    try:
+      return prepare(item.problem, item.final, self._rules)
+    except Exception as error:  # no text may stop a run
+      _log.exception("the audit of %s failed", item.problem.name)
+      return Verdict(Status.INFRA_ERROR, detail=repr(error))
+
+  def _serve(self) -> None:
     """A thread's life: one item after the other."""
-    while (item := self._queue.get()) is not None:
+    slot = Slot(self._crew, self._settings, self._stats)
+    while (item := self._backlog.take(slot.imports)) is not None:
+      started_s = time.monotonic()
+      if self._is_unwanted(item):
+        continue
+      queue_s = started_s - item.submitted_s
       try:
-        verdict = self._check(slot, item)
+        verdict = self._check(slot, item, queue_s)
       except Exception as error:  # a thread must outlive any one item
         _log.exception("the checker failed on %s", item.problem.name)
         verdict = Verdict(Status.INFRA_ERROR, detail=repr(error))
-        self._drop(slot)
-      self._finish(item, verdict)
-    self._drop(slot)
+      self._stats.busy(time.monotonic() - started_s)
+      self._decide(item, dataclasses.replace(verdict, queue_s=queue_s))
+    slot.close()
 
-  def _check(self, slot: int, item: _Item) -> Verdict:
-    if self._closed:
-      return Verdict(Status.INFRA_ERROR, detail="the pool was closed")
-    queue_s = time.monotonic() - item.submitted_s
-    audit = prepare(item.problem, item.final)
-    if isinstance(audit, Verdict):
-      return dataclasses.replace(audit, queue_s=queue_s)
-    verdict, retry = self._attempt(slot, audit)
-    if retry:
-      _log.warning("retry on a fresh worker: %s", verdict.detail)
-      verdict, _ = self._attempt(slot, audit)
-    return dataclasses.replace(verdict, queue_s=queue_s)
+  def _check(self, slot: Slot, item: _Item, queue_s: float) -> Verdict:
+    if queue_s > self._settings.queue_timeout_s:
+      detail = f"waited {queue_s:.0f} s for a worker"
+      return Verdict(Status.INFRA_ERROR, detail=detail)
+    verdict = slot.judge(item.audit)
+    if self._closed and verdict.status not in DETERMINISTIC:
+      # Killed by us, whatever it looks like.
+      return Verdict(Status.INFRA_ERROR, detail=_CLOSED)
+    return verdict
 
-  def _attempt(self, slot: int, audit: Audit) -> tuple[Verdict, bool]:
-    """A verdict, and whether a fresh process may come to another."""
-    started_s = time.monotonic()
-    try:
-      worker = self._workers[slot] or self._start(slot)
-    except OSError as error:
-      detail = f"the checker does not start: {error}"
-      return Verdict(Status.INFRA_ERROR, detail=detail), True
-    was_used = worker.num_uses > 0
-    verdict = worker.load(audit.header, timeout_s=self._load_timeout_s)
-    loaded_s = time.monotonic()
-    if verdict is None:
-      verdict = worker.check(audit, timeout_s=self._exec_timeout_s)
-    broken = worker.broken
-    if broken or worker.num_uses >= self._max_uses:
-      self._drop(slot)
-    if self._closed and broken:
-      return Verdict(Status.INFRA_ERROR, detail="the pool was closed"), False
-    retry = broken and (
-      verdict.status is Status.INFRA_ERROR
-      or (was_used and verdict.status in _RETRIED)
+  def _is_unwanted(self, item: _Item) -> bool:
+    """Forgets an item if all who waited for it have cancelled."""
+    with self._lock:
+      if not all(future.cancelled() for future in item.futures):
+        return False
+      if self._known.get(item.key) is item:
+        del self._known[item.key]
+    self._stats.count("cancelled")
+    return True
+
+  def _decide(self, item: _Item, verdict: Verdict) -> None:
+    """Has an accepted proof looked at again, if that is due."""
+    problem = item.problem
+    verdict = self._thawed(problem, verdict)
+    if (
+      verdict.proved
+      and not verdict.confirmed
+      and self._appeals.is_due(problem, item.final, confirm=item.confirm)
+    ):
+      settle = functools.partial(self._settle, item)
+      self._appeals.hear(problem, item.audit, verdict, settle)
+    else:
+      self._settle(item, verdict)
+
+  def _thawed(self, problem: Problem, verdict: Verdict) -> Verdict:
+    """The verdict, unless nothing may be proved of the problem any more."""
+    if not (verdict.proved and self._appeals.is_frozen(problem)):
+      return verdict
+    return dataclasses.replace(
+      verdict, status=Status.DISPUTED, detail="the problem is frozen"
     )
-    load_s, exec_s = loaded_s - started_s, time.monotonic() - loaded_s
-    return dataclasses.replace(verdict, load_s=load_s, exec_s=exec_s), retry
 
-  def _start(self, slot: int) -> Worker:
-    worker = Worker(self._backend, self._sandbox)
+  def _settle(self, item: _Item, verdict: Verdict) -> None:
+    """The end of an item: to all who wait for it."""
+    is_lasting = verdict.status in DETERMINISTIC
     with self._lock:
-      self._workers[slot] = worker
-      if self._closed:
-        worker.kill()
-    return worker
-
-  def _drop(self, slot: int) -> None:
-    with self._lock:
-      worker, self._workers[slot] = self._workers[slot], None
-      if worker is not None and not self._closed:
-        self._counts["restarts"] += 1
-    if worker is not None:
-      worker.close()
+      if self._known.get(item.key) is item:
+        if is_lasting:
+          self._known[item.key] = verdict
+        else:
+          del self._known[item.key]
+    self._stats.verdict(verdict)
+    if is_lasting and self._store is not None:
+      self._store.put(item.key, verdict)
+    for future in item.futures:
+      if future.set_running_or_notify_cancel():
+        future.set_result(verdict)
 
   def _remember(self, item: _Item) -> None:
-    self._known[item.key] = item.future
+    self._known[item.key] = item
     while len(self._known) > _MAX_KNOWN:
       self._known.pop(next(iter(self._known)))
 
-  def _finish(self, item: _Item, verdict: Verdict) -> None:
-    with self._lock:
-      if verdict.status not in _DETERMINISTIC:
-        self._known.pop(item.key, None)
-      self._counts[verdict.status] += 1
-      for stage, values in self._seconds.items():
-        if seconds := getattr(verdict, f"{stage}_s"):
-          values.append(seconds)
-    item.future.set_result(verdict)
+  def _key(self, problem: Problem, extraction: Extraction) -> str:
+    """What the verdict follows from, in one text."""
+    final = extraction.final
+    try:
+      final = normalise(final)
+    except LexError:
+      pass  # no Lean, and refused as it stands
+    return digest(
+      *(self._circumstances, problem.header, problem.statement),
+      *(extraction.error, final),
+    )
 
 
-def _require_positive(options: Mapping[str, float]) -> None:
-  for name, value in options.items():
-    if value <= 0:
-      raise UsageError(f"checker.{name} must be positive, got {value}")
+def make_backend(settings: Settings) -> Backend:
+  """What checks, as the settings say.
 
-
-def _percentile(values: list[float], percent: int) -> float:
-  """The nearest-rank percentile; 0 of nothing."""
-  if not values:
-    return 0.0
-  rank = -(-len(values) * percent // 100)
-  return sorted(values)[max(rank, 1) - 1]
+  Raises:
+    UsageError: it is not available.
+  """
+  if settings.backend == "server":
+    return make_server_backend(settings)
+  return make_local_backend(settings)

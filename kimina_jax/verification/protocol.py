@@ -1,18 +1,21 @@
-"""The REPL's replies: a JSON object in, a typed record out.
+"""The REPL's replies: a frame of bytes in, a typed record out.
 
 The shapes are those of leanprover-community/repl: a command's reply holds
 `env` and perhaps `messages` and `sorries`; an error holds `message` alone.
-Anything else is a protocol violation, never a guess.
+Anything else is a protocol violation, never a guess: JSON with a name twice,
+a number that is no number, text that is no text.
 """
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
 
 from kimina_jax.types import Message, Status
 
 _FIELDS = frozenset(("env", "messages", "sorries", "tactics", "infotree"))
 _SEVERITIES = frozenset(("error", "warning", "info", "trace"))
+_MAX_INTEGER = 2**31 - 1
 
 
 class WorkerFailure(Exception):
@@ -56,22 +59,38 @@ class Reply:
   sorries: tuple[Sorry, ...] = ()
 
 
-def parse_reply(frame: Mapping[str, Any]) -> Reply:
+def parse_frame(frame: bytes) -> dict[str, Any]:
+  """Reads a frame, without the blank line that ends it.
+
+  Raises:
+    WorkerFailure: PROTOCOL_VIOLATION, unless it is one JSON object in UTF-8
+      that every reader reads alike.
+  """
+  try:
+    fields = _DECODER.decode(frame.decode())
+  except (ValueError, RecursionError) as error:
+    raise violation(f"reply is not JSON: {frame[:200]!r}") from error
+  if not isinstance(fields, dict):
+    raise violation(f"reply is not an object: {frame[:200]!r}")
+  return fields
+
+
+def parse_reply(fields: Mapping[str, Any]) -> Reply:
   """Reads the reply to a command.
 
   Raises:
     WorkerFailure: PROTOCOL_VIOLATION, for an error object and for every
-      frame that is not exactly a command's reply.
+      object that is not exactly a command's reply.
   """
-  if "message" in frame:
-    raise violation(f"the REPL refuses: {frame['message']!r:.200}")
-  if not _FIELDS.issuperset(frame):
-    raise violation(f"unknown fields {sorted(set(frame) - _FIELDS)}")
+  if "message" in fields:
+    raise violation(f"the REPL refuses: {fields['message']!r:.200}")
+  if not _FIELDS.issuperset(fields):
+    raise violation(f"unknown fields {sorted(set(fields) - _FIELDS)!r:.200}")
   try:
     return Reply(
-      env=_integer(frame["env"]),
-      messages=tuple(map(_message, frame.get("messages", ()))),
-      sorries=tuple(map(_sorry, frame.get("sorries", ()))),
+      env=_integer(fields["env"]),
+      messages=tuple(map(_message, _list(fields, "messages"))),
+      sorries=tuple(map(_sorry, _list(fields, "sorries"))),
     )
   except (KeyError, TypeError, ValueError) as error:
     raise violation(f"malformed reply: {error!r:.200}") from error
@@ -79,6 +98,31 @@ def parse_reply(frame: Mapping[str, Any]) -> Reply:
 
 def violation(detail: str) -> WorkerFailure:
   return WorkerFailure(Status.PROTOCOL_VIOLATION, detail)
+
+
+def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+  """An object; of two equal names one would hide the other."""
+  fields = dict(pairs)
+  if len(fields) < len(pairs):
+    raise ValueError("a name twice in one object")
+  return fields
+
+
+def _refuse_constant(name: str) -> NoReturn:
+  raise ValueError(f"{name} is not JSON")
+
+
+_DECODER = json.JSONDecoder(
+  object_pairs_hook=_unique, parse_constant=_refuse_constant
+)
+
+
+def _list(fields: Mapping[str, Any], name: str) -> list[Any]:
+  """A list that is left out when it is empty."""
+  values = fields.get(name, [])
+  if not isinstance(values, list):
+    raise TypeError(f"{name} is no list: {values!r:.200}")
+  return values
 
 
 def _message(fields: Mapping[str, Any]) -> Message:
@@ -104,10 +148,13 @@ def _position(fields: Mapping[str, Any]) -> tuple[int, int]:
 def _integer(value: Any) -> int:
   if type(value) is not int:
     raise TypeError(f"{value!r} is not an integer")
+  if not 0 <= value <= _MAX_INTEGER:
+    raise ValueError(f"out of range: {value}")
   return value
 
 
 def _text(value: Any) -> str:
   if not isinstance(value, str):
     raise TypeError(f"{value!r} is not a string")
+  value.encode()  # half a character, as \ud800, could not be written down
   return value

@@ -1,0 +1,163 @@
+"""What a proof must prove: a trusted statement in, a proposition out.
+
+In: a data set's statement. Out: an Anchor, whose proposition is elaborated
+before any of the model's text. And whether a proof states the same, token by
+token, at the top level: outside every namespace and section that the proof
+opens. The proof itself is not looked at.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+
+from kimina_jax.types import Status
+from kimina_jax.verification import policy
+from kimina_jax.verification.lexer import Scan, Token, is_line, scan, tokenize
+from kimina_jax.verification.normalise import Refusal, normalise
+from kimina_jax.verification.policy import Command, Rules
+from kimina_jax.verification.vocabulary import DECLARATIONS
+
+_MAX_KNOWN = 16_384
+_BINDER = {"(": ")", "{": "}", "[": "]", "⦃": "⦄"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Anchor:
+  r"""A statement.
+
+  Example:
+    Anchor(name="t", proposition="∀ (x : ℕ)\n, x = x\n",
+           words=["theorem", "t", "(", …, ":=", "by"],
+           used=frozenset(("ℕ",)))
+
+  Attributes:
+    name: of the theorem.
+    proposition: the statement as one closed proposition.
+    words: its tokens, which a proof must repeat.
+    used: parts of the names in it that it does not bind itself.
+  """
+
+  name: str
+  proposition: str
+  words: list[str]
+  used: frozenset[str]
+
+
+@functools.lru_cache(maxsize=_MAX_KNOWN)
+def parse_statement(statement: str, rules: Rules) -> Anchor:
+  """Takes `theorem name binders : goal := by` apart.
+
+  Raises:
+    ValueError: the statement has another form, or says what no proof may.
+  """
+  statement = normalise(statement)
+  tokens = tokenize(statement)
+  words = [token.text for token in tokens]
+  if words[-2:] != [":=", "by"]:
+    raise ValueError("it does not end in `:= by`")
+  if words[0] not in ("theorem", "lemma") or tokens[1].kind != "name":
+    raise ValueError("it does not start with `theorem` and a name")
+  colon = _colon(tokens)
+  refusal = policy.check(scan(statement), rules)
+  if isinstance(refusal, Refusal):
+    raise ValueError(str(refusal))
+  binders = statement[tokens[1].end : tokens[colon].start].strip()
+  goal = statement[tokens[colon].end : tokens[-2].start].strip()
+  if colon == len(tokens) - 3:
+    raise ValueError("it states nothing")
+  # Line breaks, so that a comment that ends either part stays one.
+  proposition = f"∀ {binders}\n, {goal}\n" if colon > 2 else f"{goal}\n"
+  return Anchor(words[1], proposition, words, _used(tokens))
+
+
+def find(
+  anchor: Anchor, proof: Scan, commands: Sequence[Command]
+) -> tuple[Status, Refusal] | None:
+  """None if the proof states what it must, else what is wrong and where."""
+  tokens = proof.tokens
+  found: list[Command] = []
+  for command in commands:
+    if command.kind not in DECLARATIONS:
+      continue
+    indices = _words_from(tokens, command.index, 2)
+    declared = _plain(tokens[indices[-1]])
+    if declared == _plain(anchor.name):
+      difference = _difference(anchor, tokens, command.index)
+      if difference is not None:
+        rule = f"theorem {anchor.name} states something else"
+        return _mismatch(proof, rule, difference)
+      found.append(command)
+    elif declared.split(".")[-1] in anchor.used:
+      rule = f"{declared} redefines a name of the statement"
+      return _mismatch(proof, rule, indices[-1])
+  if len(found) > 1:
+    return _mismatch(proof, "the statement stands twice", found[1].index)
+  if found and found[0].depth:
+    rule = "the statement stands inside a namespace or section"
+    return _mismatch(proof, rule, found[0].index)
+  if found:
+    return None
+  (first,) = _words_from(tokens, 0, 1)
+  rule = f"no theorem {anchor.name}"
+  return Status.MISSING_THEOREM, proof.refuse(rule, first)
+
+
+def _plain(name: str) -> str:
+  """A name as Lean knows it, however it is quoted."""
+  return name.replace("«", "").replace("»", "").removeprefix("_root_.")
+
+
+def _mismatch(proof: Scan, rule: str, index: int) -> tuple[Status, Refusal]:
+  return Status.STATEMENT_MISMATCH, proof.refuse(rule, index)
+
+
+def _difference(
+  anchor: Anchor, tokens: Sequence[str], start: int
+) -> int | None:
+  """Where a declaration first differs from the statement."""
+  rest = (i for i in range(start, len(tokens)) if not is_line(tokens[i]))
+  index = start
+  for word in anchor.words:
+    following = next(rest, None)
+    if following is None:
+      return index
+    index = following
+    if tokens[index] != word:
+      return index
+  return None
+
+
+def _words_from(tokens: Sequence[str], start: int, count: int) -> list[int]:
+  """The indices of the next tokens that are no LINEs; at most `count`."""
+  # A LINE never follows another, so half of the tokens are none.
+  span = range(start, min(start + 2 * count + 1, len(tokens)))
+  return [index for index in span if not is_line(tokens[index])][:count]
+
+
+def _colon(tokens: Sequence[Token]) -> int:
+  """Index of the colon between binders and goal."""
+  closing = []
+  for index, token in enumerate(tokens[2:-2], start=2):
+    if token.text in _BINDER and token.kind == "symbol":
+      closing.append(_BINDER[token.text])
+    elif closing and token.text == closing[-1]:
+      closing.pop()
+    elif not closing and token.text == ":":
+      return index
+    elif not closing and token.kind != "name":
+      raise ValueError(f"unexpected {token.text!r} among the binders")
+  raise ValueError("no colon between binders and goal")
+
+
+def _used(tokens: Sequence[Token]) -> frozenset[str]:
+  """The parts of all names in a statement but those it binds itself."""
+  names, bound, run = set(), set(), []
+  for token in tokens[2:-2]:
+    if token.kind == "name":
+      run.append(token.text)
+      names.update(token.text.split("."))
+      continue
+    if token.text == ":":
+      bound.update(run)
+    run = []
+  return frozenset(names - bound)

@@ -1,0 +1,56 @@
+#!/bin/sh
+# Compiles what was to be proved and what was written, and has a verifier of
+# compiled files look at them: SafeVerify at both, leanchecker (or lean4checker)
+# at the second alone.
+#
+#   sh launch/second_verifier.sh /path/to/safe_verify {target} {proof}
+#   sh launch/second_verifier.sh /path/to/leanchecker {target} {proof}
+#
+# As checker.second_command, with the braces as they stand. Exit status: 0 the
+# verifier agrees; 1 it refuses, or Lean refuses the proof as a file; 2 it could
+# not be asked. Wants `lean` on PATH and what the files import on LEAN_PATH;
+# writes below $TMPDIR alone, and calls no other program, for in the sandbox
+# there is none.
+set -u
+
+if [ $# -ne 3 ]; then
+  echo "usage: second_verifier.sh VERIFIER TARGET PROOF" >&2
+  exit 2
+fi
+verifier=$1
+scratch=${TMPDIR:-/tmp}
+
+if ! lean -o "$scratch/Target.olean" "$2"; then
+  echo "second_verifier.sh: the statement does not compile"
+  exit 2
+fi
+
+lean -o "$scratch/Proof.olean" "$3"
+case $? in
+  0) ;;
+  1)
+    echo "second_verifier.sh: the proof does not compile"
+    exit 1
+    ;;
+  *)
+    echo "second_verifier.sh: lean ended while it compiled the proof"
+    exit 2
+    ;;
+esac
+
+case $verifier in
+  *leanchecker | *lean4checker)
+    LEAN_PATH=$scratch${LEAN_PATH:+:$LEAN_PATH} "$verifier" Proof
+    ;;
+  *)
+    "$verifier" "$scratch/Target.olean" "$scratch/Proof.olean"
+    ;;
+esac
+case $? in
+  0) exit 0 ;;
+  1) exit 1 ;;
+  *)
+    echo "second_verifier.sh: the verifier ended without an answer"
+    exit 2
+    ;;
+esac

@@ -1,0 +1,15 @@
+import Mathlib
+import Aesop
+
+set_option maxHeartbeats 400000
+
+open BigOperators Real Nat Topology Rat
+
+namespace A
+section
+end A
+end
+namespace B.C
+end C
+theorem target (n : ℕ) (h₀ : 1 < n) : (n : ℝ) + 1 ≤ Real.sqrt n := by
+  nlinarith

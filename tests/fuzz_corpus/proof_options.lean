@@ -1,0 +1,20 @@
+import Mathlib
+import Aesop
+
+set_option maxHeartbeats 400000
+
+open BigOperators Real Nat Topology Rat
+
+set_option maxRecDepth 2000
+
+set_option maxHeartbeats 800000 in
+lemma a : True := by
+  set_option maxRecDepth 4000 in
+  trivial
+
+open Finset in
+open Nat in
+lemma b : True := trivial
+
+theorem target (n : ℕ) (h₀ : 1 < n) : (n : ℝ) + 1 ≤ Real.sqrt n := by
+  nlinarith

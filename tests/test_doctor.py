@@ -1,0 +1,177 @@
+"""The doctor finds what is wrong, and nothing where nothing is."""
+
+import io
+import json
+import pathlib
+import subprocess
+import sys
+
+import pytest
+from rich.console import Console
+
+from configs import common
+from kimina_jax import doctor
+from kimina_jax.attacks import MATHLIB, attacks, canaries, proofs
+from kimina_jax.verification.settings import Settings
+
+HERE = pathlib.Path(__file__).resolve().parent
+FAKE = f"{sys.executable} -I -S {HERE / 'fake_repl.py'}"
+
+
+def settings(**changes) -> Settings:
+  return Settings(**{**common.get_config().checker, **changes})
+
+
+def of_kind(findings, kind):
+  return [f for f in findings if f.what.startswith(f"{kind}: ")]
+
+
+@pytest.fixture(scope="module")
+def embedded():
+  return list(doctor.examine(settings()))
+
+
+def test_the_embedded_checker_is_well(embedded):
+  assert [f for f in embedded if f.state == "wrong"] == []
+  assert all(bool(f.remedy) == (f.state != "ok") for f in embedded)
+  assert not any("\n" in f.remedy for f in embedded)
+  told = {f.what: f.text for f in embedded}
+  assert told["backend"].startswith("minilean: minilean ")
+  assert told["isolation in force"] in ("bwrap", "rlimit")
+  assert {"python", "bwrap", "elan", "lake", "lean"} <= told.keys()
+  assert {
+    "memory control group",
+    "proof from cold",
+    "proof warm",
+  } <= told.keys()
+
+
+def test_every_attack_and_canary_is_tried(embedded):
+  names = [f.what.partition(": ")[2] for f in of_kind(embedded, "attack")]
+  assert names == [a.name for a in attacks(header=MATHLIB)]
+  assert len(set(names)) >= 20
+  found = of_kind(embedded, "canary")
+  assert len(found) == len(canaries(header=MATHLIB)) > len(canaries(header=""))
+  # Tactics were tried, not merely words refused.
+  assert {f.text for f in found} == {"lean_error"}
+
+
+def test_attacks_claim_what_is_false():
+  """All of one false statement, and none by the words of another."""
+  texts = [a.final for a in attacks(header="")]
+  assert len(set(texts)) == len(texts)
+  problems = {a.problem for a in attacks(header="")}
+  assert [p.statement for p in problems] == [
+    "theorem doctor_claim : 2 + 2 = 5 := by"
+  ]
+  assert all(q.problem.statement in q.final for q in proofs(header=""))
+
+
+def test_a_checker_that_accepts_everything_is_found_out():
+  """The attacks are refused before it is asked; of the rest it is asked."""
+  bad = settings(backend="repl", command=FAKE, isolation="rlimit")
+  findings = list(doctor.examine(bad))
+  assert {f.state for f in of_kind(findings, "attack")} == {"ok"}
+  canary = of_kind(findings, "canary")
+  # Without a Mathlib none is tried that needs it.
+  assert len(canary) == len(canaries(header=""))
+  assert {(f.state, f.text) for f in canary} == {("wrong", "ACCEPTED")}
+  told = {f.what: f for f in findings}
+  assert told["LEAN_PATH"].state == "missing"
+  assert told["REPL"].state == "ok"
+
+
+def test_a_checker_that_fails_is_asked_no_more():
+  command = f"{sys.executable} -c pass"
+  bad = settings(backend="repl", command=command, isolation="rlimit")
+  findings = list(doctor.examine(bad))
+  assert findings[-1].what == "proof from cold"
+  assert findings[-1].state == "wrong"
+  assert findings[-1].remedy.startswith("infra_error: ")
+  assert of_kind(findings, "attack") == []
+
+
+@pytest.mark.parametrize(
+  ("changes", "what", "words"),
+  [
+    ({"command": "no-such-repl"}, "REPL", "'no-such-repl' is no program"),
+    ({"command": ""}, "REPL", "'' is no program"),
+    (
+      {"command": FAKE, "lean_path": "lib:/usr"},
+      "LEAN_PATH",
+      "'lib' is no absolute path",
+    ),
+    (
+      {"command": FAKE, "lean_path": "/usr:/no/such"},
+      "LEAN_PATH",
+      "'/no/such' is no absolute path of a directory",
+    ),
+    (
+      {"command": FAKE, "second_command": "no-such-verifier {proof}"},
+      "second verifier",
+      "second_command 'no-such-verifier {proof}' is no program",
+    ),
+  ],
+)
+def test_what_is_missing_has_a_remedy(changes, what, words):
+  findings = []
+  bad = settings(backend="repl", isolation="rlimit", **changes)
+  for finding in doctor.examine(bad):
+    findings.append(finding)
+    if finding.what == what:
+      break
+  assert findings[-1].what == what and findings[-1].state == "wrong"
+  assert words in findings[-1].text
+  assert findings[-1].remedy
+
+
+def test_mathlib_is_looked_for(tmp_path):
+  (tmp_path / "Mathlib.olean").touch()
+  found = doctor._lean_path(f"/usr:{tmp_path}")
+  assert (found.state, found.text) == ("ok", "2 places, with Mathlib")
+
+
+def test_findings_are_lines():
+  file = io.StringIO()
+  console = Console(file=file, width=60, highlight=False)
+  doctor.show(console, doctor.Finding("lean", "ok", "4.15\x1b[2J"))
+  doctor.show(console, doctor.Finding("bwrap", "missing", "none", "install it"))
+  doctor.conclude(console, is_well=True)
+  doctor.conclude(console, is_well=False)
+  lines = file.getvalue().splitlines()
+  assert lines[0].split() == ["✓", "lean", "4.15\ufffd[2J"]
+  assert lines[1].split() == ["!", "bwrap", "none"]
+  assert lines[2] == "  → install it"
+  assert "does what it must" in lines[3] and "not fit" in lines[4]
+
+
+def run(*flags):
+  return subprocess.run(
+    [sys.executable, "-m", "kimina_jax.check", "--doctor", *flags],
+    cwd=HERE.parent,
+    capture_output=True,
+    encoding="utf-8",
+    timeout=120,
+  )
+
+
+def test_the_command_line_works_out_of_the_box():
+  done = run()
+  assert done.returncode == 0, done.stdout + done.stderr
+  assert done.stderr == ""
+  assert done.stdout.endswith("The checker does what it must.\n")
+
+
+def test_the_command_line_says_what_is_wrong():
+  done = run(
+    "--json",
+    "--config.checker.backend=repl",
+    "--config.checker.isolation=rlimit",
+    f"--config.checker.command={FAKE}",
+  )
+  assert done.returncode == 2
+  rows = [json.loads(line) for line in done.stdout.splitlines()]
+  assert {frozenset(row) for row in rows} == {
+    frozenset(("what", "state", "text", "remedy"))
+  }
+  assert any(row["state"] == "wrong" for row in rows)
