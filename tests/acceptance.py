@@ -8,7 +8,8 @@ and characters begin and end.
 
 import time
 
-from plain_reader import Unclear, complaints, read
+from plain_policy import complaints
+from plain_reader import Unclear, read
 
 from kimina_jax.types import Problem, Status, Verdict
 from kimina_jax.verification.audit import Audit, prepare

@@ -124,7 +124,7 @@ def drip() -> None:
   """Says something all the time, and never ends."""
   while True:
     write(b" ")
-    time.sleep(0.001)
+    time.sleep(0.0001)
 
 
 # Ends.
@@ -208,7 +208,8 @@ def bomb() -> None:
     if os.fork() == 0:
       if number % 2:
         os.setsid()
-      hang()
+      time.sleep(60)
+      os._exit(0)
   hang()
 
 

@@ -27,7 +27,7 @@ _MARKS = (
   *("λ", "∑'", "⁻¹'", " '' ", "é", "ￇ", "\u00a0", "\u200b", "\t", "\r\n"),
 )
 _LINES = (
-  *("end\n", "end A\n", "section\n", "namespace A\n", "noncomputable section\n"),
+  *("end\n", "end A\n", "section\n", "section A\n", "namespace A\n"),
   *("open A in\n", "open Nat\n", "@[simp] ", "@[simp, csimp] ", "example : "),
   *("set_option maxHeartbeats 400000 in\n", "set_option maxRecDepth 0 in\n"),
   *("lemma a : True := trivial\n", "def target := 1\n", "theorem target "),
@@ -96,7 +96,7 @@ def main() -> None:
   findings.mkdir(parents=True, exist_ok=True)
   with atheris.instrument_imports(include=["kimina_jax.verification"]):
     import acceptance
-  from plain_reader import PARTS, WORDS
+  from plain_policy import PARTS, WORDS
 
   paths = (*(HERE / "attacks").glob("*.lean"), *corpus.iterdir())
   texts = [path.read_bytes().decode(errors="replace") for path in paths]

@@ -1,19 +1,20 @@
 """What this process holds besides memory: processes and descriptors."""
 
 import os
-import pathlib
 import time
 from collections.abc import Iterable
 
 
 def held() -> tuple[set[str], set[str]]:
   """Children, zombies too, and open descriptors."""
-  children = {
-    stat.parent.name
-    for stat in pathlib.Path("/proc").glob("[0-9]*/stat")
-    if _fields(stat)[1:2] == [str(os.getpid()).encode()]
-  }
+  own = str(os.getpid()).encode()
+  children = {n for n in processes() if _fields(n)[1:2] == [own]}
   return children, set(os.listdir("/proc/self/fd"))
+
+
+def processes() -> list[str]:
+  """The numbers of all that there are."""
+  return [name for name in os.listdir("/proc") if name.isdigit()]
 
 
 def assert_no_more_than(before: tuple[set[str], set[str]]) -> None:
@@ -33,14 +34,15 @@ def assert_all_end(pids: Iterable[int], *, timeout_s: float = 5.0) -> None:
 
 
 def _runs(pid: int) -> bool:
-  state = _fields(pathlib.Path(f"/proc/{pid}/stat"))[:1]
+  state = _fields(str(pid))[:1]
   return bool(state) and state[0] not in (b"Z", b"X")
 
 
-def _fields(stat: pathlib.Path) -> list[bytes]:
+def _fields(pid: str) -> list[bytes]:
   """State, parent and so on; nothing if the process is gone."""
   try:
-    # The name in parentheses may hold anything, and be no text.
-    return stat.read_bytes().rpartition(b")")[2].split()
+    with open(f"/proc/{pid}/stat", "rb") as stat:
+      # The name in parentheses may hold anything, and be no text.
+      return stat.read().rpartition(b")")[2].split()
   except (FileNotFoundError, ProcessLookupError):
     return []

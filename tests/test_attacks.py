@@ -16,8 +16,8 @@ from acceptance import (
   RULES,
   STATEMENT,
 )
-from configs.common import get_config
 
+from configs.common import get_config
 from kimina_jax.types import Extraction, Problem, Status, Verdict
 from kimina_jax.verification.audit import Audit, prepare
 from kimina_jax.verification.extract import extract
@@ -174,7 +174,7 @@ def test_a_flood_of_messages_decides_nothing(agreeable):
 
 
 FORGERIES = {
-  "ahead": {Status.INFRA_ERROR},
+  "ahead": {Status.INFRA_ERROR, Status.PROTOCOL_VIOLATION},
   "twice": {Status.INFRA_ERROR, Status.PROTOCOL_VIOLATION},
   "guessed": {Status.PROTOCOL_VIOLATION},
   "by_nonce": {Status.PROTOCOL_VIOLATION},
@@ -191,9 +191,7 @@ def test_no_forged_frame_proves(mode):
   with make_pool(command, num_workers=1) as pool:
     assert check(pool, INNOCENT).status in FORGERIES[mode]
     for name in ("sorry", "eval_prints_frame", "in_comment"):
-      assert judge(name).status == check(
-        pool, ATTACKS[name].read_text()
-      ).status
+      assert judge(name).status == check(pool, ATTACKS[name].read_text()).status
 
 
 BLOCK = f"```lean4\n{INNOCENT}```"

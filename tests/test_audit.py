@@ -14,7 +14,6 @@ from kimina_jax.verification.audit import Audit, decided, judge, prepare
 from kimina_jax.verification.policy import Rules
 from kimina_jax.verification.protocol import Reply, Sorry
 
-ATTACKS = pathlib.Path(__file__).parent / "attacks"
 RULES = Rules(max_heartbeats=400_000, native_decide=False)
 TRUSTING = Rules(max_heartbeats=400_000, native_decide=True)
 HEADER = """import Mathlib

@@ -5,7 +5,8 @@ import pathlib
 import pytest
 from acceptance import HEADER, INNOCENT, PROBLEM, RULES, STATEMENT, finding
 from fuzz_acceptance import Mutator
-from plain_reader import Unclear, complaints, read
+from plain_policy import complaints
+from plain_reader import Unclear, read
 
 from kimina_jax.verification.audit import Audit, prepare
 
@@ -75,7 +76,7 @@ WRONG = [
   ("/- ", "unclear: comment without end"),
   ("/-/- -/ -/\n", "unclear: comment that starts"),
   ("/-- -- -/\n", "unclear: comment in front"),
-  ("def a := (b).r\"\\\" \"\n", "unclear: raw string glued"),
+  ('def a := (b).r"\\" "\n', "unclear: raw string glued"),
   ("def a := b '\n'\"' \"\n  sorry --\"\n", "word sorry"),
   ("def a := \u202e1\n", "character U+202E"),
 ]
@@ -95,7 +96,8 @@ def test_the_plain_reader_complains(text, words):
     'def a := "sorry \\" axiom" ++ r"\\" ++ r#"" axiom"#\n',
     "def a' := h.prefix.axiom ++ x'.macro ++ «a b».sorry\n",
     "def a := f '' s ∪ ∑' i, '\\'' :: 'a' :: '\"' :: '\\x41' :: []\n",
-    "namespace A.B\nend A.B\nsection\nend\nnamespace A\nlemma b : 1.5e3 = 0x1F := rfl\nend A\n",
+    "namespace A\nlemma b : 1.5e3 = 0x1F := rfl\nend A\n",
+    "namespace A.B\nend A.B\nsection\nend\n",
     "@[simp] noncomputable def a := 1\n",
     "def a := b (config := { c := true, d := .e, f := 1 }) config\n",
     "set_option maxHeartbeats 400000 in\n",

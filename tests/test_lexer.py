@@ -112,6 +112,7 @@ def test_kinds(token, kind):
     ("a ⁻¹'\n'", "literal glued to '¹'"),
     ("def c := '\n'", 'no token: "\'" at 1:9'),
     ("f⁻¹''\"'", "literal glued to"),
+    ("f ''a'", 'no token: "\'" at 1:2'),
     ('s!"a"', "string glued to '!'"),
     ('"a""b"', "string glued to"),
     ('⁻¹r"\\"', "string glued to 'r'"),

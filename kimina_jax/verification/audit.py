@@ -172,7 +172,7 @@ def _skip_header(text: str, header: Header) -> int | Refusal:
 
 def _blanked(text: str, start: int, header: Header) -> str:
   """The text with spaces up to an offset, where nothing shall stand."""
-  if start == len(header.text):
+  if start == len(header.text) and text.startswith(header.text):
     return header.blank + text[start:]
   return blank(text[:start]) + text[start:]
 

@@ -58,7 +58,10 @@ def _token_pattern() -> re.Pattern[str]:
     rf'{"#" * k}"[^"]*+(?:"(?!{"#" * k})[^"]*+){{0,8}}"{"#" * k}'
     for k in range(1, 4)
   )
-  quoted = r"(?:[^\\']|\\(?:[\\\"'rnt]|x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}))"
+  hexadecimal = "x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}"
+  quoted = rf"(?:[^\\'\n]|\\(?:[\\\"'rnt]|{hexadecimal}))"
+  # More than Lean knows, so that what it may learn is in doubt already.
+  perhaps_quoted = rf"(?:[^\\']|\\(?:[^xu]|{hexadecimal}))'"
   symbols = sorted(map(re.escape, _SYMBOLS), key=len, reverse=True)
   tokens = (
     rf'r(?<![^{_BEFORE_LITERAL}]r)(?:"[^"]*+"|{raw})',
@@ -69,13 +72,13 @@ def _token_pattern() -> re.Pattern[str]:
     # The line break before a token that begins a line; see LINE.
     r"\n[ \n]*+(?<=\n)(?!--|/-|\Z)",
     rf'"(?<![^{_BEFORE_LITERAL}]")[^"\\]*+(?:\\[\s\S][^"\\]*+)*"',
-    rf"'(?<![^{_BEFORE_LITERAL}]')(?!\n){quoted}'",
-    rf"''(?<![^{_BEFORE_LITERAL}]'')",
+    rf"'(?<![^{_BEFORE_LITERAL}]'){quoted}'",
+    rf"''(?<![^{_BEFORE_LITERAL}]'')(?!{perhaps_quoted})",
     rf"«[^«»\"\n]*+»(?:\.{part})*",
     "--|/-",
     # `'` belongs to the symbol before it, as in `f ⁻¹' s`, unless Lean could
     # take it for the beginning of a literal.
-    rf"(?:{'|'.join(symbols)}|[^\s\"'«»])(?:'(?!{quoted}'))*",
+    rf"(?:{'|'.join(symbols)}|[^\s\"'«»])(?:'(?!{perhaps_quoted}))*",
     r"[^ \n]",
   )
   return re.compile(

@@ -129,9 +129,12 @@ def _lean_repl(command: str, lean_path: str) -> Program:
     )
   binary = pathlib.Path(program).resolve()
   env, paths = lean_surroundings(binary.parent, lean_path)
+  # Of the toolchain the libraries alone: its programs include a compiler.
+  sysroot = env.get("LEAN_SYSROOT", "")
+  paths = [f"{sysroot}/lib" if path == sysroot else path for path in paths]
   files = [argument for argument in argv[1:] if os.path.exists(argument)]
   digest = _digest(binary, *map(pathlib.Path, filter(os.path.isfile, files)))
-  version = _version(env.get("LEAN_SYSROOT", ""))
+  version = _version(sysroot)
   return Program(
     argv=(program, *argv[1:]),
     env=env,

@@ -31,7 +31,7 @@ _OTHER_COMMANDS = """
   assert_not_exists assert_not_imported attribute aux_def axiom
   binder_predicate cbv_simproc cbv_simproc_decl cbv_simproc_pattern class
   coinductive compile_def compile_inductive copy_doc_string def_eval_config_item
-  def_wanted deprecate deprecated_module deprecated_syntax deriving
+  def_replacer def_wanted deprecate deprecated_module deprecated_syntax deriving
   docs_to_verso dsimproc dsimproc_decl elab elab_rules elab_stx_quot
   end_local_scope erase_aesop_rules export extend_docs gen_cnstr_fns
   gen_injective_theorems grind_annotated grind_pattern grind_propagator
@@ -42,7 +42,8 @@ _OTHER_COMMANDS = """
   name_poly_vars name_power_vars nonrec norm_cast_add_elim notation notation3
   omit opaque partial postfix postprocess_traces prefix prelude private
   proof_wanted protected public recall recommended_spelling renaming reprove
-  reset_grind_attrs scoped seal set_library_suggestions set_premise_selector
+  reset_grind_attrs restate_axiom scoped seal set_library_suggestions
+  set_premise_selector
   show_panel_widgets simproc simproc_decl simproc_pattern stop_at_first_error
   sudo suppress_compilation syntax tactic_extension test_extern theorem_wanted
   to_additive to_additive_name_hint unif_hint universe unlock_limits unsafe
@@ -210,4 +211,7 @@ def _role_of_name(name: str) -> str | None:
   last = unquoted.rpartition(".")[2]
   if last in _PROGRAM_SETTINGS or PARENT_SETTING.match(last):
     return Role.PROGRAM
+  # As `simp_arith!`, `simpa?!`.
+  if name.rstrip("!?") in _TACTICS_WITH_SETTINGS:
+    return Role.TACTIC
   return Role.SETTINGS if _SETTINGS.fullmatch(unquoted) else None

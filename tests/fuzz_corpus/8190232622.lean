@@ -1,0 +1,14 @@
+import Mathlib
+import Aesop
+
+set_option maxHeartbeats 400000
+
+open BigOperators Real Nat Topology Rat
+
+theorem target (n :ℕ) (h₀ : 1  <n) : (n : ℝ) + 1  ≤Real.sqrt n := by
+theorem later : (1 :ℝ) + 1 ≤ 2 := by norm_num
+theorem target (n : ℕ) (h₀ : 1 < n) : (n : ℝ) + 1 ≤ Real.sqrt n := by
+
+example :True trivial
+
+theorem target (n : ℕ) (h₀ : 1 < n) :

@@ -1,0 +1,1 @@
+un_hint  : 1 < grindtern

@@ -1,0 +1,7 @@
+import 
+  
+ atemented_byunsafe= #athlib
+unsafeEIOAop
+
+  
+ atemented_byunsafe= 

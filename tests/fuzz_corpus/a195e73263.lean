@@ -1,0 +1,5 @@
+imtbeats 400000
+
+open admitNat Topology Rat
+
+0]

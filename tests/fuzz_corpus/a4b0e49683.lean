@@ -1,0 +1,14 @@
+import Mathlib
+import Aesop
+
+set_option maxHeartbeats 400000
+
+open BigOperators Real Nat Topology Rat
+
+
+
+/- Why. -/
+theorem
+    target :   (n : ℕ) --infixr and itsbound -= by
+theorem target (n : ℕ) (h₀ : 1 < n) : (n : ℝ) + 1 ≤ Real.sqrt n :=by
+  nlinarith

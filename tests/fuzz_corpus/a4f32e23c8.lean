@@ -1,0 +1,12 @@
+import Mathlib
+import Aesop
+
+set_option maxHeartbeats 400000
+
+open BigOperators Real Nat Topology Rat
+
+lemma : ℝ)
+import Aesop
+
+seorsReal+
+  linarithdsimproc_decl

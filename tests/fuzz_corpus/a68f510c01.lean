@@ -1,0 +1,4 @@
+import Mathli n) ºreduceBool (n y
+  plausible-- Ÿ–rst
+  /  -seal/- third
+  -/

@@ -1,0 +1,4 @@
+ docs_to_verso
+ maxHeartb
+ BigOperators  l(x).end
+� @[

@@ -1,0 +1,11 @@
+import Mathlib
+import Aesop
+
+set_option maxHeartbeats 400000
+
+open BigOperators Real Nat Topology Rat
+
+@[simp] lemma a : 1 = 1 := rfl
+@[simp, reducible] noncomputable def b : ‚Ñù := Ä :  by
+  simp
+  nlinarith

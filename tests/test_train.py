@@ -1,0 +1,81 @@
+"""What an iteration begins, and what makes a run stop."""
+
+import dataclasses
+import types
+
+import numpy as np
+import pytest
+
+from configs import debug
+from kimina_jax import train
+from kimina_jax.problems import arithmetic
+from kimina_jax.problems.curriculum import Curriculum
+from kimina_jax.types import (
+  CheckerFooled,
+  Problem,
+  Prompt,
+  Rollout,
+  Sample,
+  Status,
+  Verdict,
+)
+
+
+class Kept:
+  """Keeps what a run writes."""
+
+  def __init__(self):
+    self.rows = []
+
+  def write(self, step, rows) -> None:
+    self.rows.append((step, rows))
+
+
+def make_run(tmp_path, **changes):
+  """As much of a Session as the choice of problems and the check need."""
+  config = debug.get_config()
+  config.train.update(changes)
+  problems = arithmetic.generate("train", 64, seed=0)
+  return types.SimpleNamespace(
+    job=types.SimpleNamespace(config=config, run_dir=tmp_path),
+    curriculum=Curriculum(problems, seed=0, **config.curriculum),
+    rows=Kept(),
+    log=Kept(),
+  )
+
+
+def sample(problem: Problem, status: Status) -> Sample:
+  tokens, logps = np.zeros(1, np.int32), np.zeros(1, np.float32)
+  rollout = Rollout(
+    Prompt(problem, "", tokens), 7, tokens, logps, logps, "", "stop"
+  )
+  return Sample(rollout, Verdict(status), reward=0.0)
+
+
+def test_canaries_take_the_place_of_problems(tmp_path):
+  run = make_run(tmp_path, canary_share=0.25)
+  for step in range(20):
+    chosen = train.choose(run, step, 16)
+    false = [problem for problem in chosen if problem.is_canary]
+    assert (len(chosen), len(false)) == (16, 4)
+    assert {problem.header for problem in chosen} == {arithmetic.HEADER}
+    assert chosen == train.choose(run, step, 16)
+  assert train.choose(run, 0, 0) == []
+  quiet = make_run(tmp_path, canary_share=0.0)
+  assert quiet.curriculum.draw(3, 16) == train.choose(quiet, 3, 16)
+
+
+def test_a_proved_canary_stops_the_run_before_it_learns(tmp_path):
+  run = make_run(tmp_path, canary_share=1.0)
+  canary = train.choose(run, 0, 4)[0]
+  real = dataclasses.replace(canary, name="t", source="")
+  samples = [sample(real, Status.PROVED), sample(canary, Status.LEAN_ERROR)]
+  train._check_canaries(run, samples, 5)
+  assert not run.rows.rows
+  samples.append(sample(canary, Status.PROVED))
+  with pytest.raises(CheckerFooled, match="row 7 of step 5") as caught:
+    train._check_canaries(run, samples, 5)
+  assert canary.statement in str(caught.value)
+  assert run.rows.rows == [(5, samples)]
+  ((_, metrics),) = run.log.rows
+  assert (metrics["canary/tried"], metrics["canary/proved"]) == (2, 1)
