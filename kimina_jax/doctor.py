@@ -24,9 +24,9 @@ from kimina_jax.attacks import MATHLIB, Question, attacks, canaries, proofs
 from kimina_jax.infra import preemption
 from kimina_jax.transcript import printable
 from kimina_jax.types import Status, UsageError, Verdict
-from kimina_jax.verification import memory
 from kimina_jax.verification.pool import Future, Pool
-from kimina_jax.verification.sandbox import bwrap_problem
+from kimina_jax.verification.process import memory
+from kimina_jax.verification.process.sandbox import bwrap_problem
 from kimina_jax.verification.settings import Settings
 
 _MARKS = {

@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from kimina_jax.problems.arithmetic import HEADER
 from kimina_jax.problems.dataset import DOCSTRING
 from kimina_jax.types import Extraction, Problem, UsageError, Verdict
-from kimina_jax.verification.audit import prepare
-from kimina_jax.verification.lexer import LexError, Token, tokenize
-from kimina_jax.verification.normalise import normalise
-from kimina_jax.verification.policy import Rules
+from kimina_jax.verification.acceptance.audit import prepare
+from kimina_jax.verification.acceptance.lexer import LexError, Token, tokenize
+from kimina_jax.verification.acceptance.normalise import normalise
+from kimina_jax.verification.acceptance.policy import Rules
 
 # The name of an `example`, which has none to be audited by.
 UNNAMED = "unnamed_example"

@@ -12,10 +12,10 @@ from plain_policy import complaints
 from plain_reader import Unclear, read
 
 from kimina_jax.types import Problem, Status, Verdict
-from kimina_jax.verification.audit import Audit, prepare
-from kimina_jax.verification.lexer import LexError, tokenize
-from kimina_jax.verification.normalise import normalise
-from kimina_jax.verification.policy import Rules
+from kimina_jax.verification.acceptance.audit import Audit, prepare
+from kimina_jax.verification.acceptance.lexer import LexError, tokenize
+from kimina_jax.verification.acceptance.normalise import normalise
+from kimina_jax.verification.acceptance.policy import Rules
 
 HEADER = """import Mathlib
 import Aesop

@@ -5,10 +5,10 @@ import dataclasses
 import pytest
 
 from kimina_jax.types import Status
-from kimina_jax.verification import policy
-from kimina_jax.verification.anchor import find, parse_statement
-from kimina_jax.verification.lexer import scan
-from kimina_jax.verification.policy import Rules
+from kimina_jax.verification.acceptance import policy
+from kimina_jax.verification.acceptance.anchor import find, parse_statement
+from kimina_jax.verification.acceptance.lexer import scan
+from kimina_jax.verification.acceptance.policy import Rules
 
 RULES = Rules(max_heartbeats=400_000, native_decide=False)
 STATEMENT = "theorem t (n : ℕ) (h : 1 < n) : Real.sqrt n + 1 ≤ n := by"

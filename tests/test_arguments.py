@@ -2,8 +2,8 @@
 
 import pytest
 
-from kimina_jax.verification import arguments
-from kimina_jax.verification.lexer import scan
+from kimina_jax.verification.acceptance import arguments
+from kimina_jax.verification.acceptance.lexer import scan
 
 
 def faults(check, text: str, *rest) -> list[tuple[str, str]]:

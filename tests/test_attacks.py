@@ -19,7 +19,7 @@ from acceptance import (
 
 from configs.common import get_config
 from kimina_jax.types import Extraction, Problem, Status, Verdict
-from kimina_jax.verification.audit import Audit, prepare
+from kimina_jax.verification.acceptance.audit import Audit, prepare
 from kimina_jax.verification.extract import extract
 from kimina_jax.verification.pool import Pool
 from kimina_jax.verification.settings import Settings

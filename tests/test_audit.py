@@ -10,9 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kimina_jax.types import Message, Problem, Status, Verdict
-from kimina_jax.verification.audit import Audit, decided, judge, prepare
-from kimina_jax.verification.policy import Rules
-from kimina_jax.verification.protocol import Reply, Sorry
+from kimina_jax.verification.acceptance.audit import (
+  Audit,
+  decided,
+  judge,
+  prepare,
+)
+from kimina_jax.verification.acceptance.policy import Rules
+from kimina_jax.verification.process.protocol import Reply, Sorry
 
 RULES = Rules(max_heartbeats=400_000, native_decide=False)
 TRUSTING = Rules(max_heartbeats=400_000, native_decide=True)

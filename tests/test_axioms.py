@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kimina_jax.verification.axioms import (
+from kimina_jax.verification.acceptance.axioms import (
   COMPILER,
   STANDARD,
   read_axioms,

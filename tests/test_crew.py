@@ -11,9 +11,9 @@ import pytest
 
 from configs.common import get_config
 from kimina_jax.types import Status, Verdict
-from kimina_jax.verification import memory
 from kimina_jax.verification.backend import Backend
 from kimina_jax.verification.crew import Crew
+from kimina_jax.verification.process import memory
 from kimina_jax.verification.settings import Settings
 from kimina_jax.verification.stats import Stats
 

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from kimina_jax.verification import dialects
+from kimina_jax.verification.acceptance import dialects
 
 TOPICS = (
   dialects.SORRY,

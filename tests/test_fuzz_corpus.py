@@ -8,7 +8,7 @@ from fuzz_acceptance import Mutator
 from plain_policy import complaints
 from plain_reader import Unclear, read
 
-from kimina_jax.verification.audit import Audit, prepare
+from kimina_jax.verification.acceptance.audit import Audit, prepare
 
 HERE = pathlib.Path(__file__).parent
 CORPUS = sorted((HERE / "fuzz_corpus").iterdir())

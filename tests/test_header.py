@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from kimina_jax.verification.header import blank, parse_header
-from kimina_jax.verification.lexer import tokenize
-from kimina_jax.verification.policy import Rules
+from kimina_jax.verification.acceptance.header import blank, parse_header
+from kimina_jax.verification.acceptance.lexer import tokenize
+from kimina_jax.verification.acceptance.policy import Rules
 
 RULES = Rules(max_heartbeats=400_000, native_decide=False)
 NOTE = "set_option maxHeartbeats 0 in the header became 400000"

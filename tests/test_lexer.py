@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kimina_jax.verification.lexer import (
+from kimina_jax.verification.acceptance.lexer import (
   LexError,
   is_line,
   kind_of,

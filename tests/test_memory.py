@@ -11,10 +11,10 @@ import time
 import pytest
 
 from kimina_jax.types import Status
-from kimina_jax.verification import memory
-from kimina_jax.verification.protocol import WorkerFailure
-from kimina_jax.verification.repl import Repl
-from kimina_jax.verification.sandbox import (
+from kimina_jax.verification.process import memory
+from kimina_jax.verification.process.protocol import WorkerFailure
+from kimina_jax.verification.process.repl import Repl
+from kimina_jax.verification.process.sandbox import (
   Sandbox,
   python_paths,
   resolve_mode,

@@ -5,10 +5,10 @@ import re
 
 import pytest
 
-from kimina_jax.verification import policy
-from kimina_jax.verification.lexer import scan, tokenize
-from kimina_jax.verification.normalise import Refusal, normalise
-from kimina_jax.verification.policy import Command, Rules
+from kimina_jax.verification.acceptance import policy
+from kimina_jax.verification.acceptance.lexer import scan, tokenize
+from kimina_jax.verification.acceptance.normalise import Refusal, normalise
+from kimina_jax.verification.acceptance.policy import Command, Rules
 
 RULES = Rules(max_heartbeats=400_000, native_decide=False)
 TRUSTING = Rules(max_heartbeats=400_000, native_decide=True)

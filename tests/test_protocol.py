@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kimina_jax.types import Message, Status
-from kimina_jax.verification.protocol import (
+from kimina_jax.verification.process.protocol import (
   Reply,
   Sorry,
   WorkerFailure,

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from leaks import assert_all_end, assert_no_more_than, held, processes
 
 from kimina_jax.types import Status
-from kimina_jax.verification import memory
-from kimina_jax.verification.protocol import WorkerFailure, parse_reply
-from kimina_jax.verification.repl import Repl
-from kimina_jax.verification.sandbox import Sandbox
+from kimina_jax.verification.process import memory
+from kimina_jax.verification.process.protocol import WorkerFailure, parse_reply
+from kimina_jax.verification.process.repl import Repl
+from kimina_jax.verification.process.sandbox import Sandbox
 
 HERE = pathlib.Path(__file__).parent
 FAKE = HERE / "fake_repl.py"

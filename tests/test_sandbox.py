@@ -20,10 +20,10 @@ from leaks import assert_all_end
 
 import kimina_jax
 from kimina_jax.types import Status, UsageError
-from kimina_jax.verification import memory, sandbox
-from kimina_jax.verification.protocol import WorkerFailure
-from kimina_jax.verification.repl import Repl
-from kimina_jax.verification.sandbox import (
+from kimina_jax.verification.process import memory, sandbox
+from kimina_jax.verification.process.protocol import WorkerFailure
+from kimina_jax.verification.process.repl import Repl
+from kimina_jax.verification.process.sandbox import (
   Sandbox,
   python_paths,
   resolve_mode,
@@ -156,7 +156,7 @@ def assert_closed(pipe: int) -> None:
 
 PARENT = """
 import os, subprocess, sys
-from kimina_jax.verification.sandbox import Sandbox, python_paths
+from kimina_jax.verification.process.sandbox import Sandbox, python_paths
 mode, pipe, *command = sys.argv[1:]
 env = {"PATH": os.environ["PATH"]}
 box = Sandbox(mode, python_paths(()), 60.0, 4.0)

@@ -15,9 +15,9 @@ from leaks import assert_no_more_than, held
 
 from configs.common import get_config
 from kimina_jax.types import Problem, UsageError
-from kimina_jax.verification import sandbox
-from kimina_jax.verification.audit import Audit, prepare
-from kimina_jax.verification.policy import Rules
+from kimina_jax.verification.acceptance.audit import Audit, prepare
+from kimina_jax.verification.acceptance.policy import Rules
+from kimina_jax.verification.process import sandbox
 from kimina_jax.verification.second import Second
 from kimina_jax.verification.settings import Settings
 

@@ -17,18 +17,18 @@ from leaks import assert_no_more_than, held
 
 from configs.common import get_config
 from kimina_jax.types import Extraction, Problem, Status, UsageError, Verdict
-from kimina_jax.verification.audit import Audit, prepare
-from kimina_jax.verification.fleet import KEY_VARIABLE, Fleet
-from kimina_jax.verification.policy import Rules
+from kimina_jax.verification.acceptance.audit import Audit, prepare
+from kimina_jax.verification.acceptance.policy import Rules
 from kimina_jax.verification.pool import Pool
-from kimina_jax.verification.protocol import Reply, WorkerFailure
-from kimina_jax.verification.server import (
+from kimina_jax.verification.process.protocol import Reply, WorkerFailure
+from kimina_jax.verification.remote.fleet import KEY_VARIABLE, Fleet
+from kimina_jax.verification.remote.server import (
   RemoteChecker,
   make_server_backend,
   read_result,
 )
+from kimina_jax.verification.remote.snippet import compose, make_snippet
 from kimina_jax.verification.settings import Settings
-from kimina_jax.verification.snippet import compose, make_snippet
 
 ATTACKS = pathlib.Path(__file__).parent / "attacks"
 KEY = "s3cret-Key.of~this+test/="
@@ -375,7 +375,9 @@ def test_faults(serve, fault, status, words):
 @pytest.mark.parametrize("fault", ["hang", "slow"])
 def test_silence_ends(serve, fault, monkeypatch):
   """Also where bytes keep trickling, so that no single wait is long."""
-  monkeypatch.setattr("kimina_jax.verification.server._SERVER_WAIT_S", 0.2)
+  monkeypatch.setattr(
+    "kimina_jax.verification.remote.server._SERVER_WAIT_S", 0.2
+  )
   with checker(serve()) as one:
     assert one.load("import Mathlib", timeout_s=5.0) is None
     audit = audit_of(f"omega -- FAULT:{fault}")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kimina_jax.verification.vocabulary import Role, Roles, role_of
+from kimina_jax.verification.acceptance.vocabulary import Role, Roles, role_of
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable
 
 from kimina_jax.types import Problem, Status, Verdict
-from kimina_jax.verification.audit import Audit
+from kimina_jax.verification.acceptance.audit import Audit
 from kimina_jax.verification.second import Second
 from kimina_jax.verification.settings import Settings
 from kimina_jax.verification.stats import Stats

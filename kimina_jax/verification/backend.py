@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from kimina_jax.types import Verdict
-from kimina_jax.verification.audit import Audit
+from kimina_jax.verification.acceptance.audit import Audit
 
 
 class Checker(Protocol):

@@ -13,8 +13,8 @@ import logging
 import threading
 
 from kimina_jax.types import Status, Verdict
-from kimina_jax.verification import memory
 from kimina_jax.verification.backend import Backend, Checker
+from kimina_jax.verification.process import memory
 from kimina_jax.verification.settings import Settings
 from kimina_jax.verification.stats import Stats
 

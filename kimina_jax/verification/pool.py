@@ -20,15 +20,15 @@ import time
 from typing import Self
 
 from kimina_jax.types import Extraction, Problem, Status, Verdict
+from kimina_jax.verification.acceptance.audit import Audit, prepare
+from kimina_jax.verification.acceptance.normalise import LexError, normalise
+from kimina_jax.verification.acceptance.policy import Rules
 from kimina_jax.verification.appeal import Appeals
-from kimina_jax.verification.audit import Audit, prepare
 from kimina_jax.verification.backend import Backend
 from kimina_jax.verification.backlog import Backlog, Closed
 from kimina_jax.verification.crew import Crew
-from kimina_jax.verification.local import make_local_backend
-from kimina_jax.verification.normalise import LexError, normalise
-from kimina_jax.verification.policy import Rules
-from kimina_jax.verification.server import make_server_backend
+from kimina_jax.verification.process.local import make_local_backend
+from kimina_jax.verification.remote.server import make_server_backend
 from kimina_jax.verification.settings import Settings
 from kimina_jax.verification.slot import Slot
 from kimina_jax.verification.stats import Stats

@@ -27,10 +27,13 @@ import time
 from collections.abc import Mapping
 
 from kimina_jax.types import Problem, UsageError
-from kimina_jax.verification import launch, memory
-from kimina_jax.verification.audit import Audit
-from kimina_jax.verification.local import lean_surroundings, make_sandbox
-from kimina_jax.verification.normalise import normalise
+from kimina_jax.verification.acceptance.audit import Audit
+from kimina_jax.verification.acceptance.normalise import normalise
+from kimina_jax.verification.process import launch, memory
+from kimina_jax.verification.process.local import (
+  lean_surroundings,
+  make_sandbox,
+)
 from kimina_jax.verification.settings import Settings
 from kimina_jax.verification.store import digest
 

@@ -11,7 +11,7 @@ import logging
 import time
 
 from kimina_jax.types import Status, Verdict
-from kimina_jax.verification.audit import Audit
+from kimina_jax.verification.acceptance.audit import Audit
 from kimina_jax.verification.backend import Checker
 from kimina_jax.verification.crew import Crew
 from kimina_jax.verification.settings import Settings

@@ -9,8 +9,8 @@ decides nothing about the word itself.
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from kimina_jax.verification import vocabulary
-from kimina_jax.verification.lexer import is_line, kind_of
+from kimina_jax.verification.acceptance import vocabulary
+from kimina_jax.verification.acceptance.lexer import is_line, kind_of
 
 _ATTRIBUTES = frozenset(("simp", "reducible"))
 _NOT_LITERAL = "setting that is not literal"

@@ -6,7 +6,7 @@ error and never an empty list.
 
 import re
 
-from kimina_jax.verification import dialects
+from kimina_jax.verification.acceptance import dialects
 
 # Those of Lean's own logic.
 STANDARD = frozenset(("propext", "Classical.choice", "Quot.sound"))

@@ -23,13 +23,21 @@ from collections.abc import Mapping
 from typing import Any
 
 from kimina_jax.types import Status, UsageError, Verdict
-from kimina_jax.verification.audit import Audit, decided, judge
+from kimina_jax.verification.acceptance.audit import Audit, decided, judge
 from kimina_jax.verification.backend import Backend
-from kimina_jax.verification.fleet import KEY_VARIABLE, Fleet, NoServer, Unfit
-from kimina_jax.verification.line import Line, Oversized, words
-from kimina_jax.verification.protocol import Reply, WorkerFailure, parse_reply
-from kimina_jax.verification.settings import Settings
-from kimina_jax.verification.snippet import (
+from kimina_jax.verification.process.protocol import (
+  Reply,
+  WorkerFailure,
+  parse_reply,
+)
+from kimina_jax.verification.remote.fleet import (
+  KEY_VARIABLE,
+  Fleet,
+  NoServer,
+  Unfit,
+)
+from kimina_jax.verification.remote.line import Line, Oversized, words
+from kimina_jax.verification.remote.snippet import (
   Answer,
   Snippet,
   compose,
@@ -37,6 +45,7 @@ from kimina_jax.verification.snippet import (
   make_snippet,
   split,
 )
+from kimina_jax.verification.settings import Settings
 
 _log = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ import urllib.parse
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from kimina_jax.verification.fleet import (
+from kimina_jax.verification.remote.fleet import (
   KEY_VARIABLE,
   Fleet,
   NoServer,

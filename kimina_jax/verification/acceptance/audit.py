@@ -22,25 +22,29 @@ import dataclasses
 from collections.abc import Sequence
 
 from kimina_jax.types import Message, Problem, Status, Verdict
-from kimina_jax.verification import dialects, policy
-from kimina_jax.verification.anchor import find, parse_statement
-from kimina_jax.verification.axioms import (
+from kimina_jax.verification.acceptance import dialects, policy
+from kimina_jax.verification.acceptance.anchor import find, parse_statement
+from kimina_jax.verification.acceptance.axioms import (
   SORRY,
   read_axioms,
   trusted_axioms,
   untrusted,
 )
-from kimina_jax.verification.header import Header, blank, parse_header
-from kimina_jax.verification.lexer import is_line, scan
-from kimina_jax.verification.normalise import (
+from kimina_jax.verification.acceptance.header import (
+  Header,
+  blank,
+  parse_header,
+)
+from kimina_jax.verification.acceptance.lexer import is_line, scan
+from kimina_jax.verification.acceptance.normalise import (
   LexError,
   Refusal,
   normalise,
   refuse,
 )
-from kimina_jax.verification.policy import Rules
-from kimina_jax.verification.protocol import Reply
-from kimina_jax.verification.vocabulary import SORRY as SORRY_RULE
+from kimina_jax.verification.acceptance.policy import Rules
+from kimina_jax.verification.acceptance.vocabulary import SORRY as SORRY_RULE
+from kimina_jax.verification.process.protocol import Reply
 
 _SORRY_WARNING = dialects.pattern(dialects.SORRY)
 _UNKNOWN = dialects.pattern(dialects.UNKNOWN)

@@ -17,7 +17,7 @@ import time
 from collections.abc import Collection, Mapping
 from typing import Self
 
-from kimina_jax.verification import launch
+from kimina_jax.verification.process import launch
 
 _PROC = pathlib.Path("/proc")
 # What no file backs: of one process, shared with others, swapped out.

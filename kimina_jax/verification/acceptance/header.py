@@ -12,9 +12,9 @@ import functools
 import re
 from collections.abc import Sequence
 
-from kimina_jax.verification.lexer import Token, tokenize
-from kimina_jax.verification.normalise import normalise
-from kimina_jax.verification.policy import Rules
+from kimina_jax.verification.acceptance.lexer import Token, tokenize
+from kimina_jax.verification.acceptance.normalise import normalise
+from kimina_jax.verification.acceptance.policy import Rules
 
 _MAX_KNOWN = 4096
 _BASES = {"0x": 16, "0b": 2, "0o": 8}

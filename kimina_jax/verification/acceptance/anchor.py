@@ -11,11 +11,17 @@ import functools
 from collections.abc import Sequence
 
 from kimina_jax.types import Status
-from kimina_jax.verification import policy
-from kimina_jax.verification.lexer import Scan, Token, is_line, scan, tokenize
-from kimina_jax.verification.normalise import Refusal, normalise
-from kimina_jax.verification.policy import Command, Rules
-from kimina_jax.verification.vocabulary import DECLARATIONS
+from kimina_jax.verification.acceptance import policy
+from kimina_jax.verification.acceptance.lexer import (
+  Scan,
+  Token,
+  is_line,
+  scan,
+  tokenize,
+)
+from kimina_jax.verification.acceptance.normalise import Refusal, normalise
+from kimina_jax.verification.acceptance.policy import Command, Rules
+from kimina_jax.verification.acceptance.vocabulary import DECLARATIONS
 
 _MAX_KNOWN = 16_384
 _BINDER = {"(": ")", "{": "}", "[": "]", "⦃": "⦄"}

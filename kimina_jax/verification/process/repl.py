@@ -21,8 +21,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from kimina_jax.types import Status
-from kimina_jax.verification.memory import descendants
-from kimina_jax.verification.protocol import (
+from kimina_jax.verification.process.memory import descendants
+from kimina_jax.verification.process.protocol import (
   Reply,
   WorkerFailure,
   parse_frame,

@@ -29,7 +29,7 @@ import sysconfig
 from collections.abc import Mapping, Sequence
 
 from kimina_jax.types import UsageError
-from kimina_jax.verification import launch
+from kimina_jax.verification.process import launch
 
 MODES = ("auto", "bwrap", "rlimit", "none")
 

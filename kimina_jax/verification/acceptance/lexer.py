@@ -20,7 +20,11 @@ import dataclasses
 import re
 from collections.abc import Sequence
 
-from kimina_jax.verification.normalise import LexError, Refusal, refuse
+from kimina_jax.verification.acceptance.normalise import (
+  LexError,
+  Refusal,
+  refuse,
+)
 
 MAX_COMMENT_DEPTH = 4
 

@@ -8,7 +8,7 @@ its neighbours here.
 
 import re
 
-from kimina_jax.verification.lexer import is_line, kind_of
+from kimina_jax.verification.acceptance.lexer import is_line, kind_of
 
 DECLARATIONS = frozenset(
   "theorem lemma def abbrev example structure inductive".split()

@@ -17,15 +17,15 @@ from collections.abc import Mapping
 
 import kimina_jax
 from kimina_jax.types import UsageError
-from kimina_jax.verification import memory
 from kimina_jax.verification.backend import Backend
-from kimina_jax.verification.sandbox import (
+from kimina_jax.verification.process import memory
+from kimina_jax.verification.process.sandbox import (
   Sandbox,
   python_paths,
   resolve_mode,
 )
+from kimina_jax.verification.process.worker import Worker
 from kimina_jax.verification.settings import Settings
-from kimina_jax.verification.worker import Worker
 
 _PACKAGE = pathlib.Path(kimina_jax.__file__).parent
 _LEAN_TIMEOUT_S = 60.0
@@ -108,7 +108,7 @@ def _minilean() -> Program:
   digest = _digest(*sources)
   solver = importlib.metadata.version("z3-solver")
   return Program(
-    argv=(sys.executable, "-m", f"{__package__}.minilean"),
+    argv=(sys.executable, "-m", "kimina_jax.verification.minilean"),
     env={
       **_environment(),
       "PYTHONPATH": str(_PACKAGE.parent),

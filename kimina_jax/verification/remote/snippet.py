@@ -28,8 +28,8 @@ import re
 from collections.abc import Iterable, Sequence
 
 from kimina_jax.types import Message, Status, Verdict
-from kimina_jax.verification.audit import Audit
-from kimina_jax.verification.protocol import Reply, Sorry
+from kimina_jax.verification.acceptance.audit import Audit
+from kimina_jax.verification.process.protocol import Reply, Sorry
 
 _ASK_VERSION = "#eval Lean.versionString"
 _VERSION = re.compile(r'"([0-9][^"]*)"\s*')

@@ -11,10 +11,10 @@ import time
 from collections.abc import Mapping, Sequence
 
 from kimina_jax.types import Status, Verdict
-from kimina_jax.verification.audit import Audit, decided, judge
-from kimina_jax.verification.memory import Group
-from kimina_jax.verification.protocol import Reply, WorkerFailure
-from kimina_jax.verification.repl import Repl
+from kimina_jax.verification.acceptance.audit import Audit, decided, judge
+from kimina_jax.verification.process.memory import Group
+from kimina_jax.verification.process.protocol import Reply, WorkerFailure
+from kimina_jax.verification.process.repl import Repl
 
 
 class Worker:

@@ -15,11 +15,11 @@ import dataclasses
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 
-from kimina_jax.verification import arguments, vocabulary
-from kimina_jax.verification.arguments import Fault
-from kimina_jax.verification.lexer import Scan, is_line, kind_of
-from kimina_jax.verification.normalise import Refusal
-from kimina_jax.verification.vocabulary import COMMANDS, Role, Roles
+from kimina_jax.verification.acceptance import arguments, vocabulary
+from kimina_jax.verification.acceptance.arguments import Fault
+from kimina_jax.verification.acceptance.lexer import Scan, is_line, kind_of
+from kimina_jax.verification.acceptance.normalise import Refusal
+from kimina_jax.verification.acceptance.vocabulary import COMMANDS, Role, Roles
 
 MAX_REC_DEPTH = 100_000
 MAX_BRACKETS = 256

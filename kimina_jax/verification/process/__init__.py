@@ -1,0 +1,1 @@
+"""A checker as a process of this machine, confined and watched."""

@@ -1,0 +1,1 @@
+"""A checker on other machines, over HTTP."""
