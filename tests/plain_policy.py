@@ -148,7 +148,7 @@ def _about_attributes(items: list[Item]) -> list[str]:
 def _about_setting(name: str, items: list[Item]) -> list[str]:
   """A setting is `:= { name := literal, … }` if it is one at all."""
   texts = [item.text for item in items[:200]]
-  if texts[:2] != [":", "="]:
+  if texts[:1] != [":"] or not _glued(items[:2], "="):
     return []
   end = texts.index("}") if "}" in texts else len(texts)
   inner = "".join(t for t in texts[3:end] if t not in ".:=,")
