@@ -1,7 +1,8 @@
 """Sampling: tokens per second beside peers, or beside the memory's rate.
 
   python benchmarks/sampler.py --peers_python=PEERS/bin/python [--rounds=3]
-      [--workloads=rl,uniform] [--who=ours,transformers,tunix] [--tiny]
+      [--workloads=rl,uniform] [--who=ours,transformers,tunix]
+      [--num_prompts=32] [--tiny]
 
 Eight layers of width 512 (34.6M parameters), float32, the same weights for
 this project, transformers' `generate` and Tunix's Sampler, each in a process
@@ -116,6 +117,7 @@ def _parse() -> argparse.Namespace:
   parser.add_argument("--who", default="ours,transformers,tunix")
   parser.add_argument("--rounds", type=int, default=3)
   parser.add_argument("--workloads", default="rl,uniform")
+  parser.add_argument("--num_prompts", type=int, default=32, help="fewer")
   parser.add_argument("--peer_batch", type=int, help="16 in rl, else 32")
   parser.add_argument(
     "--max_others", type=float, default=0.1, help="share of CPUs, of a round"
@@ -160,7 +162,8 @@ def _compare(config: ModelConfig, args: argparse.Namespace) -> None:
   """Rounds of one turn of everybody, one workload after the other."""
   ratios = {}
   with tempfile.TemporaryDirectory() as directory:
-    work = _workloads(config.vocab_size, _TINY_SIZES if args.tiny else Sizes())
+    sizes = Sizes(num_prompts=args.num_prompts)
+    work = _workloads(config.vocab_size, _TINY_SIZES if args.tiny else sizes)
     _write_inputs(pathlib.Path(directory), config, work)
     for workload in args.workloads.split(","):
       peers = {

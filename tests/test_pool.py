@@ -104,7 +104,7 @@ FAULTS = {
   "slow": Status.PROVED,
 }
 # What `grow` and `bomb` are above, and all others are below.
-MEMORY_GIB = 0.3
+MEMORY_GIB = 0.2
 
 
 def test_each_fault_has_its_verdict_and_costs_no_other_item(nothing_left):

@@ -24,7 +24,7 @@ EVERY = 8  # items, to one with a fault
 # These take their whole timeout each, or so much memory.
 TIMEOUTS = {name for name, status in FAULTS.items() if status is Status.TIMEOUT}
 RARE = TIMEOUTS | {"grow", "bomb", "huge", "endless", "flood", "slow"}
-EXEC_TIMEOUT_S = 3.0
+EXEC_TIMEOUT_S = 6.0
 
 
 def test_ten_thousand_items(nothing_left):
