@@ -5,7 +5,8 @@
 
 Every check is a full audit (lexer, policy, statement, proof, axioms: three
 commands through pipes, sandboxed) of a different proof of some 600 characters,
-against a REPL that answers at once (tests/fake_repl.py).
+against a REPL that answers at once (tests/fake_repl.py); eight proofs of a
+statement come one after the other.
 
   throughput   checks per second with two workers, beside LeanInteract's
                LeanServer on the same REPL: one command per proof, no audit
@@ -41,10 +42,13 @@ _HEADER = (
 )
 _CONFIG = _HERE.parent / "configs" / "common.py"
 _COST_S = 0.05
+_NUM_PER_PROBLEM = 8
 _NUM_BUSY = 8  # workers of the utilisation
 
 
 def problem(index: int) -> Problem:
+  """As in RL, the same one for several proofs."""
+  index //= _NUM_PER_PROBLEM
   statement = (
     f"theorem t{index} (x y : ℝ) (h₀ : x + y = {index}) (h₁ : 0 < x) "
     f"(h₂ : x * y = {index % 97}) : x ^ 2 + y ^ 2 = {index**2 - 2} := by"

@@ -18,6 +18,7 @@ from kimina_jax.verification.acceptance.lexer import (
   is_line,
   scan,
   tokenize,
+  words,
 )
 from kimina_jax.verification.acceptance.normalise import Refusal, normalise
 from kimina_jax.verification.acceptance.policy import Command, Rules
@@ -58,10 +59,10 @@ def parse_statement(statement: str, rules: Rules) -> Anchor:
   """
   statement = normalise(statement)
   tokens = tokenize(statement)
-  words = [token.text for token in tokens]
-  if words[-2:] != [":=", "by"]:
+  texts = [token.text for token in tokens]
+  if texts[-2:] != [":=", "by"]:
     raise ValueError("it does not end in `:= by`")
-  if words[0] not in ("theorem", "lemma") or tokens[1].kind != "name":
+  if texts[0] not in ("theorem", "lemma") or tokens[1].kind != "name":
     raise ValueError("it does not start with `theorem` and a name")
   colon = _colon(tokens)
   refusal = policy.check(scan(statement), rules)
@@ -73,7 +74,7 @@ def parse_statement(statement: str, rules: Rules) -> Anchor:
     raise ValueError("it states nothing")
   # Line breaks, so that a comment that ends either part stays one.
   proposition = f"∀ {binders}\n, {goal}\n" if colon > 2 else f"{goal}\n"
-  return Anchor(words[1], proposition, words, _used(tokens))
+  return Anchor(texts[1], proposition, texts, _used(tokens))
 
 
 def find(
@@ -121,6 +122,10 @@ def _difference(
   anchor: Anchor, tokens: Sequence[str], start: int
 ) -> int | None:
   """Where a declaration first differs from the statement."""
+  size = len(anchor.words)
+  # A LINE never follows another, so half of the tokens are none.
+  if words(tokens[start : start + 2 * size + 1])[:size] == anchor.words:
+    return None
   rest = (i for i in range(start, len(tokens)) if not is_line(tokens[i]))
   index = start
   for word in anchor.words:
