@@ -108,9 +108,8 @@ def until(condition) -> None:
 def test_one_stands_by_for_the_imports_used_last(place, make):
   crew, stats = make(num_spares=1)
   first = crew.hire("a", fresh=False)
-  until(lambda: len(place.living) == 2)
-  until(lambda: all(checker.imports == "a" for checker in place.living))
-  time.sleep(0.05)  # until it is put by
+  until(lambda: len(crew._spares) == 1)
+  assert all(checker.imports == "a" for checker in place.living)
   second = crew.hire("a", fresh=False)
   assert second is not first and second.imports == "a"
   counts = stats.read()
@@ -123,8 +122,6 @@ def test_one_stands_by_for_the_imports_used_last(place, make):
 
 def test_those_used_last_stand_by(place, make):
   crew, stats = make(num_spares=2)
-  place.gate.clear()  # no refill gets ready
-  place.gate.set()
   hired = {}
   for imports in "abc":
     hired[imports] = crew.hire(imports, fresh=False)

@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -86,7 +87,7 @@ def test_waiting_has_an_end(tmp_path):
     occupy(pool, tmp_path / "pipe")
     verdict = check(pool, "omega")
     assert verdict.status is Status.INFRA_ERROR
-    assert "waited 1 s for a worker" in verdict.detail
+    assert re.search("waited [1-9] s for a worker", verdict.detail)
     assert check(pool, "omega").proved
 
 
@@ -121,9 +122,12 @@ def test_headers_that_differ_after_the_imports_share_a_worker():
 def test_a_spare_takes_over():
   """A worker that is replaced costs the next proof no import."""
   with make_pool(num_workers=1, num_spares=1, max_uses=1) as pool:
-    assert check(pool, "omega").load_s > 0.01
-    time.sleep(1.0)  # until one stands by
-    assert check(pool, "omega -- 2").load_s < 0.01
+    cold_s = check(pool, "omega").load_s
+    deadline = time.monotonic() + 30
+    while not pool._crew._spares:
+      assert time.monotonic() < deadline
+      time.sleep(0.01)
+    assert check(pool, "omega -- 2").load_s < cold_s / 3
     stats = pool.stats()
     assert (stats["cold_starts"], stats["spare_hits"]) == (1, 1)
     assert stats["restarts/uses"] == 2
