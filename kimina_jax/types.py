@@ -20,6 +20,12 @@ class UsageError(ValueError):
   """The user's input is wrong. The message holds the value and the remedy."""
 
 
+def require(is_right: bool, key: str, value: object, remedy: str) -> None:
+  """Raises UsageError, with value and remedy, for a wrong setting."""
+  if not is_right:
+    raise UsageError(f"{key} is {value}; {remedy}")
+
+
 class CheckerFooled(Exception):
   """A false statement was proved; no reward can be trusted. Says which."""
 

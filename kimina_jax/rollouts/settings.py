@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 
 from kimina_jax.model import narrow
-from kimina_jax.types import UsageError
+from kimina_jax.types import require
 
 _COUNTS = (
   *("tensor", "max_prompt_len", "max_response_len", "num_slots"),
@@ -108,5 +108,4 @@ def _check_draws(settings: Settings) -> None:
 
 
 def _check(is_right: bool, name: str, value: object, remedy: str) -> None:
-  if not is_right:
-    raise UsageError(f"rollouts.{name} is {value}; {remedy}")
+  require(is_right, f"rollouts.{name}", value, remedy)

@@ -18,6 +18,9 @@ from kimina_jax.verification.second import Second
 from kimina_jax.verification.settings import Settings
 from kimina_jax.verification.stats import Stats
 
+# Of what a closing pool leaves undone.
+UNHEARD = Verdict(Status.INFRA_ERROR, detail="not checked: the pool was closed")
+
 _log = logging.getLogger(__name__)
 
 
@@ -67,7 +70,7 @@ class Appeals:
     try:
       self._threads.submit(ask)
     except RuntimeError:  # closed meanwhile
-      settle(_unheard())
+      settle(UNHEARD)
 
   def kill(self) -> None:
     """Ends the verifier's processes and waits for the last words."""
@@ -78,7 +81,7 @@ class Appeals:
 
   def _ask(self, problem: Problem, audit: Audit, verdict: Verdict) -> Verdict:
     if self._killed.is_set():
-      return _unheard()
+      return UNHEARD
     try:
       opinion = self._second.ask(problem, audit)
     except Exception:  # whatever it is, the item must end
@@ -99,7 +102,3 @@ class Appeals:
     return dataclasses.replace(
       verdict, status=Status.DISPUTED, detail=opinion.detail
     )
-
-
-def _unheard() -> Verdict:
-  return Verdict(Status.INFRA_ERROR, detail="not checked: the pool was closed")

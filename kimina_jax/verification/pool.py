@@ -23,7 +23,7 @@ from kimina_jax.types import Extraction, Problem, Status, Verdict
 from kimina_jax.verification.acceptance.audit import Audit, prepare
 from kimina_jax.verification.acceptance.normalise import LexError, normalise
 from kimina_jax.verification.acceptance.policy import Rules
-from kimina_jax.verification.appeal import Appeals
+from kimina_jax.verification.appeal import UNHEARD, Appeals
 from kimina_jax.verification.backend import Backend
 from kimina_jax.verification.backlog import Backlog, Closed
 from kimina_jax.verification.crew import Crew
@@ -38,7 +38,6 @@ Future = concurrent.futures.Future[Verdict]
 
 _log = logging.getLogger(__name__)
 _MAX_KNOWN = 65_536  # verdicts in memory
-_CLOSED = "not checked: the pool was closed"
 
 
 @dataclasses.dataclass(eq=False)
@@ -146,7 +145,7 @@ class Pool:
     with self._lock:
       self._closed = True
     for item in self._backlog.close():
-      self._settle(item, Verdict(Status.INFRA_ERROR, detail=_CLOSED))
+      self._settle(item, UNHEARD)
     deadline = time.monotonic() + timeout_s
     for thread in self._threads:
       thread.join(max(deadline - time.monotonic(), 0.0))
@@ -199,7 +198,7 @@ class Pool:
     try:
       self._backlog.put(item)
     except Closed:
-      self._settle(item, Verdict(Status.INFRA_ERROR, detail=_CLOSED))
+      self._settle(item, UNHEARD)
 
   def _prepare(self, item: _Item) -> Audit | Verdict:
     try:
@@ -232,7 +231,7 @@ class Pool:
     verdict = slot.judge(item.audit)
     if self._closed and verdict.status not in DETERMINISTIC:
       # Killed by us, whatever it looks like.
-      return Verdict(Status.INFRA_ERROR, detail=_CLOSED)
+      return UNHEARD
     return verdict
 
   def _is_unwanted(self, item: _Item) -> bool:

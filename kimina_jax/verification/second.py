@@ -174,9 +174,7 @@ class Second:
     self, argv: list[str], folder: str, deadline: float
   ) -> tuple[int | None, bytes]:
     """Exit status, None if it had to be ended, and what it printed."""
-    group = None
-    if memory.usable_root():
-      group = memory.Group.create(self._limit_bytes)
+    group = memory.make_group(self._limit_bytes)
     try:
       process = self._start(argv, folder, str(group.path) if group else "")
       try:

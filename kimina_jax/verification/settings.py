@@ -8,7 +8,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
-from kimina_jax.types import UsageError
+from kimina_jax.types import require
 
 BACKENDS = ("minilean", "repl", "server")
 ISOLATIONS = ("auto", "bwrap", "rlimit", "none")
@@ -124,5 +124,4 @@ def _check_choices(settings: Settings) -> None:
 
 
 def _check(is_right: bool, name: str, value: object, remedy: str) -> None:
-  if not is_right:
-    raise UsageError(f"checker.{name} is {value}; {remedy}")
+  require(is_right, f"checker.{name}", value, remedy)

@@ -62,7 +62,7 @@ def make_local_backend(settings: Settings) -> Backend:
   limit_bytes = int(settings.memory_gib * 2**30)
 
   def start() -> Worker:
-    group = memory.Group.create(limit_bytes) if memory.usable_root() else None
+    group = memory.make_group(limit_bytes)
     argv = sandbox.wrap(
       program.argv, program.env, cgroup=str(group.path) if group else ""
     )

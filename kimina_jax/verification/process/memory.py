@@ -107,6 +107,15 @@ def own_group(cgroup: str, mountinfo: str) -> pathlib.Path | None:
   return None
 
 
+def make_group(limit_bytes: int) -> "Group | None":
+  """A group that bounds memory; None where control groups cannot be made.
+
+  Raises:
+    OSError: as Group.create.
+  """
+  return Group.create(limit_bytes) if usable_root() else None
+
+
 class Group:
   """Owns a control group; a process joins it before it becomes the checker.
 

@@ -30,8 +30,7 @@ from collections.abc import Mapping, Sequence
 
 from kimina_jax.types import UsageError
 from kimina_jax.verification.process import launch
-
-MODES = ("auto", "bwrap", "rlimit", "none")
+from kimina_jax.verification.settings import ISOLATIONS
 
 _FILE_BYTES = 16 * 2**20
 _TMP_BYTES = 64 * 2**20
@@ -95,8 +94,10 @@ def resolve_mode(isolation: str) -> str:
   Raises:
     UsageError: no such mode, or `bwrap` does not work here.
   """
-  if isolation not in MODES:
-    raise UsageError(f"isolation {isolation!r} is none of {', '.join(MODES)}")
+  if isolation not in ISOLATIONS:
+    raise UsageError(
+      f"isolation {isolation!r} is none of {', '.join(ISOLATIONS)}"
+    )
   if isolation == "auto":
     return "rlimit" if bwrap_problem() else "bwrap"
   if isolation == "bwrap" and bwrap_problem():

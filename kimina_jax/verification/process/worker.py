@@ -118,9 +118,8 @@ class Worker:
     self, text: str, *, env: int | None, timeout_s: float
   ) -> int | Verdict:
     """The environment after a part of the header, which must be flawless."""
-    deadline = time.monotonic() + timeout_s
     try:
-      (reply,) = self._repl.chain((text,), env=env, deadline=deadline)
+      reply = self._repl.command(text, env=env, timeout_s=timeout_s)
     except WorkerFailure as failure:
       self.broken = True
       return Verdict(Status.INFRA_ERROR, detail=f"while loading: {failure}")
