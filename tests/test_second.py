@@ -163,6 +163,10 @@ def test_a_verifier_that_misbehaves(
   assert len(opinion.detail) < 3000
   # Without namespaces or control groups, what detaches itself lives on.
   if word != "orphan" or isolation == "bwrap":
+    # The kernel takes a moment to end what has been killed.
+    deadline = time.monotonic() + 5.0
+    while running(tmp_path) and time.monotonic() < deadline:
+      time.sleep(0.01)
     assert not running(tmp_path)
   for pid in running(tmp_path):
     os.kill(pid, signal.SIGKILL)
