@@ -294,15 +294,19 @@ def _plain(x: _Operands, *, pages_at_once: int, layer: int = 0) -> np.ndarray:
   other_PSCH = np.ones((layer * num_pages, *x.kv_PSCH.shape[1:]))
   kv_PSCH = np.concatenate((other_PSCH.astype(x.kv_PSCH.dtype), x.kv_PSCH))
   positions_S = np.arange(page_size, dtype=np.int32)
-  out_TNH = jax.jit(paged_xla.attend, static_argnames="pages_at_once")(
+  lines = paged_xla.stand_in_lines(
+    x.lanes_QJ,
+    x.lane_positions_Q,
+    page_size=page_size,
+    pages_at_once=pages_at_once,
+  )
+  out_TNH = jax.jit(paged_xla.attend)(
     x.q_TNH,
     kv_PSCH,
-    lanes_QJ=x.lanes_QJ,
+    lines=lines,
     chunks_QJ=x.chunks_QJ,
-    lane_positions_Q=x.lane_positions_Q,
     chunk_positions_QS=x.first_Q[:, None] + positions_S[None],
     first=jnp.int32(layer * num_pages),
-    pages_at_once=pages_at_once,
   )
   assert out_TNH.dtype == x.q_TNH.dtype
   return np.asarray(out_TNH, np.float32)
@@ -433,11 +437,12 @@ def test_the_kernel_follows_the_platform_of_the_mesh(
   heads = [shape((1, 3, n, head_dim), jnp.bfloat16) for n in (4, 2, 2)]
 
   def attend(q, k, v, kv, positions, ragged):
+    cache = PagedCache(kv)
+    sequences = paged.locate(ragged, positions, cache=cache, table=TABLE)
     return paged.attend_paged(
-      *(q, k, v, PagedCache(kv)),
+      *(q, k, v, cache),
       layer=jnp.int32(1),
-      positions_BT=positions,
-      ragged=ragged,
+      sequences=sequences,
       config=config,
       table=TABLE,
     )

@@ -65,6 +65,29 @@ class Ragged(NamedTuple):
   chunks_BQJ: jax.Array
 
 
+class Sequences(NamedTuple):
+  """Where the tokens of a forward are stored, and what they see; of any layer.
+
+  Attributes:
+    lanes_BQJ: pages of the lanes' sequences.
+    chunks_BQJ: pages of the chunks' sequences.
+    lane_positions_BQ: of the one token of each lane.
+    chunk_positions_BQS: of the tokens of each chunk.
+    page_BT: where each token is stored; -1 is nowhere.
+    offset_BT: at which position of that page.
+    lines: the lanes' pages as the plain path reads them; kernels do not, and
+      then nothing computes them.
+  """
+
+  lanes_BQJ: jax.Array
+  chunks_BQJ: jax.Array
+  lane_positions_BQ: jax.Array
+  chunk_positions_BQS: jax.Array
+  page_BT: jax.Array
+  offset_BT: jax.Array
+  lines: tuple[paged_xla.Line, ...]
+
+
 def init_pages(
   config: ModelConfig,
   *,
@@ -131,6 +154,61 @@ def pages_at_once() -> int:
   return _PAGES_AT_ONCE.get(mesh_platform(), _MANY_PAGES)
 
 
+def locate(
+  ragged: Ragged, positions_BT: jax.Array, *, cache: PagedCache, table: Table
+) -> Sequences:
+  """What all layers of a forward want to know; call it with a mesh set.
+
+  Args:
+    ragged: pages of the sequences.
+    positions_BT: int32, -1 where there is no token.
+    cache: whose pages they are.
+    table: of the activations.
+  """
+  rows = spec("B", table)
+  run = jax.shard_map(
+    functools.partial(_locate_here, cache.kv_PSCH.shape[1]),
+    in_specs=(rows, rows),
+    out_specs=rows,
+    check_vma=False,
+  )
+  return run(ragged, positions_BT)
+
+
+def _locate_here(
+  page_size: int, ragged: Ragged, positions_BT: jax.Array
+) -> Sequences:
+  """Of the one replica that a device holds."""
+  if len(positions_BT) != 1:
+    raise ValueError(
+      f"{len(positions_BT)} rows; a device holds one for each replica"
+    )
+  lanes_QJ, chunks_QJ = ragged.lanes_BQJ[0], ragged.chunks_BQJ[0]
+  positions_T = positions_BT[0]
+  num_lanes = len(lanes_QJ)
+  lanes_T = jnp.arange(num_lanes)
+  chunks_T = num_lanes + jnp.repeat(jnp.arange(len(chunks_QJ)), page_size)
+  sequence_T = jnp.concatenate((lanes_T, chunks_T))
+  pages_QJ = jnp.concatenate((lanes_QJ, chunks_QJ))
+  page_T = pages_QJ[sequence_T, jnp.maximum(positions_T, 0) // page_size]
+  lane_positions_Q = positions_T[:num_lanes]
+  sequences = Sequences(
+    lanes_QJ,
+    chunks_QJ,
+    lane_positions_Q,
+    positions_T[num_lanes:].reshape(-1, page_size),
+    jnp.where(positions_T < 0, -1, page_T),
+    positions_T % page_size,
+    paged_xla.stand_in_lines(
+      lanes_QJ,
+      lane_positions_Q,
+      page_size=page_size,
+      pages_at_once=pages_at_once(),
+    ),
+  )
+  return jax.tree.map(lambda x: x[None], sequences)
+
+
 def attend_paged(
   q_BTNH: jax.Array,
   k_BTKH: jax.Array,
@@ -138,15 +216,15 @@ def attend_paged(
   cache: PagedCache,
   *,
   layer: jax.Array,
-  positions_BT: jax.Array,
-  ragged: Ragged,
+  sequences: Sequences,
   config: ModelConfig,
   table: Table,
 ) -> tuple[jax.Array, PagedCache]:
   """Stores the new keys and values, then attends what each token may see.
 
   A token sees the positions of its sequence up to its own. Call it with a mesh
-  set; B is the replicas, one to each device or group of devices.
+  set; B is the replicas, one to each device or group of devices. Where there
+  is no token nothing is stored, and what comes out means nothing.
 
   Args:
     q_BTNH: queries.
@@ -154,9 +232,7 @@ def attend_paged(
     v_BTKH: values.
     cache: donate it under jit and it is updated in place.
     layer: int32 [], whose part of the cache it is.
-    positions_BT: int32, -1 where there is no token: nothing is stored, and
-      what comes out means nothing.
-    ragged: pages of the sequences.
+    sequences: as `locate` found them.
     config: of the model; `attention` names the kernel, and "auto" takes
       ragged paged attention on TPU where it can serve.
     table: of the activations.
@@ -169,13 +245,13 @@ def attend_paged(
     functools.partial(_attend_here, config),
     in_specs=(
       *(q_spec, kv_spec, kv_spec, pool, spec("CH", table)),
-      *(PartitionSpec(), rows, rows),
+      *(PartitionSpec(), rows),
     ),
     out_specs=(q_spec, pool),
     check_vma=False,
   )
   operands = (q_BTNH, k_BTKH, v_BTKH, cache.kv_PSCH, scale_CH, layer)
-  out_BTNH, kv_PSCH = run(*operands, positions_BT, ragged)
+  out_BTNH, kv_PSCH = run(*operands, sequences)
   return out_BTNH, cache._replace(kv_PSCH=kv_PSCH)
 
 
@@ -187,77 +263,31 @@ def _attend_here(
   kv_PSCH: jax.Array,
   scale_CH: jax.Array | None,
   layer: jax.Array,
-  positions_BT: jax.Array,
-  ragged: Ragged,
+  sequences: Sequences,
 ) -> tuple[jax.Array, jax.Array]:
   """What one device holds: a replica, and its heads."""
-  if len(positions_BT) != 1:
-    raise ValueError(
-      f"{len(positions_BT)} rows; a device holds one for each replica"
-    )
   first = layer * (kv_PSCH.shape[0] // config.num_layers)
-  ragged = Ragged(ragged.lanes_BQJ[0], ragged.chunks_BQJ[0])
-  sequences = _sequences(ragged, positions_BT[0], first, kv_PSCH.shape[1])
+  sequences = jax.tree.map(lambda x: x[0], sequences)
   new_TCH = interleave(k_BTKH[0], v_BTKH[0])
   q_TNH = q_BTNH[0]
   if scale_CH is not None:
     new_TCH = narrow(new_TCH, scale_CH, kv_PSCH.dtype)
     q_TNH = scale_heads(q_TNH, scale_CH[0::2])
-  kv_PSCH = _store(kv_PSCH, new_TCH, sequences)
+  kv_PSCH = _store(kv_PSCH, new_TCH, first, sequences)
   attend = _kernel(config.attention, q_TNH, kv_PSCH)
-  out_TNH = attend(q_TNH, kv_PSCH, sequences)
+  out_TNH = attend(q_TNH, kv_PSCH, first, sequences)
   if scale_CH is not None:
     out_TNH = scale_heads(out_TNH, scale_CH[1::2])
   return out_TNH[None], kv_PSCH
 
 
-class _Sequences(NamedTuple):
-  """Sequences of one replica.
-
-  Attributes:
-    first: entry of the pool that is page 0 of this layer.
-    lanes_QJ: pages of the lanes' sequences.
-    chunks_QJ: pages of the chunks' sequences.
-    lane_positions_Q: of the one token of each lane.
-    chunk_positions_QS: of the tokens of each chunk.
-    page_T: where each token is stored; beyond the pool if there is none.
-    offset_T: at which position of that page.
-  """
-
-  first: jax.Array
-  lanes_QJ: jax.Array
-  chunks_QJ: jax.Array
-  lane_positions_Q: jax.Array
-  chunk_positions_QS: jax.Array
-  page_T: jax.Array
-  offset_T: jax.Array
-
-
-def _sequences(
-  ragged: Ragged, positions_T: jax.Array, first: jax.Array, page_size: int
-) -> _Sequences:
-  lanes_QJ, chunks_QJ = ragged
-  num_lanes = len(lanes_QJ)
-  lanes_T = jnp.arange(num_lanes)
-  chunks_T = num_lanes + jnp.repeat(jnp.arange(len(chunks_QJ)), page_size)
-  sequence_T = jnp.concatenate((lanes_T, chunks_T))
-  pages_QJ = jnp.concatenate((lanes_QJ, chunks_QJ))
-  page_T = pages_QJ[sequence_T, jnp.maximum(positions_T, 0) // page_size]
-  return _Sequences(
-    first,
-    lanes_QJ,
-    chunks_QJ,
-    positions_T[:num_lanes],
-    positions_T[num_lanes:].reshape(-1, page_size),
-    jnp.where(positions_T < 0, jnp.iinfo(jnp.int32).max, first + page_T),
-    positions_T % page_size,
-  )
-
-
 def _store(
-  kv_PSCH: jax.Array, new_TCH: jax.Array, sequences: _Sequences
+  kv_PSCH: jax.Array, new_TCH: jax.Array, first: jax.Array, sequences: Sequences
 ) -> jax.Array:
-  at = kv_PSCH.at[sequences.page_T, sequences.offset_T]
+  beyond = jnp.iinfo(jnp.int32).max
+  page_T = sequences.page_BT
+  page_T = jnp.where(page_T < 0, beyond, first + page_T)
+  at = kv_PSCH.at[page_T, sequences.offset_BT]
   return at.set(new_TCH.astype(kv_PSCH.dtype), mode="drop")
 
 
@@ -275,28 +305,26 @@ def _kernel(
 
 
 def _attend_xla(
-  q_TNH: jax.Array, kv_PSCH: jax.Array, sequences: _Sequences
+  q_TNH: jax.Array, kv_PSCH: jax.Array, first: jax.Array, sequences: Sequences
 ) -> jax.Array:
   return paged_xla.attend(
     q_TNH,
     kv_PSCH,
-    lanes_QJ=sequences.lanes_QJ,
-    chunks_QJ=sequences.chunks_QJ,
-    lane_positions_Q=sequences.lane_positions_Q,
-    chunk_positions_QS=sequences.chunk_positions_QS,
-    first=sequences.first,
-    pages_at_once=pages_at_once(),
+    lines=sequences.lines,
+    chunks_QJ=sequences.chunks_BQJ,
+    chunk_positions_QS=sequences.chunk_positions_BQS,
+    first=first,
   )
 
 
 def _attend_tpu(
-  q_TNH: jax.Array, kv_PSCH: jax.Array, sequences: _Sequences
+  q_TNH: jax.Array, kv_PSCH: jax.Array, first: jax.Array, sequences: Sequences
 ) -> jax.Array:
   return ragged_kernel.attend(
     q_TNH,
     kv_PSCH,
-    lanes_QJ=sequences.first + sequences.lanes_QJ,
-    chunks_QJ=sequences.first + sequences.chunks_QJ,
-    lane_positions_Q=sequences.lane_positions_Q,
-    chunk_positions_Q=sequences.chunk_positions_QS[:, 0],
+    lanes_QJ=first + sequences.lanes_BQJ,
+    chunks_QJ=first + sequences.chunks_BQJ,
+    lane_positions_Q=sequences.lane_positions_BQ,
+    chunk_positions_Q=sequences.chunk_positions_BQS[..., 0],
   )

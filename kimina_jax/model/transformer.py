@@ -7,6 +7,7 @@ the one of `jax.set_mesh`; layouts are pinned here and nowhere else.
 """
 
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -26,7 +27,13 @@ from kimina_jax.model import layers, remat
 from kimina_jax.model.attention import Packed, attend
 from kimina_jax.model.config import ModelConfig
 from kimina_jax.model.lookup import look_up
-from kimina_jax.model.paged import PagedCache, Ragged, attend_paged
+from kimina_jax.model.paged import (
+  PagedCache,
+  Ragged,
+  Sequences,
+  attend_paged,
+  locate,
+)
 from kimina_jax.model.rope import rotary_angles, rotate
 
 
@@ -62,15 +69,20 @@ def forward(
   Returns:
     hidden_BTD in compute_dtype, and the cache (None if there was none).
   """
+  if cache is not None and segments_BT is not None:
+    raise ValueError("pages say who attends whom: pass no segments_BT")
   table = ACTIVATIONS[layout]
+  if cache is None:
+    mask = _packed(tokens_BT, segments_BT)
+  else:
+    mask = locate(ragged, positions_BT, cache=cache, table=table)
   model = layers.Transformer(config)
   embed, norm = (_part(params, model, name) for name in ("embed", "norm"))
   step = _Step(
     graphdef=nnx.graphdef(model.layers),
     config=config,
-    positions_BT=positions_BT,
     angles=rotary_angles(config, positions_BT),
-    mask=_mask(tokens_BT, segments_BT, ragged),
+    mask=mask,
     table=table,
     stream=STREAMS[layout],
     training=layout == "train",
@@ -80,15 +92,19 @@ def forward(
     x_BTD = look_up(embed.table_VD[...], tokens_BT, embed.dtype)
   else:
     x_BTD = constrain(embed.encode(tokens_BT), "BTD", table)
-  carry = (x_BTD, cache)
-  if isinstance(params["layers"], tuple):
-    for index, layer in enumerate(params["layers"]):
-      carry, _ = body(carry, (jnp.int32(index), layer))
-  else:
-    numbered = (jnp.arange(config.num_layers), params["layers"])
-    carry, _ = jax.lax.scan(body, carry, numbered)
-  x_BTD, cache = carry
+  x_BTD, cache = _through(body, (x_BTD, cache), params["layers"])
   return constrain(norm(x_BTD), "BTD", table), cache
+
+
+def _through(body: Callable[..., Any], carry: Any, stack: Any) -> Any:
+  """From layer to layer: in a scan, or one by one if they are a tuple."""
+  if isinstance(stack, tuple):
+    for index, layer in enumerate(stack):
+      carry, _ = body(carry, (jnp.int32(index), layer))
+    return carry
+  num_layers = len(jax.tree.leaves(stack)[0])
+  carry, _ = jax.lax.scan(body, carry, (jnp.arange(num_layers), stack))
+  return carry
 
 
 def unembed(
@@ -104,9 +120,8 @@ class _Step(NamedTuple):
 
   graphdef: nnx.GraphDef
   config: ModelConfig
-  positions_BT: jax.Array
   angles: tuple[jax.Array, jax.Array]
-  mask: Packed | Ragged
+  mask: Packed | Sequences
   table: Table
   stream: Table
   training: bool
@@ -155,8 +170,7 @@ def _attend(
     *heads,
     cache,
     layer=index,
-    positions_BT=step.positions_BT,
-    ragged=step.mask,
+    sequences=step.mask,
     config=step.config,
     table=step.table,
   )
@@ -203,15 +217,7 @@ def _gather_backward(dims: str, _: None, grad: jax.Array) -> tuple[jax.Array]:
 _gather.defvjp(_gather_forward, _gather_backward)
 
 
-def _mask(
-  tokens_BT: jax.Array,
-  segments_BT: jax.Array | None,
-  ragged: Ragged | None,
-) -> Packed | Ragged:
-  if ragged is not None:
-    if segments_BT is not None:
-      raise ValueError("pages say who attends whom: pass no segments_BT")
-    return ragged
+def _packed(tokens_BT: jax.Array, segments_BT: jax.Array | None) -> Packed:
   if segments_BT is None:
     segments_BT = jnp.ones_like(tokens_BT)
   return Packed(segments_BT)
