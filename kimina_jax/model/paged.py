@@ -85,7 +85,7 @@ class Sequences(NamedTuple):
   chunk_positions_BQS: jax.Array
   page_BT: jax.Array
   offset_BT: jax.Array
-  lines: tuple[paged_xla.Line, ...]
+  lines: tuple[paged_xla.Line, paged_xla.Line]
 
 
 def init_pages(

@@ -99,7 +99,7 @@ def attend(
   q_TNH: jax.Array,
   kv_PSCH: jax.Array,
   *,
-  lines: tuple[Line, ...],
+  lines: tuple[Line, Line],
   chunks_QJ: jax.Array,
   chunk_positions_QS: jax.Array,
   first: jax.Array,
@@ -130,7 +130,7 @@ def attend(
 def _attend_lanes(
   q_QKGH: jax.Array,
   kv_PSCH: jax.Array,
-  lines: tuple[Line, ...],
+  lines: tuple[Line, Line],
   first: jax.Array,
 ) -> jax.Array:
   """Looks at the pages that are in use, and at no other, some at a time."""
@@ -144,10 +144,18 @@ def _attend_lanes(
     found_WM = _look(q_WMKGH, kv_WSCH, visible_WMS)
     return _merge_at(sums, found_WM, lane_WM)
 
-  sums = _no_sums(q_QKGH.shape)
-  for line in lines:
+  def look_along(line: Line, sums: _Sums) -> _Sums:
     run = functools.partial(look, line)
-    sums = jax.lax.fori_loop(0, line.num_looks, run, sums)
+    return jax.lax.fori_loop(0, line.num_looks, run, sums)
+
+  alone, shared = lines
+  sums = look_along(alone, _no_sums(q_QKGH.shape))
+  # A loop inside a loop that runs once or never: who counts what a program
+  # does (scaling/) can tell it from the other.
+  is_any = jnp.minimum(shared.num_looks, 1)
+  sums = jax.lax.fori_loop(
+    0, is_any, lambda _, sums: look_along(shared, sums), sums
+  )
   return _mean(sums)
 
 

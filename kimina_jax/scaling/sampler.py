@@ -193,12 +193,13 @@ def _trips(shape: _Shape) -> tuple[int, ...]:
   """Steps, then looks at some pages, where no kernel attends.
 
   Chunks and lanes look side by side: the fewer of the two, as a bound must.
+  No two lanes share a page here, so that what is further in never runs.
   """
   pages = shape.num_lanes * num_pages(shape.lane_keys, shape.sizes.page_size)
   looks = math.ceil(pages / paged.pages_at_once())
   if shape.num_chunks:
-    return (min(looks, int(shape.chunk_pages.max()) + 1),)
-  return shape.num_steps, looks
+    return min(looks, int(shape.chunk_pages.max()) + 1), 0
+  return shape.num_steps, looks, 0
 
 
 def _kernels(shape: _Shape, state: State) -> Kernels:
