@@ -69,11 +69,11 @@ def forward(
   Returns:
     hidden_BTD in compute_dtype, and the cache (None if there was none).
   """
-  if cache is not None and segments_BT is not None:
-    raise ValueError("pages say who attends whom: pass no segments_BT")
   table = ACTIVATIONS[layout]
   if cache is None:
     mask = _packed(tokens_BT, segments_BT)
+  elif segments_BT is not None:
+    raise ValueError("pages say who attends whom: pass no segments_BT")
   else:
     mask = locate(ragged, positions_BT, cache=cache, table=table)
   model = layers.Transformer(config)
@@ -92,17 +92,19 @@ def forward(
     x_BTD = look_up(embed.table_VD[...], tokens_BT, embed.dtype)
   else:
     x_BTD = constrain(embed.encode(tokens_BT), "BTD", table)
-  x_BTD, cache = _through(body, (x_BTD, cache), params["layers"])
+  carry = (x_BTD, cache)
+  x_BTD, cache = _through(body, carry, params["layers"], config.num_layers)
   return constrain(norm(x_BTD), "BTD", table), cache
 
 
-def _through(body: Callable[..., Any], carry: Any, stack: Any) -> Any:
+def _through(
+  body: Callable[..., Any], carry: Any, stack: Any, num_layers: int
+) -> Any:
   """From layer to layer: in a scan, or one by one if they are a tuple."""
   if isinstance(stack, tuple):
     for index, layer in enumerate(stack):
       carry, _ = body(carry, (jnp.int32(index), layer))
     return carry
-  num_layers = len(jax.tree.leaves(stack)[0])
   carry, _ = jax.lax.scan(body, carry, (jnp.arange(num_layers), stack))
   return carry
 
