@@ -31,12 +31,12 @@ import numpy as np
 import orbax.checkpoint as ocp
 import safetensors.numpy
 
-from kimina_jax import convert
+from kimina_jax.convert import __main__ as convert
+from kimina_jax.convert.weights import read_config
 from kimina_jax.infra.stream import stream
 from kimina_jax.model import hf
 from kimina_jax.model.config import ModelConfig, model_config, to_hf
 from kimina_jax.model.params import abstract_params, declarations
-from kimina_jax.weights import read_config
 
 _PIECE_BYTES = 2**25
 _SHARD_BYTES = 4 * 2**30

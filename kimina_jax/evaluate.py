@@ -24,8 +24,8 @@ from rich.table import Table
 from kimina_jax.infra import cli, distributed, preemption, records
 from kimina_jax.infra.checkpoint import find_weights
 from kimina_jax.infra.metrics import open_metrics
-from kimina_jax.job import Job, eval_problems, first_params, open_job
-from kimina_jax.prover import Prover
+from kimina_jax.pipeline.collector import Prover
+from kimina_jax.pipeline.setup import Job, eval_problems, first_params, open_job
 from kimina_jax.rollouts.weights import make_reshard
 from kimina_jax.types import Problem, Sample, Status, UsageError
 

@@ -20,7 +20,11 @@ from ml_collections import ConfigDict
 from kimina_jax.infra import cli, preemption
 from kimina_jax.infra.checkpoint import Checkpointer
 from kimina_jax.infra.metrics import open_metrics
-from kimina_jax.job import (
+from kimina_jax.learning import losses
+from kimina_jax.learning.batch import Example, from_demonstration, pack, put
+from kimina_jax.learning.optimizer import Optimizer, cosine, make_optimizer
+from kimina_jax.learning.update import TrainState, check_finite, make_update
+from kimina_jax.pipeline.setup import (
   Job,
   decontaminate,
   open_job,
@@ -28,10 +32,6 @@ from kimina_jax.job import (
   save_state,
   train_problems,
 )
-from kimina_jax.learning import losses
-from kimina_jax.learning.batch import Example, from_demonstration, pack, put
-from kimina_jax.learning.optimizer import Optimizer, cosine, make_optimizer
-from kimina_jax.learning.update import TrainState, check_finite, make_update
 from kimina_jax.problems.arithmetic import demonstrate
 from kimina_jax.problems.demonstrations import load_demonstrations
 from kimina_jax.prompts.template import make_prompt

@@ -17,16 +17,17 @@ import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 
-from kimina_jax import carry, evaluate
+from kimina_jax import evaluate
 from kimina_jax.infra import cli, distributed, preemption
-from kimina_jax.job import open_job
 from kimina_jax.learning.batch import from_samples, minibatches, pack, put
 from kimina_jax.learning.update import TrainState, check_finite
+from kimina_jax.pipeline import partial_rollouts
+from kimina_jax.pipeline.run import Session, open_session, save
+from kimina_jax.pipeline.setup import open_job
 from kimina_jax.problems.canaries import canaries, caught
-from kimina_jax.report import write_report
+from kimina_jax.report.page import write_report
 from kimina_jax.rewards.advantage import add_advantages
 from kimina_jax.rewards.summary import disputed, solve_counts, summarize
-from kimina_jax.session import Session, open_session, save
 from kimina_jax.types import CheckerFooled, Problem, Sample, UsageError
 
 # Draws of an evaluation are not those of training.
@@ -74,8 +75,11 @@ def loop(run: Session) -> None:
 
 
 def iterate(
-  run: Session, state: TrainState, carried: Sequence[carry.Group], step: int
-) -> tuple[TrainState, Sequence[carry.Group], dict[str, float]]:
+  run: Session,
+  state: TrainState,
+  carried: Sequence[partial_rollouts.Group],
+  step: int,
+) -> tuple[TrainState, Sequence[partial_rollouts.Group], dict[str, float]]:
   """From problems to a gradient: the life of a rollout."""
   config = run.job.config
   settings = config.train
@@ -99,7 +103,7 @@ def iterate(
   run.rows.write(step, samples)
   done = {
     **summarize(samples),
-    **carry.summarize(carried, samples, left),
+    **partial_rollouts.summarize(carried, samples, left),
     **learned,
     **run.prover.stats,
     "curriculum/pruned": float(run.curriculum.num_pruned),

@@ -8,7 +8,8 @@ reads it. This module imports nothing of ours and no JAX.
 
 import dataclasses
 import enum
-from collections.abc import Mapping
+import math
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -24,6 +25,28 @@ def require(is_right: bool, key: str, value: object, remedy: str) -> None:
   """Raises UsageError, with value and remedy, for a wrong setting."""
   if not is_right:
     raise UsageError(f"{key} is {value}; {remedy}")
+
+
+def check_numbers(
+  section: str, settings: Any, *, counts: Collection[str] = ()
+) -> None:
+  """Raises UsageError for a number of a settings record that is out of range.
+
+  Args:
+    section: of the experiment, as in `--config.section.key`.
+    settings: a dataclass of that section's keys. Its numbers have to be finite
+      and not negative.
+    counts: keys that have to be at least 1.
+  """
+  for field in dataclasses.fields(settings):
+    value = getattr(settings, field.name)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+      continue
+    key, least = f"{section}.{field.name}", int(field.name in counts)
+    if not math.isfinite(value):
+      raise UsageError(f"{key} = {value} is not finite; set a finite number")
+    if value < least:
+      raise UsageError(f"{key} = {value} must be at least {least}")
 
 
 class CheckerFooled(Exception):

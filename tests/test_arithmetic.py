@@ -186,7 +186,7 @@ def test_a_foreign_problem_has_no_demonstration():
 @pytest.fixture(scope="module")
 def accepts():
   """The embedded checker as a predicate on final blocks."""
-  command = [sys.executable, "-m", "kimina_jax.verification.minilean"]
+  command = [sys.executable, "-m", "kimina_jax.minilean"]
   process = subprocess.Popen(
     command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
   )

@@ -5,9 +5,9 @@ import collections
 import numpy as np
 import pytest
 
+from kimina_jax.minilean.environment import Environment, run
 from kimina_jax.problems.canaries import canaries, caught
 from kimina_jax.types import Problem, Prompt, Rollout, Sample, Status, Verdict
-from kimina_jax.verification.minilean.environment import Environment, run
 
 HEADER = "import Mathlib\n\n"
 ALL = canaries(HEADER, num_problems=1000, share=1.0, seed=0, step=0)

@@ -19,7 +19,7 @@ import orbax.checkpoint as ocp
 import pytest
 import safetensors.numpy
 
-from kimina_jax import convert
+from kimina_jax.convert import __main__ as convert
 from kimina_jax.infra.checkpoint import Checkpointer, restore_params
 from kimina_jax.infra.mesh import make_mesh
 from kimina_jax.model import hf, params
@@ -311,7 +311,7 @@ def test_two_conversions_do_not_share_a_destination(tmp_path, source):
 KILLED = """
 import contextlib, os, pathlib, random, shutil, signal, sys, time
 import jax
-from kimina_jax import convert
+from kimina_jax.convert import __main__ as convert
 root = pathlib.Path(sys.argv[1])
 
 def in_child(call, kill_after_s=None):

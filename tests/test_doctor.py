@@ -10,8 +10,8 @@ import pytest
 from rich.console import Console
 
 from configs import common
-from kimina_jax import doctor
-from kimina_jax.attacks import MATHLIB, attacks, canaries, proofs
+from kimina_jax.check import doctor
+from kimina_jax.check.attacks import MATHLIB, attacks, canaries, proofs
 from kimina_jax.verification.settings import Settings
 
 HERE = pathlib.Path(__file__).resolve().parent

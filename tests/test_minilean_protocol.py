@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-COMMAND = [sys.executable, "-m", "kimina_jax.verification.minilean"]
+COMMAND = [sys.executable, "-m", "kimina_jax.minilean"]
 
 
 def _talk(text: str) -> subprocess.CompletedProcess:

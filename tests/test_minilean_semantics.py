@@ -9,7 +9,7 @@ import z3
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kimina_jax.verification.minilean import (
+from kimina_jax.minilean import (
   arithmetic,
   elaborate,
   library,
@@ -18,7 +18,7 @@ from kimina_jax.verification.minilean import (
   semantics,
   simplify,
 )
-from kimina_jax.verification.minilean.syntax import (
+from kimina_jax.minilean.syntax import (
   Sort,
   numeral,
   operation,

@@ -9,8 +9,8 @@ import math
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kimina_jax.verification.minilean import __main__ as process
-from kimina_jax.verification.minilean.environment import Environment, run
+from kimina_jax.minilean import __main__ as process
+from kimina_jax.minilean.environment import Environment, run
 
 TACTICS = [
   "norm_num",

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kimina_jax.verification.minilean.environment import Environment, run
+from kimina_jax.minilean.environment import Environment, run
 
 PROVED = [
   # Numerals.

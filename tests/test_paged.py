@@ -17,7 +17,7 @@ from jax.sharding import AxisType
 from tiny_sampler import CONFIG, draw_params, one_device
 
 from kimina_jax.infra.mesh import ACTIVATIONS, AXES, make_mesh, sharding
-from kimina_jax.model import narrow, paged, paged_xla, ragged_kernel
+from kimina_jax.model import kv_quantization, paged, paged_xla, ragged_kernel
 from kimina_jax.model.paged import PagedCache, Ragged
 from kimina_jax.model.transformer import forward, unembed
 
@@ -214,9 +214,9 @@ def test_narrow_pages_are_rounded_and_not_clipped(dtype, bias):
 
 def test_scales_only_where_they_are_needed():
   params = draw_params(one_device())
-  for dtype in narrow.DTYPES:
-    scale = narrow.kv_scales(params, CONFIG, dtype)
-    assert (scale is not None) == narrow.has_scales(dtype)
+  for dtype in kv_quantization.DTYPES:
+    scale = kv_quantization.kv_scales(params, CONFIG, dtype)
+    assert (scale is not None) == kv_quantization.has_scales(dtype)
     if scale is not None:
       assert scale.shape == (2, 4, 8) and scale.dtype == jnp.float32
 
@@ -224,7 +224,7 @@ def test_scales_only_where_they_are_needed():
 @pytest.mark.parametrize("dtype", ["int8", "float8_e4m3fn"])
 def test_weights_of_zero_have_scales(dtype):
   params = jax.tree.map(jnp.zeros_like, draw_params(one_device()))
-  scale = np.asarray(narrow.kv_scales(params, CONFIG, dtype))
+  scale = np.asarray(kv_quantization.kv_scales(params, CONFIG, dtype))
   assert (scale > 0).all()
 
 
@@ -496,7 +496,7 @@ class _Pool:
       num_pages=self.num_pages,
       page_size=page_size,
       dtype=dtype,
-      scale_LCH=params and narrow.kv_scales(params, CONFIG, dtype),
+      scale_LCH=params and kv_quantization.kv_scales(params, CONFIG, dtype),
     )
     self.outs = [
       np.full((len(s.tokens), CONFIG.model_dim), np.nan) for s in sequences

@@ -14,12 +14,12 @@ import pytest
 from rich.console import Console
 
 from configs import common, debug
-from kimina_jax import prove
 from kimina_jax.problems.arithmetic import HEADER
 from kimina_jax.prompts.template import make_prompt
 from kimina_jax.prompts.tokenizer import load_tokenizer
-from kimina_jax.theorem import parse, read
-from kimina_jax.transcript import (
+from kimina_jax.prove import __main__ as prove
+from kimina_jax.prove.statement import parse, read
+from kimina_jax.prove.view import (
   Attempt,
   Growth,
   View,

@@ -10,7 +10,7 @@ import subprocess
 import numpy as np
 import pytest
 
-from kimina_jax import report
+from kimina_jax.report import page as report
 from kimina_jax.types import Status, UsageError, Verdict
 from kimina_jax.verification import stats
 

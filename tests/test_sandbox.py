@@ -444,7 +444,7 @@ def test_minilean_in_the_sandbox():
   env = {**ENV, "PYTHONPATH": str(package.parent)}
   paths = (*python_paths(("lark", "z3")), str(package))
   box = Sandbox("bwrap", paths, 60.0, 8.0)
-  module = "kimina_jax.verification.minilean"
+  module = "kimina_jax.minilean"
   argv = box.wrap([sys.executable, "-m", module], env)
   with contextlib.closing(Repl(argv, env=env)) as repl:
     reply = repl.command(

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import rich.console
 
-from kimina_jax import scale
 from kimina_jax.infra import chips
 from kimina_jax.model.ragged_kernel import Work
-from kimina_jax.scaling import (
+from kimina_jax.scale import __main__ as scale
+from kimina_jax.scale import (
   bounds,
   cases,
   collectives,
@@ -541,7 +541,7 @@ def test_the_curve_takes_the_best_mesh():
 def test_a_row_ends_with_who_wanted_it():
   start = (
     "import os, subprocess, sys, time\n"
-    "row = ['-m', 'kimina_jax.scaling.worker', str(os.getpid())]\n"
+    "row = ['-m', 'kimina_jax.scale.worker', str(os.getpid())]\n"
     "row = subprocess.Popen([sys.executable, *row], stdin=0)\n"
     "print(row.pid, flush=True)\n"
     "time.sleep(600)\n"

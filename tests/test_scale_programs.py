@@ -21,8 +21,8 @@ from kimina_jax.model.config import model_config
 from kimina_jax.rollouts.engine import Engine
 from kimina_jax.rollouts.orders import blank_orders
 from kimina_jax.rollouts.settings import Settings
-from kimina_jax.scaling import cases, collectives, flops, hlo, processes
-from kimina_jax.scaling import programs as plans
+from kimina_jax.scale import cases, collectives, flops, hlo, processes
+from kimina_jax.scale import programs as plans
 from tests.tiny_sampler import LetterTokenizer
 
 B, T, D, F, L = 4, 32, 16, 48, 3

@@ -196,7 +196,7 @@ def _pieces(path):
 
 
 def test_training_again_gives_the_shipped_tokens(tmp_path):
-  script = _ROOT / "launch" / "train_tokenizer.py"
+  script = _ROOT / "scripts" / "train_tokenizer.py"
   once, twice = tmp_path / "once.model", tmp_path / "twice.model"
   for out in (once, twice):
     subprocess.run([sys.executable, script, out], check=True, cwd=_ROOT)

@@ -28,10 +28,10 @@ from kimina_jax.learning import update as updating
 from kimina_jax.learning.batch import abstract_batch
 from kimina_jax.learning.optimizer import make_optimizer
 from kimina_jax.model.config import ModelConfig
-from kimina_jax.scaling import hlo
-from kimina_jax.scaling.cases import Case
-from kimina_jax.scaling.parts import device_bytes
-from kimina_jax.scaling.sampler import make_sampler_plan
+from kimina_jax.scale import hlo
+from kimina_jax.scale.cases import Case
+from kimina_jax.scale.parts import device_bytes
+from kimina_jax.scale.sampler import make_sampler_plan
 
 _ROWS, _LENGTH = 8, 512
 

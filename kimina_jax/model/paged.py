@@ -22,7 +22,7 @@ from kimina_jax.infra.mesh import ACTIVATIONS, Table, spec
 from kimina_jax.model import paged_xla, ragged_kernel
 from kimina_jax.model.attention import mesh_platform, warn_once
 from kimina_jax.model.config import ModelConfig
-from kimina_jax.model.narrow import (
+from kimina_jax.model.kv_quantization import (
   cache_dtype,
   interleave,
   narrow,
@@ -102,8 +102,8 @@ def init_pages(
     config: of the model.
     num_pages: of all replicas, per layer.
     page_size: S.
-    dtype: of narrow.DTYPES; "auto" is that of the activations.
-    scale_LCH: see narrow.py.
+    dtype: of kv_quantization.DTYPES; "auto" is that of the activations.
+    scale_LCH: see kv_quantization.py.
   """
   shape = (
     *(config.num_layers * num_pages, page_size),

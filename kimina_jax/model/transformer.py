@@ -26,7 +26,7 @@ from kimina_jax.infra.mesh import (
 from kimina_jax.model import layers, remat
 from kimina_jax.model.attention import Packed, attend
 from kimina_jax.model.config import ModelConfig
-from kimina_jax.model.lookup import look_up
+from kimina_jax.model.embedding import look_up
 from kimina_jax.model.paged import (
   PagedCache,
   Ragged,

@@ -27,7 +27,7 @@ from kimina_jax.model.config import ModelConfig
 from kimina_jax.rollouts import checks, programs, stops
 from kimina_jax.rollouts.generation import Generation, Setup, Tokenizer, Watch
 from kimina_jax.rollouts.pages import num_pages, pages_of_cache
-from kimina_jax.rollouts.rows import resume_row, start_rows
+from kimina_jax.rollouts.sequence import resume_row, start_rows
 from kimina_jax.rollouts.settings import Settings
 from kimina_jax.rollouts.state import Limits, Sizes
 from kimina_jax.rollouts.weights import local_part

@@ -20,8 +20,8 @@ from kimina_jax.infra import preemption
 from kimina_jax.rollouts import stops
 from kimina_jax.rollouts.orders import make_orders
 from kimina_jax.rollouts.programs import Programs
-from kimina_jax.rollouts.rows import Row
-from kimina_jax.rollouts.schedule import Schedule
+from kimina_jax.rollouts.scheduler import Schedule
+from kimina_jax.rollouts.sequence import Row
 from kimina_jax.rollouts.state import Limits, Sizes, Trace
 from kimina_jax.rollouts.stops import Automaton
 from kimina_jax.types import Rollout

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from kimina_jax.rollouts import stops
-from kimina_jax.rollouts.rows import Row
-from kimina_jax.rollouts.schedule import Plan
+from kimina_jax.rollouts.scheduler import Plan
+from kimina_jax.rollouts.sequence import Row
 from kimina_jax.rollouts.state import Orders, Sizes
 from kimina_jax.rollouts.stops import Automaton, Rules, StopState
 

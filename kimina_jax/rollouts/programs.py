@@ -19,9 +19,9 @@ import jax.numpy as jnp
 from absl import logging
 
 from kimina_jax.infra import mesh as meshes
-from kimina_jax.model.apart import is_large, take_apart
 from kimina_jax.model.config import ModelConfig
-from kimina_jax.model.narrow import kv_scales
+from kimina_jax.model.cpu_weights import is_large, take_apart
+from kimina_jax.model.kv_quantization import kv_scales
 from kimina_jax.model.paged import (
   PagedCache,
   Ragged,

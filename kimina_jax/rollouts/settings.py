@@ -8,7 +8,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
-from kimina_jax.model import narrow
+from kimina_jax.model import kv_quantization
 from kimina_jax.types import require
 
 _COUNTS = (
@@ -36,7 +36,7 @@ class Settings:
     page_size: positions of a page.
     cache_tokens: positions of a replica's cache; 0 is room for all its lanes
       at the longest.
-    cache_dtype: of narrow.DTYPES.
+    cache_dtype: of kv_quantization.DTYPES.
     chunk_tokens: of prompts, computed along with a step; rounded to pages.
   """
 
@@ -68,10 +68,10 @@ class Settings:
       "choose at least 4 tokens, or 0 for no detector",
     )
     _check(
-      self.cache_dtype in narrow.DTYPES,
+      self.cache_dtype in kv_quantization.DTYPES,
       "cache_dtype",
       repr(self.cache_dtype),
-      f"choose one of {', '.join(narrow.DTYPES)}",
+      f"choose one of {', '.join(kv_quantization.DTYPES)}",
     )
 
   @property

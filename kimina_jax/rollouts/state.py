@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from kimina_jax.infra import mesh as meshes
-from kimina_jax.model.narrow import has_scales
+from kimina_jax.model.kv_quantization import has_scales
 from kimina_jax.model.paged import PagedCache
 from kimina_jax.rollouts import stops
 from kimina_jax.rollouts.stops import Rules, StopState
@@ -128,7 +128,7 @@ class Sizes(NamedTuple):
     num_residents: R, of each replica.
     num_pages: of each replica.
     page_size: S.
-    cache_dtype: of narrow.DTYPES.
+    cache_dtype: of kv_quantization.DTYPES.
   """
 
   num_replicas: int

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from kimina_jax.types import Problem, Status, Verdict
 from kimina_jax.verification.acceptance.audit import Audit
-from kimina_jax.verification.second import Second
+from kimina_jax.verification.second_verifier import Second
 from kimina_jax.verification.settings import Settings
 from kimina_jax.verification.stats import Stats
 

@@ -25,14 +25,14 @@ from kimina_jax.verification.acceptance.normalise import LexError, normalise
 from kimina_jax.verification.acceptance.policy import Rules
 from kimina_jax.verification.appeal import UNHEARD, Appeals
 from kimina_jax.verification.backend import Backend
-from kimina_jax.verification.backlog import Backlog, Closed
-from kimina_jax.verification.crew import Crew
 from kimina_jax.verification.process.local import make_local_backend
+from kimina_jax.verification.queue import Backlog, Closed
 from kimina_jax.verification.remote.server import make_server_backend
 from kimina_jax.verification.settings import Settings
-from kimina_jax.verification.slot import Slot
 from kimina_jax.verification.stats import Stats
-from kimina_jax.verification.store import DETERMINISTIC, Store, digest
+from kimina_jax.verification.verdict_cache import DETERMINISTIC, Store, digest
+from kimina_jax.verification.worker_pool import Crew
+from kimina_jax.verification.worker_slot import Slot
 
 Future = concurrent.futures.Future[Verdict]
 

@@ -22,13 +22,16 @@ import dataclasses
 from collections.abc import Sequence
 
 from kimina_jax.types import Message, Problem, Status, Verdict
-from kimina_jax.verification.acceptance import dialects, policy
-from kimina_jax.verification.acceptance.anchor import find, parse_statement
+from kimina_jax.verification.acceptance import lean_messages, policy
 from kimina_jax.verification.acceptance.axioms import (
   SORRY,
   read_axioms,
   trusted_axioms,
   untrusted,
+)
+from kimina_jax.verification.acceptance.expected_statement import (
+  find,
+  parse_statement,
 )
 from kimina_jax.verification.acceptance.header import (
   Header,
@@ -46,8 +49,8 @@ from kimina_jax.verification.acceptance.policy import Rules
 from kimina_jax.verification.acceptance.vocabulary import SORRY as SORRY_RULE
 from kimina_jax.verification.process.protocol import Reply
 
-_SORRY_WARNING = dialects.pattern(dialects.SORRY)
-_UNKNOWN = dialects.pattern(dialects.UNKNOWN)
+_SORRY_WARNING = lean_messages.pattern(lean_messages.SORRY)
+_UNKNOWN = lean_messages.pattern(lean_messages.UNKNOWN)
 # What a verdict keeps; the judgement itself reads everything.
 _MAX_MESSAGES = 32
 _MAX_MESSAGE_CHARS = 4000

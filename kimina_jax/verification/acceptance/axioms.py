@@ -1,12 +1,12 @@
 """What a theorem rests on: the words of `#print axioms` in, names out.
 
-Reads one line, of any Lean that dialects.py knows. What it cannot read is an
+Reads one line, of any Lean that lean_messages.py knows. What it cannot read is an
 error and never an empty list.
 """
 
 import re
 
-from kimina_jax.verification.acceptance import dialects
+from kimina_jax.verification.acceptance import lean_messages
 
 # Those of Lean's own logic.
 STANDARD = frozenset(("propext", "Classical.choice", "Quot.sound"))
@@ -16,9 +16,9 @@ COMPILER = frozenset(("Lean.ofReduceBool", "Lean.trustCompiler"))
 # What a proof by `sorry` rests on.
 SORRY = "sorryAx"
 
-_NONE = dialects.pattern(dialects.NO_AXIOMS)
-_SOME = dialects.pattern(dialects.SOME_AXIOMS)
-_OF_COMPILER = dialects.pattern(dialects.COMPILER)
+_NONE = lean_messages.pattern(lean_messages.NO_AXIOMS)
+_SOME = lean_messages.pattern(lean_messages.SOME_AXIOMS)
+_OF_COMPILER = lean_messages.pattern(lean_messages.COMPILER)
 _NAME = re.compile(r"[^\s,]+")
 
 

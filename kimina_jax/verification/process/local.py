@@ -104,11 +104,11 @@ def lean_surroundings(
 
 
 def _minilean() -> Program:
-  sources = sorted((_PACKAGE / "verification" / "minilean").glob("*.[pl]*"))
+  sources = sorted((_PACKAGE / "minilean").glob("*.[pl]*"))
   digest = _digest(*sources)
   solver = importlib.metadata.version("z3-solver")
   return Program(
-    argv=(sys.executable, "-m", "kimina_jax.verification.minilean"),
+    argv=(sys.executable, "-m", "kimina_jax.minilean"),
     env={
       **_environment(),
       "PYTHONPATH": str(_PACKAGE.parent),

@@ -1,0 +1,1 @@
+"""The command `check`: which Lean files are proofs, and what is wrong here."""

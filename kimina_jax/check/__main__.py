@@ -1,0 +1,215 @@
+"""Lean files from the command line: which of them are proofs.
+
+  python -m kimina_jax.check proofs/ more.lean
+  python -m kimina_jax.check --problems=minif2f.jsonl --jobs=16 proofs/
+  python -m kimina_jax.check --doctor
+
+Comes in: Lean files (header, statement, proof), directories of them, or stdin
+(`-`), and perhaps the problems that they were to prove. Goes out: a verdict on
+each, with Lean's messages at their places in the file, as text or as JSON
+lines; and exit code 0 if all are proved, 2 if not, 1 if nothing could be
+checked. Ctrl-C and SIGTERM let the proofs that are being checked end, with exit
+code 130 or 143. It writes no file and holds few of them at a time.
+"""
+
+import collections
+import concurrent.futures
+import json
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+
+from absl import flags, logging
+from ml_collections import ConfigDict
+from rich.console import Console
+
+from kimina_jax.check import doctor
+from kimina_jax.check.files import Entry, find, load
+from kimina_jax.check.view import View
+from kimina_jax.infra import cli, preemption
+from kimina_jax.problems import dataset
+from kimina_jax.types import Extraction, Problem, Status, UsageError
+from kimina_jax.verification.pool import Future, Pool
+from kimina_jax.verification.settings import Settings
+
+_DEFAULT = "configs/common.py"
+_POLL_S = 0.1  # between two looks for Ctrl-C
+# Files that are read before the verdict on the first of them is shown.
+_MAX_AHEAD = 1024
+
+_Waiting = collections.deque[tuple[Entry, Future | None]]
+
+
+def main(argv: Sequence[str], config: ConfigDict) -> int:
+  """Checks what the command line names; 0 if all of it is proved."""
+  options = flags.FLAGS
+  logging.set_verbosity(logging.WARNING)  # The verdicts say it all.
+  if options.jobs is not None:
+    config.checker.num_workers = options.jobs
+  settings = Settings(**config.checker)
+  if options.doctor:
+    return _doctor(settings, argv[1:], as_json=options.json)
+  if len(argv) < 2:
+    raise UsageError("no file given: name Lean files, directories or -")
+  if options.confirm and not settings.second_command:
+    raise UsageError(
+      "--confirm asks a second verifier, and there is none: set"
+      " --config.checker.second_command"
+    )
+  view = View(
+    Console(highlight=False),
+    checker=settings.backend,
+    as_json=options.json,
+    quiet=options.quiet,
+  )
+  problems = _problems(options.problems)
+  with Pool(settings) as pool:
+    preemption.install()
+    if view.counts_files:
+      view.expect(sum(1 for _ in find(argv[1:])))
+    started_s = time.monotonic()
+    with view:
+      stopped = check(
+        pool,
+        find(argv[1:]),
+        problems,
+        settings=settings,
+        confirm=options.confirm,
+        view=view,
+      )
+    view.sum_up(pool, seconds=time.monotonic() - started_s)
+  return _exit_code(view, stopped)
+
+
+def check(
+  pool: Pool,
+  found: Iterator[Entry],
+  problems: Mapping[str, Problem] | None,
+  *,
+  settings: Settings,
+  confirm: bool,
+  view: View,
+) -> str:
+  """Checks files, and shows the verdicts in the order of the files.
+
+  Args:
+    pool: checks; it takes nothing more in after a signal.
+    found: the files, unread.
+    problems: by name; None if the files say themselves what they prove.
+    settings: of the pool.
+    confirm: whether a second verifier must agree.
+    view: shows what becomes of each file.
+
+  Returns:
+    The signal that ended it, by name; "" if all files have been checked.
+  """
+  waiting: _Waiting = collections.deque()
+  max_ahead = min(_MAX_AHEAD, settings.max_pending)
+  try:
+    for entry in found:
+      entry = load(entry, problems)
+      waiting.append((entry, _submit(pool, entry, confirm=confirm)))
+      _show_done(waiting, view, max_ahead)
+      preemption.check()
+    _show_done(waiting, view, 0)
+  except preemption.Preempted as reason:
+    _drain(pool, waiting, view, settings.exec_timeout_s)
+    for entry in found:
+      view.skip(entry)
+    return str(reason)
+  return ""
+
+
+def _submit(pool: Pool, entry: Entry, *, confirm: bool) -> Future | None:
+  if entry.error:
+    return None
+  extraction = Extraction(final=entry.final)
+  return pool.submit(entry.problem, extraction, confirm=confirm)
+
+
+def _show_done(waiting: _Waiting, view: View, max_left: int) -> None:
+  """Shows the first verdicts that are there, and waits if too many are not."""
+  while waiting:
+    entry, future = waiting[0]
+    while future is not None and not future.done():
+      if len(waiting) <= max_left:
+        return
+      preemption.check()
+      concurrent.futures.wait([future], timeout=_POLL_S)
+    waiting.popleft()
+    if future is None:
+      view.refuse(entry)
+    else:
+      view.show(entry, future.result())
+
+
+def _drain(pool: Pool, waiting: _Waiting, view: View, grace_s: float) -> None:
+  """Ends what has begun, and shows what became of it."""
+  was_done = [future is None or future.done() for _, future in waiting]
+  pool.drain(grace_s)
+  for (entry, future), done in zip(waiting, was_done, strict=True):
+    if future is None:
+      view.refuse(entry)
+    elif done or future.result().status is not Status.INFRA_ERROR:
+      view.show(entry, future.result())
+    else:
+      view.skip(entry)
+
+
+def _problems(path: str) -> Mapping[str, Problem] | None:
+  if not path:
+    return None
+  return {problem.name: problem for problem in dataset.load(path)}
+
+
+def _exit_code(view: View, stopped: str) -> int:
+  if stopped:
+    print(
+      f"stopped: {stopped}; {view.num_skipped} files were not checked",
+      file=sys.stderr,
+    )
+    return 130 if stopped == "SIGINT" else 143
+  if not view.num_checked:
+    return 1
+  return 0 if view.num_proved == view.num_files else 2
+
+
+def _doctor(
+  settings: Settings, arguments: Sequence[str], *, as_json: bool
+) -> int:
+  if arguments:
+    raise UsageError(f"--doctor takes no file, got {arguments[0]!r}")
+  console = Console(highlight=False)
+  is_well = True
+  for finding in doctor.examine(settings):
+    is_well &= finding.state != "wrong"
+    if as_json:
+      print(json.dumps(finding._asdict()), flush=True)
+    else:
+      doctor.show(console, finding)
+  if not as_json:
+    doctor.conclude(console, is_well=is_well)
+  return 0 if is_well else 2
+
+
+def _define_flags() -> None:
+  flags.DEFINE_string(
+    "problems", "", "JSONL file of the statements that were to be proved."
+  )
+  flags.DEFINE_integer(
+    "jobs", None, "As --config.checker.num_workers.", lower_bound=1
+  )
+  flags.DEFINE_bool("json", False, "Print one JSON object for each file.")
+  flags.DEFINE_bool("quiet", False, "Show no file that is proved.")
+  flags.DEFINE_bool(
+    "confirm", False, "Ask the second verifier about every proof."
+  )
+  flags.DEFINE_bool(
+    "doctor", False, "Look at the checker itself: what is there, does it hold."
+  )
+
+
+if __name__ == "__main__":
+  _define_flags()
+  experiment = cli.define_config(_DEFAULT)
+  cli.run(lambda argv: main(argv, experiment()))

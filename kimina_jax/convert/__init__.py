@@ -1,0 +1,1 @@
+"""The command `convert`: Hugging Face checkpoints to and from Orbax."""

@@ -1,0 +1,286 @@
+"""The decision procedures: what each arithmetic tactic can prove.
+
+In: hypotheses and a target. Out: whether the tactic of that name proves it.
+Never: a change of the goal.
+
+Each function first relaxes the problem to what its tactic looks at (a fact
+that the tactic would not use is dropped, a term that it does not understand
+becomes an unknown) and then asks z3 to refute the facts together with the
+negated target. A relaxation only forgets, so a refutation is a proof. z3
+stops at a count of its own steps, not at a time, so that the same text gets
+the same answer on every machine; an answer that is not "unsat" is a failure.
+"""
+
+import dataclasses
+import fractions
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Sequence
+
+import z3
+
+from kimina_jax.minilean.polynomial import (
+  ONE,
+  Monomial,
+  Polynomial,
+  constant,
+  polynomial,
+)
+from kimina_jax.minilean.semantics import (
+  Encoding,
+  Undecided,
+  evaluate,
+  smt_integer,
+)
+from kimina_jax.minilean.syntax import (
+  FALSE,
+  Sort,
+  Term,
+  canonical,
+  formula,
+  is_open,
+  negate,
+  subterms,
+)
+
+RESOURCE_LIMIT = 500_000  # steps of z3 for one question
+QUICK_LIMIT = RESOURCE_LIMIT // 10
+MAX_PRODUCTS = 400  # facts that nlinarith may add
+MAX_WORK = 20_000  # monomials that nlinarith may multiply
+
+_FLIPPED = {"<": "≥", "≤": ">", ">": "≤", "≥": "<"}
+
+
+def ring(target: Term) -> bool:
+  """Whether `target` is an identity of commutative (semi)rings."""
+  if target.head != "=":
+    return False
+  try:
+    left, right = (polynomial(side, casts=False) for side in target.args)
+    return not (left - right).terms
+  except Undecided:
+    return False
+
+
+def omega(facts: Iterable[Term], target: Term) -> bool:
+  """Whether linear arithmetic over ℕ and ℤ refutes facts and ¬target."""
+  encoding = Encoding()
+  claims = []
+  for prop in [*facts, negate(target)]:
+    try:
+      claims.append(encoding.proposition(prop))
+    except Undecided:
+      continue
+  return _refuted(
+    encoding.atoms.values(), "Int", [*claims, *encoding.naturals()]
+  )
+
+
+def linarith(facts: Iterable[Term], target: Term) -> bool:
+  """Whether a linear combination of the facts and ¬target is 0 < 0."""
+  return all(
+    _inconsistent(_comparisons([*facts, *negated]))
+    for negated in _negations(target)
+  )
+
+
+def nlinarith(facts: Iterable[Term], target: Term) -> bool:
+  """linarith, given also products of pairs and squares that occur."""
+  facts = list(facts)
+  return all(
+    _inconsistent(_with_products([*facts, *negated]))
+    for negated in _negations(target)
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Comparison:
+  """`left relation 0`, with the relation =, < or ≤."""
+
+  left: Polynomial
+  relation: str
+  integral: bool  # over ℕ or ℤ
+
+
+def _negations(target: Term) -> list[list[Term]]:
+  """What to refute, one after the other, to prove `target` by linarith."""
+  if target.head == "=":
+    return [[formula(sign, *target.args)] for sign in ("<", ">")]
+  if target.head in _FLIPPED:
+    return [[formula(_FLIPPED[target.head], *target.args)]]
+  if target.head == "¬" and target.args[0].head in _FLIPPED:
+    return [list(target.args)]
+  # Any other target is left alone: the facts must be contradictory.
+  return [[]]
+
+
+def _comparisons(props: Sequence[Term]) -> list[_Comparison]:
+  comparisons = []
+  for prop in _conjuncts(props):
+    if prop.head == "¬" and prop.args[0].head in _FLIPPED:
+      inner = prop.args[0]
+      prop = formula(_FLIPPED[inner.head], *inner.args)
+    if prop.head not in ("=", *_FLIPPED):
+      continue
+    try:
+      comparisons.append(_comparison(prop))
+    except Undecided:
+      continue
+  return comparisons + _naturals(comparisons)
+
+
+def _conjuncts(props: Iterable[Term]) -> Iterator[Term]:
+  for prop in props:
+    if prop.head == "∧":
+      yield from _conjuncts(prop.args)
+    else:
+      yield prop
+
+
+def _naturals(comparisons: Sequence[_Comparison]) -> list[_Comparison]:
+  """−n ≤ 0 for the indeterminates of type ℕ."""
+  monomials = [m for comparison in comparisons for m in comparison.left.terms]
+  atoms = dict.fromkeys(atom for m in monomials for atom, _ in m)
+  return [
+    _Comparison(Polynomial({((atom, 1),): fractions.Fraction(-1)}), "≤", True)
+    for atom in atoms
+    if atom.sort is Sort.NAT
+  ]
+
+
+def _comparison(prop: Term) -> _Comparison:
+  left, right = (polynomial(side, casts=True) for side in prop.args)
+  difference = right - left if prop.head in (">", "≥") else left - right
+  relation = {">": "<", "≥": "≤"}.get(prop.head, prop.head)
+  integral = prop.args[0].sort.is_integral
+  return _strengthen(_Comparison(difference, relation, integral))
+
+
+def _strengthen(comparison: _Comparison) -> _Comparison:
+  """p < 0 is p + 1 ≤ 0 for integers."""
+  if comparison.relation != "<" or not comparison.integral:
+    return comparison
+  return _Comparison(comparison.left + constant(1), "≤", True)
+
+
+def _with_products(props: Sequence[Term]) -> list[_Comparison]:
+  """Positivstellensatz certificates of degree 2, as Mathlib tries them."""
+  comparisons = _comparisons(props)
+  factors = [*comparisons, *_squares(props)]
+  products, work = [], 0
+  for a, b in itertools.combinations_with_replacement(factors, 2):
+    work += len(a.left.terms) * len(b.left.terms)
+    try:
+      products.append(_product(a, b))
+    except Undecided:
+      continue
+    if len(products) >= MAX_PRODUCTS or work > MAX_WORK:
+      break
+  return [*factors, *products]
+
+
+def _squares(props: Sequence[Term]) -> list[_Comparison]:
+  """−t² ≤ 0 for the squares t² and t·t in the facts."""
+  squares: dict[Term, bool] = {}
+  for prop in props:
+    for part in subterms(prop):
+      if part.head == "*" and part.args[0] == part.args[1]:
+        squares[canonical(part)] = part.sort.is_integral
+      if part.head == "^" and part.args[1].head == "num":
+        if part.args[1].value % 2 == 0:
+          squares[canonical(part)] = part.sort.is_integral
+  found = []
+  for part, integral in squares.items():
+    try:
+      square = polynomial(part, casts=True)
+    except Undecided:
+      continue
+    found.append(_Comparison(-square, "≤", integral))
+  return found
+
+
+def _product(a: _Comparison, b: _Comparison) -> _Comparison:
+  """Of two left sides that are ≤ 0, the product is ≥ 0."""
+  relation = {a.relation, b.relation}
+  left = a.left * b.left
+  integral = a.integral and b.integral
+  if "=" in relation:
+    return _Comparison(left, "=", integral)
+  return _Comparison(-left, "<" if relation == {"<"} else "≤", integral)
+
+
+def _inconsistent(comparisons: Sequence[_Comparison]) -> bool:
+  """Whether the comparisons, monomials being unknowns, have no solution."""
+  unknowns: dict[Monomial, str] = {}
+  claims = []
+  for comparison in comparisons:
+    left = _linear_form(comparison.left, unknowns)
+    sign = {"=": "=", "<": "<", "≤": "<="}[comparison.relation]
+    claims.append(f"({sign} {left} 0)")
+  return _refuted(unknowns.values(), "Real", claims)
+
+
+def _linear_form(left: Polynomial, unknowns: dict[Monomial, str]) -> str:
+  # A positive factor makes all coefficients integers.
+  scale = math.lcm(*(c.denominator for c in left.terms.values()))
+  summands = ["0"]
+  for monomial, coefficient in left.terms.items():
+    factor = smt_integer(int(coefficient * scale))
+    if monomial != ONE:
+      name = unknowns.setdefault(monomial, f"m{len(unknowns)}")
+      factor = f"(* {factor} {name})"
+    summands.append(factor)
+  return f"(+ {' '.join(summands)})"
+
+
+def _refuted(names: Iterable[str], sort: str, claims: Sequence[str]) -> bool:
+  """Whether z3 finds that the claims about the unknowns contradict."""
+  lines = [f"(declare-const {name} {sort})" for name in names]
+  lines += [f"(assert {claim})" for claim in claims]
+  question = "\n".join(lines)
+  answer = _ask(question, None, QUICK_LIMIT)
+  if answer == z3.unknown:
+    # z3 numbers the terms of a context as they come, which may change what it
+    # does first. The last word is that of a new one.
+    answer = _ask(question, z3.Context(), RESOURCE_LIMIT)
+  return answer == z3.unsat
+
+
+def _ask(
+  question: str, context: z3.Context | None, limit: int
+) -> z3.CheckSatResult:
+  solver = z3.SimpleSolver(ctx=context)
+  solver.set("rlimit", limit)
+  solver.from_string(question)
+  return solver.check()
+
+
+def decidable(target: Term) -> bool:
+  """Whether `decide` sees a closed proposition over ℕ and ℤ."""
+  sorts = {part.sort for part in subterms(target)}
+  return not is_open(target) and sorts <= {Sort.NAT, Sort.INT, Sort.PROP}
+
+
+def holds(target: Term) -> bool:
+  """Whether a closed proposition is true; False if that is not known."""
+  try:
+    return evaluate(target) is True
+  except Undecided:
+    return False
+
+
+def trivial_equality(target: Term) -> bool:
+  """Whether `rfl` proves `target`."""
+  if target.head == "↔" or target.head in ("=", "≤", "≥", "∣"):
+    if canonical(target.args[0]) == canonical(target.args[1]):
+      return True
+  return target.head == "=" and decidable(target) and holds(target)
+
+
+def absurd(prop: Term) -> bool:
+  """Whether a hypothesis is false on its face, as `contradiction` sees it."""
+  if prop == FALSE:
+    return True
+  if prop.head == "≠":
+    return canonical(prop.args[0]) == canonical(prop.args[1])
+  return decidable(prop) and holds(negate(prop))

@@ -1,0 +1,178 @@
+"""Environments and commands: what a piece of Lean text adds to what is proved.
+
+In: an environment and source text. Out: the next environment, messages and
+sorries. Never: a theorem whose declaration has an error.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+
+import lark
+
+from kimina_jax.minilean import (
+  elaborate,
+  library,
+  parser,
+  proofs,
+  tactics,
+)
+from kimina_jax.minilean.elaborate import Failure, Tree
+from kimina_jax.minilean.goals import (
+  Goal,
+  Local,
+  Proof,
+  Report,
+  Theorem,
+)
+from kimina_jax.minilean.parser import Span, span_of
+from kimina_jax.minilean.syntax import Sort, Term
+
+_MODULES = ("Mathlib", "Aesop", "Lean", "Init", "Std", "Batteries")
+_OPTIONS = ("maxHeartbeats", "maxRecDepth")
+# As Lean orders them.
+_AXIOM_ORDER = ("propext", "sorryAx", "Classical.choice", "Quot.sound")
+
+
+@dataclasses.dataclass(frozen=True)
+class Environment:
+  """What has been declared; never changed, only extended."""
+
+  theorems: Mapping[str, Theorem] = dataclasses.field(default_factory=dict)
+  definitions: Mapping[str, Term] = dataclasses.field(default_factory=dict)
+  fresh: bool = True  # imports are still allowed
+
+  def imported(self) -> "Environment":
+    """The same environment for a next text, which may not import."""
+    return dataclasses.replace(self, fresh=False)
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+  """An environment after a text, and what Lean says on the way."""
+
+  environment: Environment
+  reports: list[Report]
+  sorries: list[tuple[Span, str]]
+
+
+def run(environment: Environment, source: str) -> Outcome:
+  """Runs the commands of `source`, each on what the ones before made."""
+  reports: list[Report] = []
+  sorries: list[tuple[Span, str]] = []
+  for command in parser.parse(source):
+    if isinstance(command, parser.SyntaxFailure):
+      reports.append(Report("error", str(command), command.span))
+      continue
+    try:
+      outcome = _run_command(environment, command)
+    except Failure as failure:
+      span = failure.span or span_of(command)
+      reports.append(Report("error", failure.message, span))
+    except RecursionError:
+      reports.append(
+        Report(
+          "error",
+          "maximum recursion depth has been reached",
+          span_of(command),
+        )
+      )
+    else:
+      environment = outcome.environment
+      reports += outcome.reports
+      sorries += outcome.sorries
+  return Outcome(environment, reports, sorries)
+
+
+def _run_command(environment: Environment, command: Tree) -> Outcome:
+  if command.data == "declaration":
+    return _declare(environment, command)
+  if command.data == "print_axioms":
+    return Outcome(environment, [_print_axioms(environment, command)], [])
+  if command.data == "import":
+    return _import(environment, command)
+  if command.data == "set_option" and command.children[0] not in _OPTIONS:
+    raise Failure(f"Unknown option `{command.children[0]}`", command)
+  # Names are not qualified here, so `open` has nothing to do.
+  after = dataclasses.replace(environment, fresh=False)
+  return Outcome(after, [], [])
+
+
+def _import(environment: Environment, command: Tree) -> Outcome:
+  module = str(command.children[0])
+  if not environment.fresh:
+    raise Failure(
+      "invalid 'import' command, it must be used in the beginning of the file",
+      command,
+    )
+  if module.split(".")[0] not in _MODULES:
+    raise Failure(f"unknown module prefix '{module}'", command)
+  return Outcome(environment, [], [])
+
+
+def _print_axioms(environment: Environment, command: Tree) -> Report:
+  name = command.children[0]
+  theorem = environment.theorems.get(str(name))
+  if theorem is None:
+    raise Failure(f"Unknown constant `{name}`", name)
+  axioms = [axiom for axiom in _AXIOM_ORDER if axiom in theorem.axioms]
+  text = f"'{name}' does not depend on any axioms"
+  if axioms:
+    text = f"'{name}' depends on axioms: [{', '.join(axioms)}]"
+  start = span_of(command)
+  keyword = Span(start.line, start.column, start.line, start.column + 6)
+  return Report("info", text, keyword)
+
+
+def _declare(environment: Environment, command: Tree) -> Outcome:
+  kind, *rest = command.children
+  name = rest.pop(0) if isinstance(rest[0], lark.Token) else None
+  *binders, statement, body = rest
+  keyword = str(kind.children[0])
+  place = name if name is not None else kind.children[0]
+  if (name is None) != (keyword == "example"):
+    raise Failure(f"unexpected name or no name after '{keyword}'", kind)
+  if name in {**environment.theorems, **environment.definitions} or (
+    library.lemmas(str(name))
+  ):
+    raise Failure(f"'{name}' has already been declared", place)
+  if keyword == "def":
+    return _define(environment, name, binders, statement, body)
+  entries, target, implicit = elaborate.signature(
+    binders, statement, environment.definitions
+  )
+  closed = elaborate.close("∀", [entry[1:] for entry in entries], target)
+  proof = Proof(environment.theorems, environment.definitions, tactics.prove)
+  goal = Goal(proof, (), target).assume(*(Local(*entry) for entry in entries))
+  _check(goal, body)
+  after = dataclasses.replace(environment, fresh=False)
+  if not proof.reports and name is not None:
+    theorem = Theorem(closed, implicit, frozenset(proof.axioms))
+    theorems = {**environment.theorems, str(name): theorem}
+    after = dataclasses.replace(after, theorems=theorems)
+  reports = list(proof.reports)
+  if proof.sorries and not reports:
+    text = "declaration uses `sorry`"
+    reports.append(Report("warning", text, span_of(place)))
+  return Outcome(after, reports, proof.sorries)
+
+
+def _check(goal: Goal, body: Tree) -> None:
+  try:
+    proofs.closed(proofs.check(body, goal), body)
+  except Failure as failure:
+    goal.proof.report(failure, body)
+
+
+def _define(
+  environment: Environment,
+  name: lark.Token,
+  binders: list[Tree],
+  statement: Tree,
+  body: Tree,
+) -> Outcome:
+  if binders or elaborate.sort_of(statement) is not Sort.PROP:
+    raise Failure("only `def name : Prop := …` is in the fragment", statement)
+  term = elaborate.proposition(body, environment.definitions)
+  definitions = {**environment.definitions, str(name): term}
+  after = dataclasses.replace(environment, definitions=definitions, fresh=False)
+  return Outcome(after, [], [])

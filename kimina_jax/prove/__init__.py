@@ -1,0 +1,1 @@
+"""The command `prove`: one theorem, tried by a trained policy."""

@@ -1,0 +1,324 @@
+"""What the rows of a scaling study are, before anything is compiled.
+
+In: experiments, machines, meshes, programs, lengths. Out: Cases, each of which
+says everything that defines a row, and its key. Refuses what cannot be meant
+(a mesh that does not divide the model) with one line, before any process
+starts. Never starts JAX's devices.
+"""
+
+import dataclasses
+import hashlib
+import importlib
+import itertools
+import json
+import pathlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from kimina_jax.rollouts.pages import pages_of_cache
+from kimina_jax.scale.topologies import Topology, parse
+from kimina_jax.types import UsageError
+
+AXES = ("data", "fsdp", "context", "tensor")
+AUTO, OF_CONFIG = "auto", "config"
+
+# Sections of an experiment that a program depends on.
+SECTIONS = {
+  "update": ("model", "loss", "optimizer"),
+  "accumulate": ("model", "loss", "optimizer"),
+  "logprobs": ("model",),
+  "prefill": ("model", "rollouts"),
+  "decode": ("model", "rollouts"),
+  "reshard": ("model", "rollouts"),
+}
+TRAINING = ("update", "accumulate", "logprobs")
+SAMPLING = ("prefill", "decode")
+# Shorter parts of a row than this are not worth splitting it over `context`.
+_MIN_CONTEXT_PART = 2048
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+  """One row: a program, compiled for a mesh.
+
+  Attributes:
+    experiment: file that the sections come from; only a label.
+    program: of SECTIONS.
+    topology: see topologies.parse.
+    mesh: axis → devices; of prefill and decode, that of the replicas.
+    sequence_len: T of training rows, positions of the longest rollout; 0 for
+      reshard.
+    num_rows: B of a batch, slots of all replicas; 0 for reshard.
+    sections: the experiment, as far as the program depends on it.
+  """
+
+  experiment: str
+  program: str
+  topology: str
+  mesh: Mapping[str, int]
+  sequence_len: int
+  num_rows: int
+  sections: Mapping[str, Mapping[str, Any]]
+
+  @property
+  def key(self) -> str:
+    """A hash of all that defines the row."""
+    facts = dataclasses.asdict(self)
+    del facts["experiment"]
+    text = json.dumps(facts, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+  @property
+  def title(self) -> str:
+    """The row for people."""
+    sizes = "×".join(f"{a}{n}" for a, n in self.mesh.items() if n > 1)
+    parts = [self.model_name, self.topology, sizes or "1 device", self.program]
+    if self.num_rows:
+      parts.append(f"{self.num_rows}×{self.sequence_len}")
+    return " ".join(parts)
+
+  @property
+  def model_name(self) -> str:
+    return self.sections["model"]["name"]
+
+
+def from_json(facts: Mapping[str, Any]) -> Case:
+  """The inverse of dataclasses.asdict, after JSON."""
+  return Case(**facts)
+
+
+def load_experiment(path: str, overrides: Sequence[str]) -> ConfigDict:
+  """An experiment file, with `key=value` overrides.
+
+  Raises:
+    UsageError: no such file, or no such key.
+  """
+  path, _, argument = path.partition(":")
+  if not pathlib.Path(path).is_file():
+    raise UsageError(f"--config={path}: no such file")
+  spec = importlib.util.spec_from_file_location("experiment", path)
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  config = module.get_config(argument)
+  for override in overrides:
+    key, equals, value = override.partition("=")
+    try:
+      old = config[key] if "." not in key else _look_up(config, key)
+      new = json.loads(value) if not isinstance(old, str) else value
+      config.update_from_flattened_dict({key: new})
+    except (KeyError, AttributeError, TypeError, ValueError) as error:
+      raise UsageError(
+        f"--set={override}: {error}; spell it section.key=value, with a key"
+        " of configs/common.py"
+      ) from error
+  return config
+
+
+def plan(
+  experiments: Mapping[str, ConfigDict],
+  topologies: Sequence[str],
+  *,
+  meshes: Sequence[str],
+  programs: Sequence[str],
+  sequence_lens: Sequence[int],
+  num_rows: int,
+) -> list[Case]:
+  """Every row asked for, each once.
+
+  Args:
+    experiments: by file name.
+    topologies: names.
+    meshes: "fsdp=32,tensor=2", AUTO or OF_CONFIG.
+    programs: of SECTIONS.
+    sequence_lens: 0 is the experiment's.
+    num_rows: B of training, slots of the sampler; 0 is one row per shard, and
+      the experiment's slots.
+
+  Raises:
+    UsageError: an unknown name, or a mesh that does not divide.
+  """
+  unknown = sorted(set(programs) - set(SECTIONS))
+  if unknown:
+    raise UsageError(f"--program={unknown[0]}; known: {', '.join(SECTIONS)}")
+  found = {}
+  combinations = itertools.product(
+    experiments.items(), map(parse, topologies), programs, sequence_lens, meshes
+  )
+  for (name, config), topology, program, length, mesh in combinations:
+    length = length or _sequence_len(config, program)
+    for sizes in _meshes(config, topology, mesh, program, length, num_rows):
+      case = _case(name, config, topology, program, length, sizes, num_rows)
+      found.setdefault(case.key, case)
+  if not found:
+    raise UsageError(
+      f"--mesh={AUTO} finds no mesh that divides the model on"
+      f" {', '.join(topologies)}; name one to see why"
+    )
+  return list(found.values())
+
+
+def _case(
+  name: str,
+  config: ConfigDict,
+  topology: Topology,
+  program: str,
+  length: int,
+  sizes: dict[str, int],
+  num_rows: int,
+) -> Case:
+  sections = {
+    section: config[section].to_dict() for section in SECTIONS[program]
+  }
+  if program in TRAINING:
+    rows = num_rows or sizes["data"] * sizes["fsdp"]
+  elif program == "reshard":
+    rows = length = 0
+    sections["rollouts"] = {"tensor": config.rollouts.tensor}
+  else:
+    rows = num_rows or config.rollouts.num_slots
+  return Case(name, program, topology.name, sizes, length, rows, sections)
+
+
+def _sequence_len(config: ConfigDict, program: str) -> int:
+  if program in TRAINING:
+    return config.train.sequence_len
+  return config.rollouts.max_prompt_len + config.rollouts.max_response_len
+
+
+def _meshes(
+  config: ConfigDict,
+  topology: Topology,
+  text: str,
+  program: str,
+  length: int,
+  num_rows: int,
+) -> Iterator[dict[str, int]]:
+  """The meshes that a spelling means."""
+  count = topology.num_devices
+  if program in SAMPLING:
+    slots = num_rows or config.rollouts.num_slots
+    yield _replicas(config, count, program, slots, length)
+    return
+  if text == AUTO:
+    for sizes in _factorisations(topology, length):
+      rows = num_rows or sizes["data"] * sizes["fsdp"]
+      if not _fault(config, sizes, program, length, rows):
+        yield sizes
+    return
+  sizes = dict(config.mesh) if text == OF_CONFIG else _parse_mesh(text)
+  if text == OF_CONFIG and topology.num_slices > 1:
+    sizes["data"] = topology.num_slices
+  sizes = _fill(sizes, count, text)
+  rows = num_rows or sizes["data"] * sizes["fsdp"]
+  fault = _fault(config, sizes, program, length, rows)
+  if fault:
+    raise UsageError(f"{topology.name} --mesh={text}: {fault}")
+  yield sizes
+
+
+def _replicas(
+  config: ConfigDict, count: int, program: str, slots: int, length: int
+) -> dict[str, int]:
+  """The mesh of the replicas, which has to hold the slots."""
+  tensor = config.rollouts.tensor
+  if count % tensor:
+    raise UsageError(
+      f"rollouts.tensor = {tensor} does not divide {count} devices; set it"
+      " with --set=rollouts.tensor=…"
+    )
+  replicas = count // tensor
+  if slots % replicas:
+    raise UsageError(
+      f"{slots} slots over {replicas} replicas of {tensor} devices: choose a"
+      f" multiple of {replicas} with --rows"
+    )
+  pages_of_cache(
+    config.rollouts.cache_tokens,
+    page_size=config.rollouts.page_size,
+    longest=length,
+    num_slots=slots // replicas,
+  )
+  sizes = {"data": replicas, "fsdp": 1, "context": 1, "tensor": tensor}
+  fault = _fault(config, sizes, program, length, slots)
+  if fault:
+    raise UsageError(f"rollouts.tensor = {tensor}: {fault}")
+  return sizes
+
+
+def _factorisations(
+  topology: Topology, length: int
+) -> Iterator[dict[str, int]]:
+  """data over the slices; fsdp takes what context and tensor leave."""
+  each = topology.num_devices // topology.num_slices
+  divisors = [size for size in range(1, each + 1) if each % size == 0]
+  for context, tensor in itertools.product(divisors, divisors):
+    if each % (context * tensor) or (
+      context > 1 and length < context * _MIN_CONTEXT_PART
+    ):
+      continue
+    yield {
+      "data": topology.num_slices,
+      "fsdp": each // (context * tensor),
+      "context": context,
+      "tensor": tensor,
+    }
+
+
+def _parse_mesh(text: str) -> dict[str, int]:
+  sizes = dict.fromkeys(AXES, 1)
+  for part in text.split(","):
+    axis, _, size = part.partition("=")
+    if axis not in AXES or not size.lstrip("-").isdigit():
+      raise UsageError(
+        f"--mesh={text}: spell it fsdp=32,tensor=2 with axes {', '.join(AXES)};"
+        f" or {AUTO}, or {OF_CONFIG}"
+      )
+    sizes[axis] = int(size)
+  return sizes
+
+
+def _fill(sizes: dict[str, int], count: int, text: str) -> dict[str, int]:
+  """Replaces a -1 by what is left, as the mesh itself would."""
+  given = 1
+  for size in sizes.values():
+    given *= 1 if size == -1 else size
+  free = list(sizes.values()).count(-1)
+  if given < 1 or free > 1 or count % given or (not free and given != count):
+    raise UsageError(
+      f"--mesh={text} asks for {given} devices, the topology has {count}:"
+      f" choose sizes that multiply to {count}, or set one of them to -1"
+    )
+  return {axis: count // given if n == -1 else n for axis, n in sizes.items()}
+
+
+def _fault(
+  config: ConfigDict,
+  sizes: dict[str, int],
+  program: str,
+  length: int,
+  rows: int,
+) -> str:
+  """Why the model refuses a mesh; empty if it does not."""
+  # Late, as it takes a second that a table from old rows does not need.
+  from jax.sharding import AbstractMesh
+
+  from kimina_jax.model.config import model_config
+  from kimina_jax.model.params import check_mesh
+
+  if program == "reshard":
+    rows = sizes["data"] * sizes["fsdp"]
+    length = sizes["context"] * sizes["tensor"]
+  mesh = AbstractMesh(tuple(sizes.values()), tuple(sizes))
+  try:
+    model = model_config(**config.model)
+    check_mesh(model, mesh, num_rows=rows, sequence_len=length)
+  except UsageError as error:
+    return str(error)
+  return ""
+
+
+def _look_up(config: ConfigDict, key: str) -> Any:
+  section, _, name = key.partition(".")
+  return config[section][name]

@@ -1,0 +1,174 @@
+"""FLOPs of a traced program, exactly as it will be executed.
+
+In: a jaxpr. Out: floating-point operations of its matrix products, over all
+devices. A multiply-add counts two. Elementwise work is left out: it runs on
+other units and never binds. A scan counts length times its body, a recomputed
+layer as often as it is computed, a `shard_map` once per shard. Never compiles
+and never estimates from the model's name.
+
+Kernels are walked like everything else, grid times body. The flash-attention
+kernel skips the blocks above the diagonal; it is counted by the blocks that it
+does compute, of which those on the diagonal are half masked. A kernel whose
+work follows from what its operands hold is counted as the caller says.
+"""
+
+import math
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+from jax.extend.core import ClosedJaxpr
+
+from kimina_jax.scale.parts import Kernels
+
+_FLASH = "splash_"
+
+
+def count(
+  jaxpr: ClosedJaxpr,
+  *,
+  while_trips: tuple[int, ...] = (1,),
+  kernels: Kernels | None = None,
+) -> float:
+  """FLOPs of a program over all devices.
+
+  Args:
+    jaxpr: as `jax.jit(f).trace(...)` has it, shapes global.
+    while_trips: how often a `while` whose bound is not static runs, then one
+      inside such a `while`, …; the last number is that of all further in.
+    kernels: what some kernels do.
+
+  Example:
+    count(jax.jit(lambda x, y: x @ y).trace(a, b).jaxpr)
+  """
+  return float(_count(jaxpr.jaxpr, _Known(while_trips, kernels or {})))
+
+
+class _Known(NamedTuple):
+  """What a jaxpr does not say of itself."""
+
+  while_trips: tuple[int, ...]
+  kernels: Kernels
+
+  @property
+  def inside(self) -> "_Known":
+    """Of the body of a `while`."""
+    return self._replace(while_trips=self.while_trips[1:] or self.while_trips)
+
+
+def _count(jaxpr: Any, known: _Known) -> float:
+  return sum(_equation(eqn, known) for eqn in jaxpr.eqns)
+
+
+def _equation(eqn: Any, known: _Known) -> float:
+  name = eqn.primitive.name
+  if name == "dot_general":
+    return _dot_general(eqn)
+  if name == "conv_general_dilated":
+    return _convolution(eqn)
+  if name in _FUSED_ATTENTION:
+    return _fused_attention(eqn, products=_FUSED_ATTENTION[name])
+  if name == "cond":
+    branches = eqn.params["branches"]
+    return max(_count(branch.jaxpr, known) for branch in branches)
+  if name == "pallas_call":
+    for label, work in known.kernels.items():
+      if _label(eqn).startswith(label):
+        return work([v.aval.shape for v in eqn.invars]).flops
+  within = known.inside if name == "while" else known
+  inner = sum(_count(sub, within) for sub in _subjaxprs(eqn))
+  return inner * _times(eqn, known.while_trips[0]) if inner else 0
+
+
+def _times(eqn: Any, while_trips: int) -> float:
+  """How often the body of an equation runs, over all devices."""
+  name = eqn.primitive.name
+  if name == "scan":
+    return eqn.params["length"]
+  if name == "while":
+    return while_trips
+  if name == "shard_map":
+    mesh, manual = eqn.params["mesh"], eqn.params["newly_manual_axes"]
+    return math.prod(mesh.shape[axis] for axis in manual)
+  if name == "pallas_call":
+    return _kernel_times(eqn)
+  return 1
+
+
+def _subjaxprs(eqn: Any) -> Iterator[Any]:
+  """Jaxprs in the parameters of an equation, whatever they are called."""
+  for name, value in eqn.params.items():
+    if eqn.primitive.name == "while" and name == "cond_jaxpr":
+      continue
+    for item in value if isinstance(value, tuple | list) else (value,):
+      item = getattr(item, "jaxpr", item)
+      if hasattr(item, "eqns"):
+        yield item
+
+
+def _dot_general(eqn: Any) -> float:
+  """2 · batch · rows · columns · contracted."""
+  (contracted, _), _ = eqn.params["dimension_numbers"]
+  lhs = eqn.invars[0].aval
+  depth = math.prod(lhs.shape[dim] for dim in contracted)
+  return 2 * math.prod(eqn.outvars[0].aval.shape) * depth
+
+
+def _convolution(eqn: Any) -> float:
+  """Each output sums over the window and the input features of its group."""
+  numbers = eqn.params["dimension_numbers"]
+  kernel = eqn.invars[1].aval.shape
+  depth = math.prod(kernel) // kernel[numbers.rhs_spec[0]]
+  return 2 * math.prod(eqn.outvars[0].aval.shape) * depth
+
+
+# cuDNN's attention hides in one equation: matrix products of forward (scores,
+# values) and of backward (scores again, and gradients of q, k, v, scores).
+_FUSED_ATTENTION = {
+  "dot_product_attention_fwd": 2,
+  "dot_product_attention_fwd_wrapper": 2,
+  "dot_product_attention_bwd": 5,
+  "dot_product_attention_bwd_wrapper": 5,
+}
+
+
+def _fused_attention(eqn: Any, *, products: int) -> float:
+  """Half of the square of a causal mask; layouts [B, T, N, H]."""
+  q_BTNH, k_BSKH = (v.aval.shape for v in eqn.invars[:2])
+  B, T, N, H = q_BTNH
+  return products * 2 * B * T * k_BSKH[1] * N * H / 2
+
+
+def _kernel_times(eqn: Any) -> float:
+  """Size of the grid, less the blocks that causal attention skips."""
+  grid = eqn.params["grid_mapping"].grid
+  times = math.prod(size for size in grid if isinstance(size, int))
+  label = _label(eqn)
+  return times * (_computed_share(eqn, label) if _FLASH in label else 1)
+
+
+def _label(eqn: Any) -> str:
+  return str(eqn.params.get("name") or eqn.params.get("name_and_src_info"))
+
+
+def _computed_share(eqn: Any, label: str) -> float:
+  """Blocks that touch the triangle s ≤ t, of all blocks of the square.
+
+  The last two sizes of the grid count blocks of queries and of keys, in the
+  pass for the keys' gradients the other way round. A shard may hold some of
+  the queries and all keys: the share is then the mean over the shards.
+  """
+  q, k = [
+    v.aval.shape
+    for v in eqn.invars
+    if v.aval.ndim >= 3 and jnp.issubdtype(v.aval.dtype, jnp.floating)
+  ][:2]
+  rows, columns = eqn.params["grid_mapping"].grid[-2:]
+  if "dkv" in label:
+    rows, columns = columns, rows
+  block_q, block_kv = q[-2] // rows, k[-2] // columns
+  num_blocks_q = k[-2] // block_q
+  computed = sum(
+    math.ceil((block + 1) * block_q / block_kv) for block in range(num_blocks_q)
+  )
+  return computed / (num_blocks_q * columns)

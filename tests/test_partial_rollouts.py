@@ -1,0 +1,211 @@
+"""Partial rollouts: nothing is lost, learned from twice, or rounded."""
+
+import json
+
+import numpy as np
+import pytest
+
+from kimina_jax.pipeline import partial_rollouts
+from kimina_jax.prompts.template import make_prompt
+from kimina_jax.prompts.tokenizer import load_tokenizer
+from kimina_jax.types import (
+  Message,
+  Problem,
+  Rollout,
+  Sample,
+  Status,
+  Verdict,
+)
+
+TOKENIZER = load_tokenizer("embedded")
+K = 3
+
+
+def rollout(step, row, *, length=4, stop="stop", num_carried=0, text="…"):
+  rng = np.random.default_rng([step, row])
+  problem = Problem(f"p{step}_{row // K}", "import Mathlib\n", "theorem t : 1")
+  logps = rng.standard_normal((2, length)).astype(np.float32)
+  return Rollout(
+    prompt=make_prompt(problem, TOKENIZER),
+    row=row,
+    tokens=rng.integers(0, 99, length).astype(np.int32),
+    logps=logps[0],
+    model_logps=logps[1],
+    text=text,
+    stop=stop,
+    step=step,
+    num_carried=num_carried,
+  )
+
+
+def sample(*args, status=Status.PROVED, reward=1.0, **options):
+  return Sample(rollout(*args, **options), Verdict(status), reward=reward)
+
+
+def unfinished(*args, **options):
+  return rollout(*args, stop="budget", **options)
+
+
+def sort_out(carried, judged, unfinished):
+  return partial_rollouts.sort_out(
+    carried, judged, unfinished, num_per_problem=K
+  )
+
+
+def places(items):
+  rollouts = [getattr(item, "rollout", item) for item in items]
+  return [(r.step, r.row) for r in rollouts]
+
+
+def test_whole_groups_are_done_and_the_others_wait():
+  judged = [sample(1, row) for row in (4, 0, 2, 8)]
+  begun = [unfinished(1, row) for row in (7, 1, 6)]
+  older = partial_rollouts.Group(
+    (sample(0, 3), sample(0, 5)), (unfinished(0, 4),)
+  )
+  judged += [sample(0, 4), sample(1, 3), sample(1, 5)]
+  whole, left = sort_out([older], judged, begun)
+  # Row 4 is another rollout in each of the two iterations.
+  assert places(whole) == [(0, 3), (0, 4), (0, 5), (1, 3), (1, 4), (1, 5)]
+  assert [places(group.judged) for group in left] == [
+    [(1, 0), (1, 2)],
+    [(1, 8)],
+  ]
+  assert [places(group.begun) for group in left] == [
+    [(1, 1)],
+    [(1, 6), (1, 7)],
+  ]
+
+
+def test_without_a_budget_all_samples_come_back_in_order():
+  judged = [sample(5, row) for row in (3, 1, 5, 0, 4, 2)]
+  whole, left = sort_out([], judged, [])
+  assert places(whole) == [(5, row) for row in range(6)]
+  assert not left
+
+
+def test_a_lost_rollout_is_noticed():
+  with pytest.raises(ValueError, match=r"\(2, 0\) has 2 of 3"):
+    sort_out([], [sample(2, 0)], [unfinished(2, 2)])
+
+
+def test_every_rollout_is_learned_from_once():
+  """Many iterations of a sampler that ends rollouts at random."""
+  rng = np.random.default_rng(0)
+  num_problems, num_steps = 5, 60
+  carried, learned, largest = [], [], 0
+  for step in range(num_steps):
+    num_new = num_problems - len(carried)
+    fresh = [unfinished(step, row) for row in range(num_new * K)]
+    flight = [r for group in carried for r in group.begun] + fresh
+    ended = rng.random(len(flight)) < 0.3
+    judged = [
+      sample(r.step, r.row) for r, e in zip(flight, ended, strict=True) if e
+    ]
+    begun = [r for r, e in zip(flight, ended, strict=True) if not e]
+    whole, carried = sort_out(carried, judged[::-1], begun)
+    saved = json.loads(json.dumps(partial_rollouts.state(carried)))
+    carried = partial_rollouts.restore(saved, TOKENIZER)
+    assert len(whole) % K == 0
+    assert len(whole) // K + len(carried) == num_problems
+    learned += places(whole)
+    largest = max(largest, len(carried))
+  waiting = [
+    place
+    for group in carried
+    for place in places(group.judged) + places(group.begun)
+  ]
+  begun = learned + waiting
+  assert len(set(begun)) == len(begun)
+  by_step = [
+    [row for s, row in begun if s == step] for step in range(num_steps)
+  ]
+  assert all(sorted(rows) == list(range(len(rows))) for rows in by_step)
+  assert largest == num_problems
+
+
+def test_what_is_carried_over_a_checkpoint_is_the_same():
+  message = Message("error", 3, 2, 3, 10, "unsolved goals\n⊢ x = 3")
+  verdict = Verdict(
+    Status.LEAN_ERROR,
+    messages=(message, message),
+    axioms=("propext",),
+    detail="why",
+    exec_s=0.1,
+  )
+  # Half a surrogate pair, as a byte-level tokenizer may leave it.
+  ended = rollout(3, 1, text="\ud83d ⊢", num_carried=2)
+  group = partial_rollouts.Group(
+    judged=(
+      Sample(ended, verdict, format_error="no </think>", reward=0.0),
+      sample(3, 2, status=Status.INFRA_ERROR, reward=None),
+    ),
+    begun=(unfinished(3, 0, length=0),),
+  )
+  saved = json.loads(json.dumps(partial_rollouts.state([group])))
+  (found,) = partial_rollouts.restore(saved, TOKENIZER)
+  for ours, theirs in zip(found.judged, group.judged, strict=True):
+    assert ours.verdict == theirs.verdict
+    assert ours.format_error == theirs.format_error
+    assert ours.reward == theirs.reward
+    assert_same(ours.rollout, theirs.rollout)
+  assert_same(found.begun[0], group.begun[0])
+
+
+def test_log_probabilities_keep_every_bit():
+  bits = np.random.default_rng(0).integers(0, 2**32, 4096, np.uint32)
+  odd = np.float32([-0.0, np.inf, -np.inf, np.nan, 1e-45, -3.4e38])
+  logps = np.concatenate([bits.view(np.float32), odd])
+  one = rollout(0, 0)
+  begun = Rollout(
+    one.prompt, 0, np.zeros(len(logps), np.int32), logps, -logps, "", "budget"
+  )
+  saved = json.loads(
+    json.dumps(partial_rollouts.state([partial_rollouts.Group((), (begun,))]))
+  )
+  (found,) = partial_rollouts.restore(saved, TOKENIZER)
+  assert found.begun[0].logps.tobytes() == logps.tobytes()
+  assert found.begun[0].model_logps.tobytes() == (-logps).tobytes()
+
+
+def test_the_numbers_of_an_iteration():
+  """By hand: 3 problems in flight, one of which had two rollouts waiting."""
+  waited = [sample(0, 0, length=10), sample(0, 1, length=20)]
+  carried = [
+    partial_rollouts.Group(tuple(waited), (unfinished(0, 2, length=5),))
+  ]
+  judged = [
+    sample(0, 2, length=30, num_carried=5),
+    *(sample(1, row, length=40) for row in (0, 1, 2, 3)),
+  ]
+  begun = [unfinished(1, 4), unfinished(1, 5)]
+  whole, left = sort_out(carried, judged, begun)
+  assert partial_rollouts.summarize(carried, whole, left) == {
+    "rollout/samples": 6,
+    "rollout/carried": 1,
+    # 7 were in flight.
+    "rollout/finished": 5 / 7,
+    "rollout/stale": (10 + 20 + 5) / (10 + 20 + 30 + 3 * 40),
+  }
+
+
+def test_an_iteration_that_completes_nothing_has_no_mean():
+  begun = [unfinished(0, row) for row in range(3)]
+  whole, left = sort_out([], [], begun)
+  assert partial_rollouts.summarize([], whole, left) == {
+    "rollout/samples": 0,
+    "rollout/carried": 1,
+    "rollout/finished": 0,
+  }
+
+
+def assert_same(ours, theirs):
+  for name in ("row", "text", "stop", "step", "num_carried"):
+    assert getattr(ours, name) == getattr(theirs, name)
+  for name in ("tokens", "logps", "model_logps"):
+    mine, other = getattr(ours, name), getattr(theirs, name)
+    assert mine.dtype == other.dtype
+    assert mine.tobytes() == other.tobytes()
+  assert ours.prompt.problem == theirs.prompt.problem
+  assert ours.prompt.text == theirs.prompt.text
+  np.testing.assert_array_equal(ours.prompt.tokens, theirs.prompt.tokens)

@@ -1,0 +1,112 @@
+"""Who waits, who is next, and that nobody is lost."""
+
+import dataclasses
+import random
+import threading
+import time
+
+import pytest
+
+from kimina_jax.verification.queue import Backlog, Closed
+
+
+@dataclasses.dataclass(frozen=True)
+class Item:
+  imports: str
+  submitted_s: float
+
+
+def test_the_line_of_the_own_imports_comes_first():
+  backlog = Backlog(10)
+  items = [Item("ab"[i % 2], float(i)) for i in range(4)]
+  for item in items:
+    backlog.put(item)
+  assert backlog.take("b") is items[1]
+  assert backlog.take("b") is items[3]
+  assert backlog.take("b") is items[0]  # nothing else is left
+  assert backlog.take("c") is items[2]
+
+
+def test_but_not_for_long():
+  backlog = Backlog(10)
+  old, new = Item("a", 0.0), [Item("b", 15.0), Item("b", 25.0)]
+  for item in (old, *new):
+    backlog.put(item)
+  assert backlog.take("b") is new[0]
+  assert backlog.take("b") is old
+  assert backlog.take("a") is new[1]
+
+
+def test_without_imports_the_oldest_is_next():
+  backlog = Backlog(10)
+  items = [Item(name, s) for name, s in (("a", 3.0), ("b", 1.0), ("c", 2.0))]
+  for item in items:
+    backlog.put(item)
+  taken = [backlog.take(None) for _ in items]
+  assert [item.imports for item in taken] == ["b", "c", "a"]
+
+
+def test_who_brings_too_many_waits():
+  backlog = Backlog(2)
+  brought = []
+
+  def bring() -> None:
+    for index in range(5):
+      backlog.put(Item("a", float(index)))
+      brought.append(index)
+
+  thread = threading.Thread(target=bring)
+  thread.start()
+  for taken in range(4):
+    deadline = time.monotonic() + 10
+    while len(brought) < min(taken + 2, 5):
+      assert time.monotonic() < deadline
+      time.sleep(0.001)
+    assert len(brought) <= taken + 2
+    assert backlog.take("a").submitted_s == taken
+  thread.join()
+
+
+def test_closing_wakes_all_and_returns_what_waits():
+  backlog = Backlog(1)
+  item = Item("a", 0.0)
+  backlog.put(item)
+  refused = []
+
+  def bring() -> None:
+    with pytest.raises(Closed):
+      backlog.put(item)
+    refused.append(True)
+
+  thread = threading.Thread(target=bring)
+  thread.start()
+  assert backlog.close() == [item]
+  thread.join(10)
+  assert refused and backlog.take("a") is None and backlog.take(None) is None
+  with pytest.raises(Closed):
+    backlog.put(item)
+
+
+def test_many_threads_lose_nothing():
+  backlog, rng = Backlog(7), random.Random(0)
+  items = [Item(rng.choice("abc"), float(i)) for i in range(2000)]
+  taken, lock = [], threading.Lock()
+
+  def work(loaded: str) -> None:
+    while (item := backlog.take(loaded)) is not None:
+      with lock:
+        taken.append(item)
+
+  threads = [threading.Thread(target=work, args=(x,)) for x in "aabz"]
+  for thread in threads:
+    thread.start()
+  for item in items:
+    backlog.put(item)
+  deadline = time.monotonic() + 20
+  while len(taken) < len(items) and time.monotonic() < deadline:
+    time.sleep(0.01)
+  left = backlog.close()
+  for thread in threads:
+    thread.join()
+  assert sorted(taken, key=lambda item: item.submitted_s) == items
+  assert not left
