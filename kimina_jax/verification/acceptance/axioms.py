@@ -1,7 +1,7 @@
 """What a theorem rests on: the words of `#print axioms` in, names out.
 
-Reads one line, of any Lean that lean_messages.py knows. What it cannot read is an
-error and never an empty list.
+Reads one line, of any Lean that lean_messages.py knows. What it cannot read is
+an error and never an empty list.
 """
 
 import re
