@@ -17,7 +17,6 @@ import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 
-from kimina_jax import evaluate
 from kimina_jax.infra import cli, distributed, preemption
 from kimina_jax.learning.batch import from_samples, minibatches, pack, put
 from kimina_jax.learning.update import TrainState, check_finite
@@ -27,6 +26,7 @@ from kimina_jax.pipeline.setup import open_job
 from kimina_jax.problems.canaries import canaries, caught
 from kimina_jax.report.page import write_report
 from kimina_jax.rewards.advantage import add_advantages
+from kimina_jax.rewards.pass_at_k import check_ks, count_solved, pass_metrics
 from kimina_jax.rewards.summary import disputed, solve_counts, summarize
 from kimina_jax.types import CheckerFooled, Problem, Sample, UsageError
 
@@ -198,7 +198,7 @@ def evaluate_policy(
     ),
     confirm=True,
   )
-  return evaluate.metrics(evaluate.count(samples), config.eval.ks)
+  return pass_metrics(count_solved(samples), config.eval.ks)
 
 
 def _check_canaries(run: Session, samples: Sequence[Sample], step: int) -> None:
@@ -250,7 +250,7 @@ def _check(config: ConfigDict) -> None:
       f"train.num_problems × num_per_problem = {num_samples} samples do not "
       f"split into num_minibatches = {config.train.num_minibatches} equal parts"
     )
-  evaluate.check_ks(config.eval.ks, config.eval.num_samples)
+  check_ks(config.eval.ks, config.eval.num_samples)
   advantages(config, [])
 
 

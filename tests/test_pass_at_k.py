@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from kimina_jax.evaluate import interval, pass_at_k
+from kimina_jax.rewards.pass_at_k import bootstrap_interval, pass_at_k
 
 
 @pytest.mark.parametrize("n", [1, 3, 6])
@@ -29,7 +29,7 @@ def test_pass_at_k_needs_k_samples():
 
 def test_interval_is_close_to_normal():
   values = np.random.default_rng(1).random(400)
-  low, high = interval(values)
+  low, high = bootstrap_interval(values)
   half = 1.96 * values.std() / np.sqrt(len(values))
   assert low == pytest.approx(values.mean() - half, abs=0.1 * half)
   assert high == pytest.approx(values.mean() + half, abs=0.1 * half)
