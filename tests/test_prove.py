@@ -23,12 +23,9 @@ from kimina_jax.prove.view import (
   Attempt,
   Growth,
   View,
-  highlight,
-  point,
-  printable,
   record,
 )
-from kimina_jax.types import Message, Rollout, Status, UsageError
+from kimina_jax.types import Rollout, Status, UsageError
 from kimina_jax.verification.extract import extract
 from kimina_jax.verification.pool import Pool
 from kimina_jax.verification.settings import Settings
@@ -174,40 +171,6 @@ def test_no_character_is_shown_before_it_is_whole(tokenizer):
     whole = tokenizer.decode(tokens[: i + 1]).rstrip("\ufffd")
     assert told == whole
   assert told + growth.finish() == text
-
-
-@pytest.mark.parametrize(
-  ("place", "expected"),
-  [
-    ((2, 2, 2, 5), "  foo x\n  ^^^"),
-    ((2, 2, 0, 0), "  foo x\n  ^"),
-    ((2, 6, 3, 4), "  foo x\n      ^"),
-    ((2, 2, 3, 4), "  foo x\n  ^^^^^"),
-    ((2, 7, 2, 7), "  foo x\n       ^"),
-    ((2, 99, 2, 100), "  foo x\n       ^"),
-    ((3, 3, 3, 4), "日本 = x\n     ^"),
-    ((3, 0, 3, 2), "日本 = x\n^^^^"),
-    ((4, 1, 4, 2), " y\n ^"),
-    ((5, 0, 5, 1), ""),
-    ((0, 0, 0, 0), ""),
-  ],
-)
-def test_carets_stand_under_the_place(place, expected):
-  source = "theorem\n  foo x\n日本 = x\n\ty"
-  assert point(Message("error", *place, "bad"), source) == expected
-
-
-@pytest.mark.parametrize("code", [PROOF, EASY, "\n\n  x\n\n", "", "«a b» /- "])
-def test_highlighting_changes_no_character(code):
-  assert highlight(code).plain == code
-
-
-def test_lean_is_highlighted():
-  assert highlight(EASY).spans
-
-
-def test_nothing_that_a_terminal_obeys_is_shown():
-  assert printable("a\x1b[2J\r∀\n\tb\u202e") == "a\ufffd[2J\ufffd∀\n\tb\ufffd"
 
 
 @pytest.fixture(scope="module")

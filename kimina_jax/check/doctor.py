@@ -28,8 +28,8 @@ from kimina_jax.check.attacks import (
   proofs,
 )
 from kimina_jax.infra import preemption
-from kimina_jax.prove.view import printable
 from kimina_jax.types import Status, UsageError, Verdict
+from kimina_jax.verification.messages import printable
 from kimina_jax.verification.pool import Future, Pool
 from kimina_jax.verification.process import memory
 from kimina_jax.verification.process.sandbox import bwrap_problem

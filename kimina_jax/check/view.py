@@ -17,13 +17,15 @@ from rich.table import Table
 from rich.text import Text
 
 from kimina_jax.check.files import STDIN, Entry
-from kimina_jax.prove.view import (
-  checker_words,
-  printable,
-  remarks,
-  show_messages,
-)
 from kimina_jax.types import Status, Verdict
+from kimina_jax.verification.messages import (
+  checker_title,
+  print_messages,
+  printable,
+  verdict_colour,
+  verdict_remarks,
+  verdict_seconds,
+)
 from kimina_jax.verification.pool import Pool
 from kimina_jax.verification.stats import alarm, merge
 
@@ -140,7 +142,7 @@ class View:
     self._console.print(_table(self._counts))
     self._console.print(
       f"{self.num_files} files in {seconds:.2f} s, checked by "
-      f"{checker_words(self._checker).rstrip(',')}; isolation "
+      f"{checker_title(self._checker).rstrip(',')}; isolation "
       f"{pool.isolation}, workers busy {stats['utilisation']:.0%} of the time",
       soft_wrap=True,
     )
@@ -196,20 +198,20 @@ def to_row(entry: Entry, verdict: Verdict, checker: str) -> dict[str, Any]:
 
 def _show(console: Console, entry: Entry, verdict: Verdict) -> None:
   path = "stdin" if entry.path == STDIN else printable(entry.path)
-  colour = "green" if verdict.proved else "red"
-  seconds = verdict.queue_s + verdict.load_s + verdict.exec_s
+  colour = verdict_colour(verdict)
+  seconds = verdict_seconds(verdict)
   text = Text.assemble((f"{path}: ", "bold"))
   text.append(verdict.status, f"bold {colour}")
   text.append(
     f" in {seconds:.2f} s (waiting {verdict.queue_s:.2f}, loading "
     f"{verdict.load_s:.2f}, checking {verdict.exec_s:.2f})"
   )
-  for remark in remarks(verdict):
+  for remark in verdict_remarks(verdict):
     text.append(f"\n  {printable(remark)}")
   if entry.states_itself and verdict.status in _OF_STATEMENTS:
     text.append(f"\n  {_OWN_HINT}")
   console.print(text, soft_wrap=True)
-  show_messages(console, verdict.messages, entry.text, path=path)
+  print_messages(console, verdict.messages, entry.text, path=path)
 
 
 def _table(counts: collections.Counter[str]) -> Table:

@@ -32,7 +32,6 @@ from kimina_jax.prove.view import (
   Attempt,
   Growth,
   View,
-  highlight,
   record,
   show_verdict,
 )
@@ -47,6 +46,7 @@ from kimina_jax.types import (
   Verdict,
 )
 from kimina_jax.verification.extract import extract
+from kimina_jax.verification.messages import highlight_lean
 from kimina_jax.verification.pool import Future, Pool
 from kimina_jax.verification.settings import Settings as CheckerSettings
 
@@ -248,7 +248,7 @@ def _show_end(attempt: Attempt, with_verdict: bool, *, checker: str) -> None:
   if with_verdict:
     show_verdict(console, attempt, checker=checker)
   if attempt.verdict.proved:
-    console.print(highlight(attempt.final), soft_wrap=True)
+    console.print(highlight_lean(attempt.final), soft_wrap=True)
 
 
 def _console(*, quiet: bool = False) -> Console:

@@ -6,23 +6,24 @@ the checker wrote never reaches it as a control code. It never judges.
 """
 
 import dataclasses
-import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple, Self
 
 import numpy as np
-from rich.cells import cell_len
 from rich.console import Console
 from rich.panel import Panel
-from rich.syntax import Syntax
 from rich.text import Text
 
-from kimina_jax.types import Message, Problem, Rollout, Verdict
-
-_NO_TEXT = "\ufffd"  # what bytes decode to that are no UTF-8, or not yet
-_MAX_SHOWN = 5  # messages of a verdict
-_COLOURS = {"error": "red", "warning": "yellow"}
-_LEXERS = ("lean4", "lean")  # the newest that this pygments knows
+from kimina_jax.types import Problem, Rollout, Verdict
+from kimina_jax.verification.messages import (
+  REPLACEMENT,
+  checker_title,
+  print_messages,
+  printable,
+  verdict_colour,
+  verdict_remarks,
+  verdict_seconds,
+)
 
 
 class Attempt(NamedTuple):
@@ -61,7 +62,7 @@ class Growth:
     rest. Decoded is the whole: a token's text depends on its place.
     """
     self._tokens = np.concatenate([self._tokens, tokens])
-    return self._tell(self._decode(self._tokens).rstrip(_NO_TEXT))
+    return self._tell(self._decode(self._tokens).rstrip(REPLACEMENT))
 
   def finish(self) -> str:
     """The rest: no more tokens come."""
@@ -138,83 +139,15 @@ def show_verdict(console: Console, attempt: Attempt, *, checker: str) -> None:
     checker: its backend.
   """
   verdict = attempt.verdict
-  colour = "green" if verdict.proved else "red"
+  colour = verdict_colour(verdict)
   facts = Text("\n").join(_facts(attempt, checker))
   facts.stylize(f"bold {colour}", 0, len(verdict.status))
   if console.is_terminal:
     console.print(Panel(facts, border_style=colour, expand=False))
   else:
     console.print(facts, soft_wrap=True)
-  show_messages(console, verdict.messages, attempt.final)
+  print_messages(console, verdict.messages, attempt.final)
   console.print()
-
-
-def show_messages(
-  console: Console, messages: Sequence[Message], source: str, *, path: str = ""
-) -> None:
-  """The first messages, each at its place.
-
-  Args:
-    console: plain text, if it is no terminal.
-    messages: with positions in the source.
-    source: the text that was checked.
-    path: of the source, to stand before each place.
-  """
-  for message in messages[:_MAX_SHOWN]:
-    console.print(_complaint(message, source, path), soft_wrap=True)
-  num_more = len(messages) - _MAX_SHOWN
-  if num_more > 0:
-    console.print(f"and {num_more} more messages")
-
-
-def remarks(verdict: Verdict) -> list[str]:
-  """What a verdict says besides its messages."""
-  said = any(message.severity == "error" for message in verdict.messages)
-  words = [verdict.detail] if verdict.detail and not said else []
-  words += [f"note: {note}" for note in verdict.notes]
-  if verdict.proved or verdict.axioms:
-    words.append(f"axioms: {', '.join(verdict.axioms) or 'none'}")
-  if verdict.confirmed:
-    words.append("a second verifier accepts it too")
-  return words
-
-
-def checker_words(backend: str) -> str:
-  """Who checks, in a sentence that goes on."""
-  return "minilean, not Lean," if backend == "minilean" else "Lean"
-
-
-def highlight(code: str) -> Text:
-  """Lean in colours, character by character the same."""
-  code = printable(code)
-  for name in _LEXERS:
-    syntax = Syntax("", name, theme="ansi_dark", background_color="default")
-    if syntax.lexer is not None:
-      return syntax.highlight(code)[: len(code)]  # it ends the last line
-  return Text(code)
-
-
-def point(message: Message, source: str) -> str:
-  """The line that a message speaks of, with carets under the place.
-
-  Args:
-    message: with a position in the source.
-    source: the text that was checked.
-
-  Returns:
-    Two lines; "" if the source has no such line.
-  """
-  lines = source.replace("\r\n", "\n").split("\n")
-  if not 1 <= message.line <= len(lines):
-    return ""
-  line = printable(lines[message.line - 1]).replace("\t", " ")
-  start, end = message.column, message.end_column
-  if message.end_line > message.line:
-    end = len(line)
-  # Cells, not characters: some of them are two wide.
-  indent = cell_len(line[:start])
-  width = max(1, cell_len(line[start:end]))
-  return f"{line}\n{' ' * indent}{'^' * width}"
 
 
 def record(
@@ -252,43 +185,17 @@ def record(
   }
 
 
-def printable(text: str) -> str:
-  """The text without what a terminal would obey instead of showing it."""
-  return "".join(
-    _NO_TEXT
-    if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp")
-    and char not in "\n\t"
-    else char
-    for char in text
-  )
-
-
 def _facts(attempt: Attempt, checker: str) -> list[Text]:
   """The lines about a verdict that are not Lean's own."""
   rollout, verdict = attempt.rollout, attempt.verdict
-  seconds = verdict.queue_s + verdict.load_s + verdict.exec_s
+  seconds = verdict_seconds(verdict)
   facts = [
     f"{verdict.status}: attempt {attempt.number}, {len(rollout.tokens)} tokens,"
-    f" checked by {checker_words(checker)} in {seconds:.2f} s"
+    f" checked by {checker_title(checker)} in {seconds:.2f} s"
   ]
   if rollout.stop == "length":
     facts.append(f"cut at max_response_len = {len(rollout.tokens)} tokens")
   elif rollout.stop != "stop":
     facts.append(f"the response was ended by: {rollout.stop}")
-  facts += remarks(verdict)
+  facts += verdict_remarks(verdict)
   return [Text(printable(fact)) for fact in facts]
-
-
-def _complaint(message: Message, source: str, path: str) -> Text:
-  """As compilers put it: place, severity, words; the line; the carets."""
-  style = _COLOURS.get(message.severity, "blue")
-  file = f"{printable(path)}:" if path else ""
-  place = f"{file}{message.line}:{message.column}: "
-  text = Text.assemble((place, "bold"))
-  text.append(f"{message.severity}: ", f"bold {style}")
-  text.append(printable(message.text))
-  for line, line_style in zip(
-    point(message, source).split("\n"), ("", style), strict=False
-  ):
-    text.append(f"\n  {line}", line_style or None)
-  return text
