@@ -1,4 +1,9 @@
-"""The house keeps its shape: layers, sizes, and a true tree in the README."""
+"""The layers of the package: who may import whom, sizes, and a true map.
+
+The counts are those of docs/architecture.md: a room is a package or a
+top-level module of kimina_jax, or another folder of the project that holds
+code; an arrow is a pair of rooms of which one imports the other.
+"""
 
 import ast
 import pathlib
@@ -8,21 +13,41 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "kimina_jax"
-MODULES = sorted(PACKAGE.rglob("*.py"))
+# `configs` is a link to the folder of the same name at the top.
+MODULES = sorted(
+  path
+  for path in PACKAGE.rglob("*.py")
+  if path.relative_to(PACKAGE).parts[0] != "configs"
+)
+CONFIGS = sorted((ROOT / "configs").glob("*.py"))
+FOLDERS = ("benchmarks", "configs", "scripts")
 
-# Who may import whom, besides itself. Entry points may import anything.
-ALLOWED = {
+# Which rooms a room may import, besides itself.
+LIBRARY = {
   "types": set(),
+  "minilean": set(),
+  "infra": {"types"},
   "problems": {"types"},
   "prompts": {"types"},
   "verification": {"types"},
   "rewards": {"types"},
-  "infra": {"types"},
   "model": {"types", "infra"},
   "rollouts": {"types", "model", "infra"},
   "learning": {"types", "model", "infra"},
 }
-WITHOUT_JAX = {"types", "problems", "prompts", "verification", "rewards"}
+PIPELINE = {**LIBRARY, "pipeline": set(LIBRARY) - {"minilean"}}
+COMMANDS = {"check", "prove", "convert", "scale", "report"}
+LOOPS = {"train", "sft", "evaluate"}
+ALLOWED = PIPELINE | {
+  name: set(PIPELINE) - {"minilean"} | ({"report"} if name in LOOPS else set())
+  for name in COMMANDS | LOOPS
+}
+# `kimina NAME` imports a command by its name, when it is asked for.
+ALLOWED |= {"__main__": set(), "__init__": set()}
+WITHOUT_JAX = {
+  *("types", "problems", "prompts", "verification", "rewards", "minilean"),
+  *("check", "report"),
+}
 HEAVY = {"jax", "flax", "optax", "orbax", "tensorstore"}
 
 
@@ -38,58 +63,75 @@ def imports(path: pathlib.Path) -> set[str]:
   return names
 
 
-def layer(path: pathlib.Path) -> str:
-  return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+def room(path: pathlib.Path) -> str:
+  """The room that a module belongs to."""
+  parts = path.relative_to(ROOT).parts
+  return (parts[1] if parts[0] == "kimina_jax" else parts[0]).removesuffix(
+    ".py"
+  )
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda p: p.stem)
-def test_layers(path):
-  here = layer(path)
-  if here not in ALLOWED:
-    return
-  names = imports(path)
-  ours = {n.split(".")[1] for n in names if n.startswith("kimina_jax.")}
-  assert ours <= ALLOWED[here] | {here}, f"{path} imports {ours}"
-  if here in WITHOUT_JAX:
-    assert not {n.split(".")[0] for n in names} & HEAVY, path
-  if here == "model":
-    infra = {n for n in names if n.startswith("kimina_jax.infra")}
-    assert all(n.startswith("kimina_jax.infra.mesh") for n in infra), path
-
-
-def test_no_cycle_between_layers():
-  """The rules above leave an order in which every layer can be read."""
-  order, left = [], dict(ALLOWED)
-  while left:
-    free = [name for name, needs in left.items() if needs <= set(order)]
-    assert free, f"cycle among {sorted(left)}"
-    order += free
-    left = {k: v for k, v in left.items() if k not in free}
+def rooms_of(names: set[str]) -> set[str]:
+  """The rooms that a module with these imports draws on."""
+  ours = (name.split(".") for name in names if name.startswith("kimina_jax."))
+  return {parts[1] for parts in ours}
 
 
 @pytest.mark.parametrize(
-  "path",
-  [*MODULES, *sorted((ROOT / "configs").glob("*.py"))],
-  ids=lambda p: p.stem,
+  "path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE))
+)
+def test_layers(path):
+  here, names = room(path), imports(path)
+  assert rooms_of(names) <= ALLOWED[here] | {here}
+  if here in WITHOUT_JAX:
+    assert not {name.split(".")[0] for name in names} & HEAVY
+  if here == "model":
+    infra = {name for name in names if name.startswith("kimina_jax.infra")}
+    assert all(name.startswith("kimina_jax.infra.mesh") for name in infra)
+
+
+def test_rooms_and_arrows_are_few_and_without_a_circle():
+  paths = [*MODULES]
+  for folder in FOLDERS:
+    paths += (ROOT / folder).rglob("*.py")
+  arrows: dict[str, set[str]] = {}
+  for path in paths:
+    here = room(path)
+    arrows.setdefault(here, set()).update(rooms_of(imports(path)) - {here})
+  for face in ("__init__", "__main__"):
+    assert not arrows.pop(face)
+  assert len(arrows) <= 23, sorted(arrows)
+  assert sum(map(len, arrows.values())) <= 76, arrows
+  placed: set[str] = set()
+  while left := arrows.keys() - placed:
+    free = {name for name in left if arrows[name] <= placed}
+    assert free, f"circle among {sorted(left)}"
+    placed |= free
+
+
+@pytest.mark.parametrize(
+  "path", [*MODULES, *CONFIGS], ids=lambda p: str(p.relative_to(ROOT))
 )
 def test_sizes(path):
   text = path.read_text()
-  assert text.count("\n") <= 350, f"{path} is too long"
+  assert text.count("\n") <= 500, "the module is too long"
   for node in ast.walk(ast.parse(text)):
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
       lines = node.end_lineno - node.lineno + 1
-      assert lines <= 60, f"{path}:{node.lineno} {node.name}: {lines} lines"
+      assert lines <= 80, f"line {node.lineno}, {node.name}: {lines} lines"
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+  "path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE))
+)
 def test_every_module_says_what_it_is(path):
-  assert ast.get_docstring(ast.parse(path.read_text())), path
+  assert ast.get_docstring(ast.parse(path.read_text()))
 
 
-def test_readme_tree_is_true():
-  """Every file of the three folders is listed, and what is listed exists."""
-  readme = (ROOT / "README.md").read_text()
-  tree = re.search(r"```tree\n(.*?)```", readme, re.DOTALL).group(1)
+def test_tree_in_the_documentation_is_true():
+  """Every file of these folders is listed, and what is listed exists."""
+  text = (ROOT / "docs" / "architecture.md").read_text()
+  tree = re.search(r"```tree\n(.*?)```", text, re.DOTALL).group(1)
   listed, folders = set(), []
   for line in tree.splitlines():
     entry = re.match(r"( *)(\S+)", line)
@@ -102,10 +144,12 @@ def test_readme_tree_is_true():
       listed.add("".join(folders) + name)
   present = {
     str(path.relative_to(ROOT))
-    for folder in ("kimina_jax", "configs", "launch")
+    for folder in ("kimina_jax", "configs", "launch", "scripts")
     for path in (ROOT / folder).rglob("*")
-    if path.is_file() and "__pycache__" not in path.parts
+    if path.is_file()
+    and "__pycache__" not in path.parts
+    and not path.is_relative_to(PACKAGE / "configs")
   }
-  present = {p for p in present if not p.endswith("__init__.py")}
+  present = {name for name in present if not name.endswith("__init__.py")}
   assert present <= listed, sorted(present - listed)
   assert all((ROOT / name).is_file() for name in listed)
