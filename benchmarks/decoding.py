@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from kimina_jax.infra.mesh import make_mesh
+from kimina_jax.infra.mesh import MeshSettings, make_mesh
 from kimina_jax.model.config import ModelConfig
 from kimina_jax.rollouts.engine import Engine
 from kimina_jax.rollouts.settings import Settings
@@ -106,5 +106,5 @@ def sample(
 def one_device() -> jax.sharding.Mesh:
   """A mesh of the first device."""
   return make_mesh(
-    data=1, fsdp=1, context=1, tensor=1, devices=jax.devices()[:1]
+    MeshSettings(data=1, fsdp=1, context=1, tensor=1), devices=jax.devices()[:1]
   )

@@ -36,7 +36,7 @@ import jax.numpy as jnp
 import numpy as np
 from peers import serve
 
-from kimina_jax.infra.mesh import make_mesh
+from kimina_jax.infra.mesh import MeshSettings, make_mesh
 from kimina_jax.learning import batch as batching
 from kimina_jax.learning import losses
 from kimina_jax.learning.optimizer import make_optimizer
@@ -155,7 +155,7 @@ def _write_inputs(directory: pathlib.Path) -> None:
 def _serve(directory: pathlib.Path, mode: str) -> None:
   """This project's turn."""
   batch = json.loads((directory / "batch.json").read_text())
-  mesh = make_mesh(data=1, fsdp=1, context=1, tensor=1)
+  mesh = make_mesh(MeshSettings(data=1, fsdp=1, context=1, tensor=1))
   params = hf.load_params(directory, _CONFIG)
   params = jax.device_put(params, param_shardings(_CONFIG, mesh, "train"))
   tokens_BT = np.int32(batch["tokens"])
@@ -228,7 +228,7 @@ def _measure_mfu(args: argparse.Namespace) -> None:
     compute_dtype=args.dtype,
     remat=args.remat,
   )
-  mesh = make_mesh(data=1, fsdp=-1, context=1, tensor=1)
+  mesh = make_mesh(MeshSettings(data=1, fsdp=-1, context=1, tensor=1))
   shardings = param_shardings(config, mesh, "train")
   init = jax.jit(init_params, static_argnums=1, out_shardings=shardings)
   shape = (args.num_rows, args.sequence_len)

@@ -20,7 +20,7 @@ from ml_collections import ConfigDict
 from rich.console import Console
 from rich.table import Table
 
-from kimina_jax.infra import cli, distributed, preemption, records
+from kimina_jax.infra import cli, distributed, interruption, records
 from kimina_jax.infra.checkpoint import find_weights
 from kimina_jax.infra.metrics import open_metrics
 from kimina_jax.pipeline.collector import Prover
@@ -97,7 +97,7 @@ def _sample(job: Job, problems: Sequence[Problem], path: pathlib.Path) -> None:
     rows = records.open_rollouts(path, first)
     stack.enter_context(contextlib.closing(log))
     stack.enter_context(contextlib.closing(rows))
-    preemption.install()
+    interruption.install()
     for step in range(first, len(parts)):
       samples, _ = prover.attempt(
         params,

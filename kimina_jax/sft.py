@@ -17,8 +17,8 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from kimina_jax.infra import cli, preemption
-from kimina_jax.infra.checkpoint import Checkpointer
+from kimina_jax.infra import cli, interruption
+from kimina_jax.infra.checkpoint import Checkpointer, CheckpointSettings
 from kimina_jax.infra.metrics import open_metrics
 from kimina_jax.learning import losses
 from kimina_jax.learning.batch import Example, from_demonstration, pack, put
@@ -56,8 +56,9 @@ def train(config: ConfigDict, run_dir: str) -> None:
   with contextlib.ExitStack() as stack:
     checkpoints = Checkpointer(
       job.run_dir,
-      every=settings.save_every,
-      max_to_keep=config.checkpoint.max_to_keep,
+      CheckpointSettings(
+        every=settings.save_every, max_to_keep=config.checkpoint.max_to_keep
+      ),
     )
     stack.enter_context(contextlib.closing(checkpoints))
     num_steps = len(batches) * settings.num_epochs
@@ -70,7 +71,7 @@ def train(config: ConfigDict, run_dir: str) -> None:
       title=f"Supervised training of {job.model.name}",
     )
     stack.enter_context(contextlib.closing(log))
-    preemption.install()
+    interruption.install()
     update = make_update(job.model, optimizer, loss=losses.sft, mesh=job.mesh)
     for step in range(first, num_steps):
       batch = put(_batch_at(batches, step, config.seed), job.mesh)
@@ -178,10 +179,10 @@ def _save(
 
   save(force=step == num_steps)
   try:
-    preemption.agree()
-  except preemption.Preempted as reason:
+    interruption.agree()
+  except interruption.Interrupted as reason:
     save(force=True)
-    raise preemption.Preempted(
+    raise interruption.Interrupted(
       f"{reason}; {step} steps are saved in {run_dir}, the same command goes "
       "on from there"
     ) from None

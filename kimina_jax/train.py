@@ -17,7 +17,7 @@ import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 
-from kimina_jax.infra import cli, distributed, preemption
+from kimina_jax.infra import cli, distributed, interruption
 from kimina_jax.learning.batch import from_samples, minibatches, pack, put
 from kimina_jax.learning.update import TrainState, check_finite
 from kimina_jax.pipeline import partial_rollouts
@@ -65,10 +65,10 @@ def loop(run: Session) -> None:
       run.log.write(step, metrics)
       if step < last:
         save(run, state, carried, step=step + 1, force=step + 1 == last)
-  except preemption.Preempted as reason:
+  except interruption.Interrupted as reason:
     # An iteration is all or nothing: `state` is as this one found it.
     save(run, state, carried, step=step, force=True)
-    raise preemption.Preempted(
+    raise interruption.Interrupted(
       f"{reason}; {step} iterations are saved in {run.job.run_dir}, the same "
       "command goes on from there"
     ) from None

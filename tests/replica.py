@@ -18,8 +18,8 @@ from tiny_sampler import (
   some_prompts,
 )
 
-from kimina_jax.infra import distributed, preemption
-from kimina_jax.infra.mesh import make_mesh
+from kimina_jax.infra import distributed, interruption
+from kimina_jax.infra.mesh import MeshSettings, make_mesh
 from kimina_jax.rollouts.engine import Engine
 
 
@@ -30,7 +30,7 @@ def main(port: str, size: str, rank: str, stop_after: str = "0") -> None:
     num_processes=int(size),
     process_id=int(rank),
   )
-  mesh = make_mesh(data=1, fsdp=-1, context=1, tensor=1)
+  mesh = make_mesh(MeshSettings(data=1, fsdp=-1, context=1, tensor=1))
   # Few pages, so that the schedule has hard choices to make.
   settings = options(tensor=len(jax.devices()), cache_tokens=150)
   engine = Engine(CONFIG, LetterTokenizer(), mesh, settings)
@@ -41,7 +41,7 @@ def main(port: str, size: str, rank: str, stop_after: str = "0") -> None:
     nonlocal looks
     looks += 1
     if rank == "1" and 0 < int(stop_after) < looks:
-      raise preemption.Preempted("asked")
+      raise interruption.Interrupted("asked")
 
   found, stopped = [], ""
   try:
@@ -49,7 +49,7 @@ def main(port: str, size: str, rank: str, stop_after: str = "0") -> None:
       params, some_prompts(), num_per_prompt=3, seed=0, step=0, poll=poll
     ):
       found.append([rollout.row, rollout.tokens.tolist(), rollout.stop])
-  except preemption.Preempted as reason:
+  except interruption.Interrupted as reason:
     stopped = str(reason)
   facts = {
     "found": found,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType
 
-from kimina_jax.infra.mesh import ACTIVATIONS, AXES, make_mesh
+from kimina_jax.infra.mesh import ACTIVATIONS, AXES, MeshSettings, make_mesh
 from kimina_jax.model import attention
 from kimina_jax.model.attention import Packed
 from kimina_jax.types import UsageError
@@ -136,7 +136,9 @@ def _attend(q, k, v, *, mask, kernel="auto"):
 
 def _mesh(*sizes):
   devices = jax.devices()[: int(np.prod(sizes))]
-  return make_mesh(**dict(zip(AXES, sizes, strict=True)), devices=devices)
+  return make_mesh(
+    MeshSettings(**dict(zip(AXES, sizes, strict=True))), devices=devices
+  )
 
 
 def _draw(B, T, N, K, H=8):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec
 
-from kimina_jax.infra.mesh import make_mesh
+from kimina_jax.infra.mesh import MeshSettings, make_mesh
 from kimina_jax.learning import batch as batching
 from kimina_jax.learning import losses
 from kimina_jax.types import (
@@ -236,7 +236,7 @@ def test_tokens_of_earlier_iterations_have_no_part_in_the_loss():
 
 
 def test_put_splits_rows_over_data_and_fsdp():
-  mesh = make_mesh(data=2, fsdp=2, context=1, tensor=2)
+  mesh = make_mesh(MeshSettings(data=2, fsdp=2, context=1, tensor=2))
   samples = [_sample(row) for row in range(12)]
   (batch,) = batching.pack(
     _examples(samples), sequence_len=64, rows_per_batch=8
@@ -249,14 +249,14 @@ def test_put_splits_rows_over_data_and_fsdp():
 
 
 def test_put_refuses_rows_that_the_mesh_does_not_divide():
-  mesh = make_mesh(data=8, fsdp=1, context=1, tensor=1)
+  mesh = make_mesh(MeshSettings(data=8, fsdp=1, context=1, tensor=1))
   (batch,) = batching.pack([], sequence_len=32, rows_per_batch=12)
   with pytest.raises(UsageError, match="rows_per_batch = 12.*fsdp = 8"):
     batching.put(batch, mesh)
 
 
 def test_an_abstract_batch_is_what_put_gives():
-  mesh = make_mesh(data=2, fsdp=2, context=2, tensor=1)
+  mesh = make_mesh(MeshSettings(data=2, fsdp=2, context=2, tensor=1))
   (batch,) = batching.pack([], sequence_len=64, rows_per_batch=8)
   put = batching.put(batch, mesh)
   abstract = batching.abstract_batch(mesh, num_rows=8, sequence_len=64)

@@ -18,8 +18,12 @@ from jax.sharding import PartitionSpec as P
 
 from kimina_jax.infra import checkpoint
 from kimina_jax.infra.arrays import open_checkpoint
-from kimina_jax.infra.checkpoint import Checkpointer, restore_params
-from kimina_jax.infra.mesh import make_mesh
+from kimina_jax.infra.checkpoint import (
+  Checkpointer,
+  CheckpointSettings,
+  restore_params,
+)
+from kimina_jax.infra.mesh import MeshSettings, make_mesh
 from kimina_jax.model.config import model_config
 from kimina_jax.model.params import abstract_params, param_shardings
 from kimina_jax.types import UsageError
@@ -27,9 +31,9 @@ from kimina_jax.types import UsageError
 KILLED_WHILE_SAVING = """
 import os, signal, sys
 import numpy as np
-from kimina_jax.infra.checkpoint import Checkpointer
+from kimina_jax.infra.checkpoint import CheckpointSettings, Checkpointer
 run = sys.argv[1]
-checkpointer = Checkpointer(run, every=1, max_to_keep=3)
+checkpointer = Checkpointer(run, CheckpointSettings(every=1, max_to_keep=3))
 rng = np.random.default_rng(0)
 params = {"w": rng.standard_normal(1 << 23).astype(np.float32)}
 checkpointer.save(1, params=params, host={"step": 1})
@@ -71,10 +75,7 @@ def test_a_model_moves_from_8_to_2_to_4_devices(tmp_path):
   abstract, saved = {}, []
   for num_devices, (data, fsdp, tensor) in shapes.items():
     mesh = make_mesh(
-      data=data,
-      fsdp=fsdp,
-      context=1,
-      tensor=tensor,
+      MeshSettings(data=data, fsdp=fsdp, context=1, tensor=tensor),
       devices=jax.devices()[:num_devices],
     )
     abstract[num_devices] = _abstract_model(config, optimizer, mesh)
@@ -181,7 +182,9 @@ def test_failed_write_is_one_error_and_loses_nothing(tmp_path):
   rng = np.random.default_rng(0)
   small = {"w": rng.standard_normal(1 << 10).astype(np.float32)}
   large = {"w": rng.standard_normal(1 << 18).astype(np.float32)}
-  checkpointer = Checkpointer(tmp_path, every=1, max_to_keep=3)
+  checkpointer = Checkpointer(
+    tmp_path, CheckpointSettings(every=1, max_to_keep=3)
+  )
   checkpointer.save(1, params=small, host={})
   checkpointer.wait()
   with _file_size_limit(1 << 16):
@@ -201,7 +204,9 @@ def test_failed_write_is_one_error_and_loses_nothing(tmp_path):
 def test_a_failed_save_surfaces_in_the_next_call_though_none_is_due(tmp_path):
   rng = np.random.default_rng(0)
   params = {"w": rng.standard_normal(1 << 18).astype(np.float32)}
-  checkpointer = Checkpointer(tmp_path, every=10, max_to_keep=3)
+  checkpointer = Checkpointer(
+    tmp_path, CheckpointSettings(every=10, max_to_keep=3)
+  )
   with _file_size_limit(1 << 16):
     checkpointer.save(10, params=params, host={})
     with pytest.raises(UsageError, match="File too large"):
@@ -213,7 +218,7 @@ def test_a_failed_save_surfaces_in_the_next_call_though_none_is_due(tmp_path):
 def test_an_unwritable_directory_is_a_clear_error(tmp_path):
   (tmp_path / "run").write_text("a file, not a directory")
   with pytest.raises(UsageError, match="cannot save in .*Not a directory"):
-    Checkpointer(tmp_path / "run", every=1, max_to_keep=1)
+    Checkpointer(tmp_path / "run", CheckpointSettings(every=1, max_to_keep=1))
 
 
 def test_differences_are_named_with_both_shapes(tmp_path):
@@ -272,7 +277,7 @@ def test_a_directory_that_is_no_checkpoint_is_a_clear_error(tmp_path):
 
 def test_settings_out_of_range_are_refused(tmp_path):
   with pytest.raises(UsageError, match="checkpoint.every is 0"):
-    Checkpointer(tmp_path, every=0, max_to_keep=1)
+    Checkpointer(tmp_path, CheckpointSettings(every=0, max_to_keep=1))
 
 
 def _abstract_model(config, optimizer, mesh):
@@ -297,7 +302,9 @@ def _abstract_model(config, optimizer, mesh):
 
 def _open(path, every=1, max_to_keep=3):
   """A checkpointer that is closed, its saves complete, at the end."""
-  checkpointer = Checkpointer(path, every=every, max_to_keep=max_to_keep)
+  checkpointer = Checkpointer(
+    path, CheckpointSettings(every=every, max_to_keep=max_to_keep)
+  )
   return contextlib.closing(checkpointer)
 
 

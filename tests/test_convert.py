@@ -20,8 +20,12 @@ import pytest
 import safetensors.numpy
 
 from kimina_jax.convert import __main__ as convert
-from kimina_jax.infra.checkpoint import Checkpointer, restore_params
-from kimina_jax.infra.mesh import make_mesh
+from kimina_jax.infra.checkpoint import (
+  Checkpointer,
+  CheckpointSettings,
+  restore_params,
+)
+from kimina_jax.infra.mesh import MeshSettings, make_mesh
 from kimina_jax.model import hf, params
 from kimina_jax.model.config import ModelConfig, model_config, to_hf
 from kimina_jax.types import UsageError
@@ -201,10 +205,9 @@ def test_to_hf_reads_the_chunks_of_a_sharded_run(tmp_path, num_devices):
     _config(), model_dim=16, ffn_dim=24, vocab_size=32
   )
   mesh = make_mesh(
-    data=1,
-    fsdp=num_devices // 2 or 1,
-    context=1,
-    tensor=min(num_devices, 2),
+    MeshSettings(
+      data=1, fsdp=num_devices // 2 or 1, context=1, tensor=min(num_devices, 2)
+    ),
     devices=jax.devices()[:num_devices],
   )
   shardings = params.param_shardings(config, mesh, "train")
@@ -218,7 +221,7 @@ def test_to_hf_reads_the_chunks_of_a_sharded_run(tmp_path, num_devices):
   )
   run = tmp_path / "run"
   with contextlib.closing(
-    Checkpointer(run, every=1, max_to_keep=1)
+    Checkpointer(run, CheckpointSettings(every=1, max_to_keep=1))
   ) as checkpointer:
     checkpointer.save(1, params=weights, host={})
   (run / "model").mkdir()

@@ -13,7 +13,7 @@ import textwrap
 import numpy as np
 import pytest
 
-from kimina_jax.infra import distributed, preemption
+from kimina_jax.infra import distributed, interruption
 from kimina_jax.types import UsageError
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -22,7 +22,7 @@ PROGRAM = """
 import json, sys, time
 import jax
 import numpy as np
-from kimina_jax.infra import cli, distributed, preemption
+from kimina_jax.infra import cli, distributed, interruption
 from kimina_jax.types import Problem, UsageError
 
 def main(argv):
@@ -51,20 +51,20 @@ print(json.dumps([distributed.of_first(me), distributed.is_first()]))
 
 # Works in rounds, stops where all agree, and says how many rounds it did.
 ROUNDS = """
-preemption.install()
+interruption.install()
 print("working", flush=True)
 for count in range(10**6):
   try:
     for _ in range(2000 if me == 0 else 0):
       time.sleep(0.01)
-      preemption.check()
-  except preemption.Preempted:
+      interruption.check()
+  except interruption.Interrupted:
     pass
   try:
-    preemption.agree()
-  except preemption.Preempted as reason:
+    interruption.agree()
+  except interruption.Interrupted as reason:
     print("rounds", count, flush=True)
-    raise preemption.Preempted(f"{reason} in all") from None
+    raise interruption.Interrupted(f"{reason} in all") from None
 """
 WAIT = "distributed.gather(0)"
 
@@ -186,7 +186,7 @@ def test_a_lone_process_needs_no_connection():
   rows = [{"row": 1}]
   assert distributed.gather(rows)[0] is rows
   assert distributed.is_first()
-  preemption.agree()
+  interruption.agree()
   distributed.shutdown()
 
 

@@ -28,7 +28,7 @@ from tiny_sampler import (
   some_prompts,
 )
 
-from kimina_jax.infra.mesh import make_mesh
+from kimina_jax.infra.mesh import MeshSettings, make_mesh
 from kimina_jax.model.transformer import forward, unembed
 from kimina_jax.rollouts.engine import Engine
 from kimina_jax.types import Problem, Prompt, UsageError
@@ -177,7 +177,7 @@ def test_what_was_computed_is_forgotten_with_the_weights():
 
 
 def test_eight_devices_draw_the_same_tokens():
-  mesh = make_mesh(data=2, fsdp=2, context=1, tensor=2)
+  mesh = make_mesh(MeshSettings(data=2, fsdp=2, context=1, tensor=2))
   engine = Engine(
     CONFIG, LetterTokenizer(), mesh, options(num_slots=8, tensor=2)
   )
@@ -453,13 +453,13 @@ def test_as_many_lens_as_rollouts_are_wanted():
 
 
 def test_slots_that_the_mesh_does_not_divide_are_refused():
-  mesh = make_mesh(data=2, fsdp=2, context=1, tensor=2)
+  mesh = make_mesh(MeshSettings(data=2, fsdp=2, context=1, tensor=2))
   with pytest.raises(UsageError, match="num_slots is 6, .* 4 replicas"):
     Engine(CONFIG, LetterTokenizer(), mesh, options(num_slots=6, tensor=2))
 
 
 def test_replicas_that_do_not_divide_model_or_devices_are_refused():
-  mesh = make_mesh(data=2, fsdp=2, context=1, tensor=2)
+  mesh = make_mesh(MeshSettings(data=2, fsdp=2, context=1, tensor=2))
   with pytest.raises(UsageError, match="tensor = 4 .* 2 kv heads of model"):
     Engine(CONFIG, LetterTokenizer(), mesh, options(tensor=4))
   with pytest.raises(UsageError, match="tensor = 2 .* 1 devices"):

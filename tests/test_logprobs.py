@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kimina_jax.infra.mesh import make_mesh
+from kimina_jax.infra.mesh import MeshSettings, make_mesh
 from kimina_jax.learning import batch as batching
 from kimina_jax.learning import logprobs
 from kimina_jax.learning.logprobs import token_logprobs
@@ -42,7 +42,9 @@ def _config(*, tied: bool = True, vocab_size: int = 48) -> ModelConfig:
 
 def _mesh(**sizes: int) -> jax.sharding.Mesh:
   sizes = {"data": 1, "fsdp": 1, "context": 1, "tensor": 1, **sizes}
-  return make_mesh(**sizes, devices=jax.devices()[: np.prod([*sizes.values()])])
+  return make_mesh(
+    MeshSettings(**sizes), devices=jax.devices()[: np.prod([*sizes.values()])]
+  )
 
 
 def _params(config: ModelConfig):

@@ -14,9 +14,8 @@ from kimina_jax.types import UsageError
 
 
 def _mesh(*sizes, **options):
-  return meshes.make_mesh(
-    **dict(zip(meshes.AXES, sizes, strict=True)), **options
-  )
+  settings = meshes.MeshSettings(**dict(zip(meshes.AXES, sizes, strict=True)))
+  return meshes.make_mesh(settings, **options)
 
 
 def test_axes_and_sizes():

@@ -16,7 +16,13 @@ from jax.experimental.pallas.ops.tpu import ragged_paged_attention as kernels
 from jax.sharding import AxisType
 from tiny_sampler import CONFIG, draw_params, one_device
 
-from kimina_jax.infra.mesh import ACTIVATIONS, AXES, make_mesh, sharding
+from kimina_jax.infra.mesh import (
+  ACTIVATIONS,
+  AXES,
+  MeshSettings,
+  make_mesh,
+  sharding,
+)
 from kimina_jax.model import kv_quantization, paged, paged_xla, ragged_kernel
 from kimina_jax.model.paged import PagedCache, Ragged
 from kimina_jax.model.transformer import forward, unembed
@@ -111,7 +117,7 @@ def test_pages_are_updated_in_place():
 
 def test_replicas_and_tensor_equal_one_device():
   """Four replicas of two devices, each with its own sequences and pages."""
-  mesh = make_mesh(data=2, fsdp=2, context=1, tensor=2)
+  mesh = make_mesh(MeshSettings(data=2, fsdp=2, context=1, tensor=2))
   parts = [
     _Pool(_sequences((15, 13 + e), (8, 7), seed=e), 4, seed=e, shape=(2, 3))
     for e in range(4)
@@ -231,7 +237,7 @@ def test_weights_of_zero_have_scales(dtype):
 def test_copies_are_made_one_after_the_other():
   """On two replicas, where a copy may be the source of the next."""
   mesh = make_mesh(
-    data=2, fsdp=1, context=1, tensor=2, devices=jax.devices()[:4]
+    MeshSettings(data=2, fsdp=1, context=1, tensor=2), devices=jax.devices()[:4]
   )
   num_pages, rng = 6, np.random.default_rng(0)
   kv_ELPSCH = rng.standard_normal((2, 2, num_pages, 4, 4, 8), np.float32)

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from kimina_jax.infra.mesh import AXES, make_mesh
+from kimina_jax.infra.mesh import AXES, MeshSettings, make_mesh
 from kimina_jax.model import params
 from kimina_jax.model.config import ModelConfig, model_config
 from kimina_jax.types import UsageError
@@ -40,7 +40,9 @@ def _init(config):
 
 def _mesh(*sizes):
   devices = jax.devices()[: math.prod(sizes)]
-  return make_mesh(**dict(zip(AXES, sizes, strict=True)), devices=devices)
+  return make_mesh(
+    MeshSettings(**dict(zip(AXES, sizes, strict=True))), devices=devices
+  )
 
 
 @pytest.mark.parametrize("name, billions", COUNTS.items())

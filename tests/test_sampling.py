@@ -282,7 +282,9 @@ def test_a_sharded_vocabulary_stays_where_it_lies(vocab_size, temperature):
 
 def _on_eight(draw):
   """Rows over two devices, the vocabulary over four."""
-  mesh = meshes.make_mesh(data=2, fsdp=1, context=1, tensor=4)
+  mesh = meshes.make_mesh(
+    meshes.MeshSettings(data=2, fsdp=1, context=1, tensor=4)
+  )
   table = meshes.ACTIVATIONS["decode"]
   rows, both = (meshes.sharding(mesh, dims, table) for dims in ("B", "BV"))
   return jax.jit(draw, in_shardings=(rows, both), out_shardings=rows)

@@ -16,7 +16,7 @@ from jax.experimental.pallas.ops.tpu.splash_attention import (
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from kimina_jax.infra.mesh import make_mesh
+from kimina_jax.infra.mesh import MeshSettings, make_mesh
 from kimina_jax.model.config import model_config
 from kimina_jax.rollouts.engine import Engine
 from kimina_jax.rollouts.orders import blank_orders
@@ -245,7 +245,7 @@ def test_sampler_rows_are_what_the_engine_runs(program):
     "max_response_len": case.sequence_len - section["max_prompt_len"],
   }
   model = model_config(**case.sections["model"])
-  mesh = make_mesh(data=8, fsdp=1, context=1, tensor=1)
+  mesh = make_mesh(MeshSettings(data=8, fsdp=1, context=1, tensor=1))
   setup = Engine(model, LetterTokenizer(), mesh, Settings(**section))._setup
   plan = plans.make_plan(case, jax.devices())
   part = plan.parts[0]

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from kimina_jax.infra.mesh import AXES, make_mesh
+from kimina_jax.infra.mesh import AXES, MeshSettings, make_mesh
 from kimina_jax.learning import batch as batching
 from kimina_jax.learning import losses
 from kimina_jax.learning import update as updating
@@ -96,7 +96,9 @@ def _updated(shape, packed):
 def _learner(shape):
   """Mesh, optimizer and what make_update runs; compiled once per shape."""
   devices = jax.devices()[: int(np.prod(shape))]
-  mesh = make_mesh(**dict(zip(AXES, shape, strict=True)), devices=devices)
+  mesh = make_mesh(
+    MeshSettings(**dict(zip(AXES, shape, strict=True))), devices=devices
+  )
   # An eps as large as this keeps Adam from blowing up the rounding of
   # gradients that are zero in exact arithmetic (the bias of keys).
   optimizer = make_optimizer(

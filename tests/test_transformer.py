@@ -10,7 +10,7 @@ import pytest
 import torch
 import transformers
 
-from kimina_jax.infra.mesh import make_mesh
+from kimina_jax.infra.mesh import MeshSettings, make_mesh
 from kimina_jax.model import hf, paged, params, transformer
 from kimina_jax.model.config import (
   REMATS,
@@ -247,10 +247,7 @@ def test_no_mesh_is_an_error():
 def _mesh(data, fsdp, context, tensor):
   num = data * fsdp * context * tensor
   return make_mesh(
-    data=data,
-    fsdp=fsdp,
-    context=context,
-    tensor=tensor,
+    MeshSettings(data=data, fsdp=fsdp, context=context, tensor=tensor),
     devices=jax.devices()[:num],
   )
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kimina_jax.infra.mesh import make_mesh
+from kimina_jax.infra.mesh import MeshSettings, make_mesh
 from kimina_jax.learning import batch as batching
 from kimina_jax.learning import losses
 from kimina_jax.learning import update as updating
@@ -76,7 +76,8 @@ def _mesh(*sizes: int) -> jax.sharding.Mesh:
   data, fsdp, tensor = sizes
   devices = jax.devices()[: data * fsdp * tensor]
   return make_mesh(
-    data=data, fsdp=fsdp, context=1, tensor=tensor, devices=devices
+    MeshSettings(data=data, fsdp=fsdp, context=1, tensor=tensor),
+    devices=devices,
   )
 
 

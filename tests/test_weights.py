@@ -5,7 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kimina_jax.infra.mesh import local_mesh, make_mesh, replica_mesh
+from kimina_jax.infra.mesh import (
+  MeshSettings,
+  local_mesh,
+  make_mesh,
+  replica_mesh,
+)
 from kimina_jax.model.config import ModelConfig
 from kimina_jax.model.params import abstract_params, param_shardings
 from kimina_jax.rollouts.weights import local_part, make_reshard
@@ -15,7 +20,7 @@ from kimina_jax.rollouts.weights import local_part, make_reshard
 @pytest.mark.parametrize("tensor", [1, 2])
 def test_reshard_casts_and_moves_every_weight(compute_dtype, tensor):
   config = _config(compute_dtype)
-  mesh = make_mesh(data=2, fsdp=2, context=1, tensor=2)
+  mesh = make_mesh(MeshSettings(data=2, fsdp=2, context=1, tensor=2))
   replicas = replica_mesh(mesh, tensor=tensor)
   params = _draw(config, mesh)
   moved = make_reshard(config, mesh, replicas)(params)
@@ -31,7 +36,7 @@ def test_reshard_casts_and_moves_every_weight(compute_dtype, tensor):
 
 def test_every_destination_changes_with_its_source():
   config = _config("bfloat16")
-  mesh = make_mesh(data=1, fsdp=8, context=1, tensor=1)
+  mesh = make_mesh(MeshSettings(data=1, fsdp=8, context=1, tensor=1))
   reshard = make_reshard(config, mesh, replica_mesh(mesh, tensor=1))
   first, second = (reshard(_draw(config, mesh, seed)) for seed in (0, 1))
   for before, after in zip(*map(jax.tree.leaves, (first, second)), strict=True):
@@ -42,7 +47,7 @@ def test_every_destination_changes_with_its_source():
 def test_the_copy_outlives_the_trainers_weights():
   config = _config("float32")
   mesh = make_mesh(
-    data=1, fsdp=1, context=1, tensor=1, devices=jax.devices()[:1]
+    MeshSettings(data=1, fsdp=1, context=1, tensor=1), devices=jax.devices()[:1]
   )
   params = _draw(config, mesh)
   expected = jax.tree.map(np.array, params)
@@ -54,7 +59,7 @@ def test_the_copy_outlives_the_trainers_weights():
 
 def test_the_local_part_of_a_lone_process_is_all_of_it_and_no_copy():
   config = _config("float32")
-  mesh = make_mesh(data=2, fsdp=2, context=1, tensor=2)
+  mesh = make_mesh(MeshSettings(data=2, fsdp=2, context=1, tensor=2))
   replicas = replica_mesh(mesh, tensor=2)
   moved = make_reshard(config, mesh, replicas)(_draw(config, mesh))
   part = local_part(moved, local_mesh(replicas))

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from kimina_jax.infra.mesh import make_mesh
+from kimina_jax.infra.mesh import MeshSettings, make_mesh
 from kimina_jax.model.config import ModelConfig
 from kimina_jax.model.params import abstract_params, param_shardings
 from kimina_jax.rollouts.engine import Engine
@@ -103,7 +103,7 @@ def generate(
 @functools.cache
 def one_device() -> jax.sharding.Mesh:
   return make_mesh(
-    data=1, fsdp=1, context=1, tensor=1, devices=jax.devices()[:1]
+    MeshSettings(data=1, fsdp=1, context=1, tensor=1), devices=jax.devices()[:1]
   )
 
 

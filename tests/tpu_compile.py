@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 from jax.experimental import topologies
 
-from kimina_jax.infra.mesh import AXES, make_mesh
+from kimina_jax.infra.mesh import AXES, MeshSettings, make_mesh
 from kimina_jax.learning import losses
 from kimina_jax.learning import update as updating
 from kimina_jax.learning.batch import abstract_batch
@@ -42,7 +42,8 @@ def main(program: str, remat: str, sizes: list[int]) -> dict[str, Any]:
     topology_name="v5e:2x4", platform="tpu"
   )
   mesh = make_mesh(
-    **dict(zip(AXES, sizes, strict=True)), devices=topology.devices
+    MeshSettings(**dict(zip(AXES, sizes, strict=True))),
+    devices=topology.devices,
   )
   config = ModelConfig(
     name="tiny",

@@ -26,7 +26,7 @@ from rich.console import Console
 from kimina_jax.check import doctor
 from kimina_jax.check.files import Entry, find, load
 from kimina_jax.check.view import View
-from kimina_jax.infra import cli, preemption
+from kimina_jax.infra import cli, interruption
 from kimina_jax.problems import dataset
 from kimina_jax.types import Extraction, Problem, Status, UsageError
 from kimina_jax.verification.pool import Future, Pool
@@ -64,7 +64,7 @@ def main(argv: Sequence[str], config: ConfigDict) -> int:
   )
   problems = _problems(options.problems)
   with Pool(settings) as pool:
-    preemption.install()
+    interruption.install()
     if view.counts_files:
       view.expect(sum(1 for _ in find(argv[1:])))
     started_s = time.monotonic()
@@ -110,9 +110,9 @@ def check(
       entry = load(entry, problems)
       waiting.append((entry, _submit(pool, entry, confirm=confirm)))
       _show_done(waiting, view, max_ahead)
-      preemption.check()
+      interruption.check()
     _show_done(waiting, view, 0)
-  except preemption.Preempted as reason:
+  except interruption.Interrupted as reason:
     _drain(pool, waiting, view, settings.exec_timeout_s)
     for entry in found:
       view.skip(entry)
@@ -134,7 +134,7 @@ def _show_done(waiting: _Waiting, view: View, max_left: int) -> None:
     while future is not None and not future.done():
       if len(waiting) <= max_left:
         return
-      preemption.check()
+      interruption.check()
       concurrent.futures.wait([future], timeout=_POLL_S)
     waiting.popleft()
     if future is None:

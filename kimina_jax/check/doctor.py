@@ -27,7 +27,7 @@ from kimina_jax.check.attacks import (
   canaries,
   proofs,
 )
-from kimina_jax.infra import preemption
+from kimina_jax.infra import interruption
 from kimina_jax.types import Status, UsageError, Verdict
 from kimina_jax.verification.messages import printable
 from kimina_jax.verification.pool import Future, Pool
@@ -67,7 +67,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
   """Looks at everything, cheap things first.
 
   Raises:
-    Preempted: SIGTERM or SIGINT arrived.
+    Interrupted: SIGTERM or SIGINT arrived.
   """
   yield Finding("python", "ok", platform.python_version())
   yield _bwrap()
@@ -204,7 +204,7 @@ def _checker(settings: Settings) -> Iterator[Finding]:
   except UsageError as error:
     yield Finding("checker", "wrong", "cannot be started", str(error))
     return
-  preemption.install()
+  interruption.install()
   is_bare = settings.backend == "repl" and not _has_mathlib(settings.lean_path)
   header = "" if is_bare else MATHLIB
   with pool:
@@ -274,7 +274,7 @@ def _refused(
 
 def _wait(future: Future) -> Verdict:
   while not future.done():
-    preemption.check()
+    interruption.check()
     concurrent.futures.wait([future], timeout=_POLL_S)
   return future.result()
 

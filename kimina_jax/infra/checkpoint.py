@@ -8,6 +8,7 @@ from what is asked for.
 """
 
 import contextlib
+import dataclasses
 import json
 import logging
 import pathlib
@@ -19,11 +20,27 @@ import jax
 import orbax.checkpoint as ocp
 from etils import epath
 
-from kimina_jax.types import UsageError
+from kimina_jax.types import UsageError, check_numbers
 
 PyTree = Any
 _CHUNK_BYTES = 2**26  # of a stored array; a chunk is read as a whole
 _MAX_DIFFERENCES = 8  # lines of an error message
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckpointSettings:
+  """When to save and what to keep: the `checkpoint` section of an experiment.
+
+  Attributes:
+    every: iterations of RL between saves.
+    max_to_keep: newest checkpoints that are kept; older ones are removed.
+  """
+
+  every: int
+  max_to_keep: int
+
+  def __post_init__(self):
+    check_numbers("checkpoint", self, counts=("every", "max_to_keep"))
 
 
 class Restored(NamedTuple):
@@ -42,23 +59,19 @@ class Checkpointer:
   """
 
   def __init__(
-    self, directory: str | pathlib.Path, *, every: int, max_to_keep: int
+    self, directory: str | pathlib.Path, settings: CheckpointSettings
   ):
     """Opens the directory and removes what a killed save left in it.
 
     Args:
       directory: of the run; checkpoints go to its `checkpoints`.
-      every: steps between saves.
-      max_to_keep: older checkpoints than this many are removed.
+      settings: steps between saves, and how many checkpoints to keep.
     """
-    for name, value in (("every", every), ("max_to_keep", max_to_keep)):
-      if value < 1:
-        raise UsageError(f"checkpoint.{name} is {value}; it must be at least 1")
     self._path = _absolute(directory) / "checkpoints"
-    self._every = every
+    self._every = settings.every
     _quiet_orbax()
     options = ocp.CheckpointManagerOptions(
-      max_to_keep=max_to_keep, cleanup_tmp_directories=True
+      max_to_keep=settings.max_to_keep, cleanup_tmp_directories=True
     )
     with _storage_errors(self._path):
       self._manager = ocp.CheckpointManager(self._path, options=options)

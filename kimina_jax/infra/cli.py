@@ -1,9 +1,9 @@
 """Entry points: flags in, an exit code out, one line for the user's mistakes.
 
 A UsageError, a bad flag, an unknown configuration key, a loss that is not
-finite or a fooled checker ends it with `error: …` on stderr and exit code 1; a
-preemption with 143, a reader that leaves its output with 141. Anything else is
-a bug and keeps its traceback.
+finite or a fooled checker ends it with `error: …` on stderr and exit code 1; an
+interruption with 143, a reader that leaves its output with 141. Anything else
+is a bug and keeps its traceback.
 
 Every program takes `--coordinator`, `--num_processes` and `--process_id`. An
 experiment connects the processes; what is one process's work is done by
@@ -23,7 +23,7 @@ from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from kimina_jax.infra import distributed
-from kimina_jax.infra.preemption import Preempted
+from kimina_jax.infra.interruption import Interrupted
 from kimina_jax.types import CheckerFooled, UsageError
 
 _COORDINATOR = flags.DEFINE_string(
@@ -144,9 +144,9 @@ def _call(main: Callable, argv: Sequence[str]) -> int:
     return main(argv) or 0
   except (UsageError, FloatingPointError, CheckerFooled) as error:
     return distributed.fail(f"error: {error}")
-  except Preempted as preempted:
+  except Interrupted as reason:
     if distributed.is_first():
-      print(f"stopped: {preempted}", file=sys.stderr)
+      print(f"stopped: {reason}", file=sys.stderr)
     return 143
   except BrokenPipeError:
     # Who read our output has seen enough; Python shall not try again.

@@ -67,7 +67,7 @@ def initialize(
       f"coordinator is {coordinator!r} in a job of {num_processes} processes; "
       "give host:port of process 0"
     )
-  # It would take SIGTERM for itself; see preemption.py.
+  # It would take SIGTERM for itself; see interruption.py.
   jax.config.update("jax_enable_preemption_service", False)
   jax.config.update("jax_cpu_collectives_implementation", "gloo")
   jax.distributed.initialize(

@@ -1,10 +1,11 @@
-"""Meshes, and which mesh axis carries which dim.
+"""Device meshes, and the tables from dim letters to mesh axes.
 
 In: axis sizes and strings of dim letters ("BTD"). Out: meshes, partition
 specs, shardings and constraints. The tables below are the only place where a
 letter meets a mesh axis; this module never looks at a model.
 """
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -24,10 +25,11 @@ from kimina_jax.types import UsageError
 
 AXES = ("data", "fsdp", "context", "tensor")
 
+# Dim letter → the mesh axes that split it; None for a dim that is not split.
 Table = Mapping[str, str | tuple[str, ...] | None]
 
 # Training splits weights over fsdp, context and tensor, and activations over
-# rows, positions and heads.
+# sequences, positions and heads.
 _TRAIN_PARAMS: Table = {
   "L": None,
   "D": ("fsdp", "context"),
@@ -53,9 +55,8 @@ _TRAIN_ACTIVATIONS: Table = {
   "C": "tensor",
 }
 
-# Decoding keeps whole weights per tensor group. Each of its rows is what one
-# replica decodes, and each replica has pages (P) of its own for the keys and
-# values (C) of its heads.
+# Decoding holds a whole copy of the weights in each replica, split over its
+# tensor axis. Sequences (B) and KV-cache pages (P) belong to one replica each.
 PARAMS: Mapping[str, Table] = {
   "train": _TRAIN_PARAMS,
   "decode": {**_TRAIN_PARAMS, "D": None},
@@ -64,52 +65,90 @@ ACTIVATIONS: Mapping[str, Table] = {
   "train": _TRAIN_ACTIVATIONS,
   "decode": {**_TRAIN_ACTIVATIONS, "T": None},
 }
-# The stream between attention and feed-forward, which treat every position by
-# itself: split over all axes that otherwise split heads and units (Korthikanti
-# et al. 2022, arXiv 2205.05198). What backward keeps of a layer lies so.
+# Residual stream between attention and feed-forward. Sequence parallelism
+# (Korthikanti et al. 2022, arXiv 2205.05198): positions are split over the
+# tensor axis too, which splits heads and ffn units elsewhere. The activations
+# that are saved for the backward pass have this layout.
 STREAMS: Mapping[str, Table] = {
   "train": {**_TRAIN_ACTIVATIONS, "T": ("context", "tensor")},
   "decode": ACTIVATIONS["decode"],
 }
 
 
+@dataclasses.dataclass(frozen=True)
+class MeshSettings:
+  """Axis sizes of the training mesh: the `mesh` section of an experiment.
+
+  At most one size is -1: the devices that the other axes leave.
+
+  Attributes:
+    data: replicas of the weights; a batch's rows are split over it.
+    fsdp: a batch's rows and the weights are split over it.
+    context: positions and the weights are split over it.
+    tensor: heads, ffn units and the vocabulary are split over it.
+  """
+
+  data: int
+  fsdp: int
+  context: int
+  tensor: int
+
+  def __post_init__(self):
+    sizes = dataclasses.astuple(self)
+    if any(size < 1 and size != -1 for size in sizes) or sizes.count(-1) > 1:
+      raise UsageError(
+        f"mesh {self}: each size is 1 or more, and at most one is -1 (the rest)"
+      )
+
+  def __str__(self) -> str:
+    return " × ".join(f"{axis}={getattr(self, axis)}" for axis in AXES)
+
+  def fill(self, num_devices: int) -> "MeshSettings":
+    """The same sizes with -1 replaced by what the other axes leave.
+
+    Raises:
+      UsageError: the sizes do not multiply to the number of devices.
+    """
+    sizes = dataclasses.astuple(self)
+    given = math.prod(size for size in sizes if size != -1)
+    if num_devices % given or (-1 not in sizes and given != num_devices):
+      raise UsageError(
+        f"mesh {self} asks for {given} devices, there are {num_devices}: choose"
+        f" sizes that multiply to {num_devices}, or set one of them to -1"
+      )
+    filled = [num_devices // given if size == -1 else size for size in sizes]
+    return MeshSettings(*filled)
+
+
 def make_mesh(
-  *,
-  data: int,
-  fsdp: int,
-  context: int,
-  tensor: int,
-  devices: Sequence[jax.Device] | None = None,
+  settings: MeshSettings, *, devices: Sequence[jax.Device] | None = None
 ) -> Mesh:
-  """A mesh with axes AXES; at most one size is -1 and takes what is left.
+  """Mesh with the axes AXES over all devices, or over the given ones.
 
   Args:
-    data: replicas of the weights; rows are split over it.
-    fsdp: rows and weights are split over it.
-    context: positions and weights are split over it.
-    tensor: heads, ffn and vocabulary are split over it.
-    devices: what to use, of this machine or of a topology; all devices by
-      default. Of several TPU slices, each holds whole replicas of the weights:
-      only `data` crosses between slices.
+    settings: sizes of the axes.
+    devices: of this machine or of a topology; all devices by default. If they
+      are several TPU slices, each slice holds whole replicas of the weights:
+      only the data axis crosses between slices.
 
   Raises:
     UsageError: the sizes do not multiply to the number of devices, or the
       slices do not divide `data`.
   """
   devices = list(jax.devices() if devices is None else devices)
-  sizes = _fill((data, fsdp, context, tensor), len(devices))
+  sizes = dataclasses.astuple(settings.fill(len(devices)))
   return Mesh(_arrange(sizes, devices), AXES, (AxisType.Auto,) * len(AXES))
 
 
 def replica_mesh(mesh: Mesh, *, tensor: int) -> Mesh:
-  """The same devices in the same order, cut into replicas that decode.
+  """The sampler's mesh: the same devices in the same order, as replicas.
 
   Args:
-    mesh: of training.
-    tensor: devices of a replica, which share one copy of the weights.
+    mesh: the training mesh.
+    tensor: devices of a replica, which hold one copy of the weights together.
 
   Returns:
-    A mesh of data = number of devices / tensor, fsdp 1, context 1, tensor.
+    A mesh with data = number of devices / tensor, fsdp = context = 1.
 
   Raises:
     UsageError: tensor does not divide the devices.
@@ -123,14 +162,14 @@ def replica_mesh(mesh: Mesh, *, tensor: int) -> Mesh:
   return Mesh(devices, AXES, mesh.axis_types)
 
 
-class Group(NamedTuple):
-  """Processes that share replicas, and work in step.
+class ProcessGroup(NamedTuple):
+  """Processes that share replicas, and therefore run the same dispatches.
 
   Attributes:
-    index: which group this process belongs to.
+    index: number of the group that this process belongs to.
     count: number of groups.
-    rank: this process's place in its group.
-    size: processes of its group.
+    rank: index of this process in its group.
+    size: number of processes in its group.
   """
 
   index: int
@@ -139,33 +178,38 @@ class Group(NamedTuple):
   size: int
 
 
-def replica_group(replicas: Mesh) -> Group:
-  """The processes that this one shares its replicas with.
+def process_group(replicas: Mesh) -> ProcessGroup:
+  """The processes that this process shares its replicas with.
 
   Raises:
-    UsageError: a process shares one replica with some and another with others.
+    UsageError: this process shares one replica with some processes and another
+      replica with others.
   """
   groups = list(dict.fromkeys(_owners(replicas)))
-  mine = [g for g in groups if jax.process_index() in g]
+  mine = [group for group in groups if jax.process_index() in group]
   if len(mine) != 1:
     raise UsageError(
       f"rollouts.tensor = {replicas.shape['tensor']} makes replicas of the"
-      f" processes {[list(g) for g in mine]}, which overlap; choose a divisor"
-      f" or a multiple of the {jax.local_device_count()} devices of a process,"
-      " and a mesh that keeps these side by side"
+      f" processes {[list(group) for group in mine]}, which overlap; choose a"
+      f" divisor or a multiple of the {jax.local_device_count()} devices of a"
+      " process, and a mesh that keeps these side by side"
     )
-  rank = mine[0].index(jax.process_index())
-  return Group(groups.index(mine[0]), len(groups), rank, len(mine[0]))
+  return ProcessGroup(
+    index=groups.index(mine[0]),
+    count=len(groups),
+    rank=mine[0].index(jax.process_index()),
+    size=len(mine[0]),
+  )
 
 
 def local_mesh(replicas: Mesh) -> Mesh:
-  """The replicas that this process takes part in; see `replica_group`."""
+  """The replicas that have devices of this process; see `process_group`."""
   here = [jax.process_index() in owners for owners in _owners(replicas)]
   return Mesh(replicas.devices[here], AXES, replicas.axis_types)
 
 
 def _owners(replicas: Mesh) -> list[tuple[int, ...]]:
-  """The processes of each replica."""
+  """Process indices of each replica's devices, ascending."""
   rows = replicas.devices.reshape(-1, replicas.shape["tensor"])
   return [
     tuple(sorted({device.process_index for device in row})) for row in rows
@@ -173,9 +217,9 @@ def _owners(replicas: Mesh) -> list[tuple[int, ...]]:
 
 
 def put(tree: Any, where: NamedSharding) -> Any:
-  """Host arrays, the same in all processes of the sharding, onto its devices.
+  """Host arrays, equal in all processes of the sharding, put on its devices.
 
-  Without a word between the processes, unlike jax.device_put.
+  Needs no communication between the processes, unlike jax.device_put.
   """
   if where.is_fully_addressable:
     return jax.device_put(tree, where)
@@ -183,7 +227,7 @@ def put(tree: Any, where: NamedSharding) -> Any:
 
 
 def put_flag(mesh: Mesh, flag: bool) -> jax.Array:
-  """bool [devices]: each process's own flag on each of its devices."""
+  """bool [devices]: on each device, the flag of the process that owns it."""
   where = NamedSharding(mesh, PartitionSpec(AXES))
   flags = np.full(mesh.size, flag)
   if where.is_fully_addressable:
@@ -192,7 +236,7 @@ def put_flag(mesh: Mesh, flag: bool) -> jax.Array:
 
 
 def spec(dims: str, table: Table) -> PartitionSpec:
-  """The partition of an array with these dims, one letter per dim.
+  """PartitionSpec of an array with these dims, one letter per dim.
 
   Raises:
     ValueError: a letter is not in the table, or two share a mesh axis.
@@ -208,16 +252,16 @@ def spec(dims: str, table: Table) -> PartitionSpec:
 
 
 def sharding(mesh: Mesh, dims: str, table: Table) -> NamedSharding:
-  """`spec` on a mesh."""
+  """NamedSharding of an array with these dims on a mesh; see `spec`."""
   return NamedSharding(mesh, spec(dims, table))
 
 
 def constrain(x: jax.Array, dims: str, table: Table) -> jax.Array:
-  """Pins the layout of x inside a program, in the mesh of `jax.set_mesh`.
+  """Constrains the sharding of x inside a jitted function.
 
   Raises:
-    RuntimeError: no mesh is set; a layout that is silently not applied would
-      cost memory where nobody looks.
+    RuntimeError: no mesh is set (jax.set_mesh). A constraint that is silently
+      not applied would cost memory unnoticed.
   """
   if x.ndim != len(dims):
     raise ValueError(f"dims {dims!r} do not name the shape {x.shape}")
@@ -225,7 +269,7 @@ def constrain(x: jax.Array, dims: str, table: Table) -> jax.Array:
 
 
 def axes_of(dim: str, table: Table) -> tuple[str, ...]:
-  """The mesh axes that split a dim."""
+  """Names of the mesh axes that split a dim."""
   part = table[dim]
   if part is None:
     return ()
@@ -233,12 +277,12 @@ def axes_of(dim: str, table: Table) -> tuple[str, ...]:
 
 
 def num_shards(mesh: Mesh | AbstractMesh, dim: str, table: Table) -> int:
-  """Into how many pieces the mesh cuts a dim."""
+  """Number of shards that a mesh splits a dim into."""
   return math.prod(mesh.shape[axis] for axis in axes_of(dim, table))
 
 
 def _put_pieces(x: np.ndarray, where: NamedSharding) -> jax.Array:
-  """To each device here its own, which a transfer guard takes for meant."""
+  """As device_put, shard by shard: explicit transfers, which a guard allows."""
   pieces = where.addressable_devices_indices_map(x.shape)
   return jax.make_array_from_single_device_arrays(
     x.shape,
@@ -250,7 +294,7 @@ def _put_pieces(x: np.ndarray, where: NamedSharding) -> jax.Array:
 def _arrange(
   sizes: tuple[int, ...], devices: Sequence[jax.Device]
 ) -> np.ndarray:
-  """Puts devices that talk much next to each other."""
+  """Device array of the mesh; axes that communicate most get close devices."""
   slices = {_slice(device) for device in devices}
   if len(slices) == 1:
     return mesh_utils.create_device_mesh(
@@ -272,21 +316,5 @@ def _arrange(
 
 
 def _slice(device: jax.Device) -> int:
-  """Slices are a matter of TPU; a topology of one does not number it."""
+  """Number of a TPU device's slice; 0 for devices that have no slices."""
   return getattr(device, "slice_index", 0) if device.platform == "tpu" else 0
-
-
-def _fill(sizes: tuple[int, ...], num_devices: int) -> tuple[int, ...]:
-  """Replaces -1 by what is left of the devices."""
-  text = " × ".join(f"{a}={n}" for a, n in zip(AXES, sizes, strict=True))
-  if any(size < 1 and size != -1 for size in sizes) or sizes.count(-1) > 1:
-    raise UsageError(
-      f"mesh {text}: each size is 1 or more, and at most one is -1 (the rest)"
-    )
-  given = math.prod(size for size in sizes if size != -1)
-  if num_devices % given or (-1 not in sizes and given != num_devices):
-    raise UsageError(
-      f"mesh {text} asks for {given} devices, there are {num_devices}: choose"
-      f" sizes that multiply to {num_devices}, or set one of them to -1"
-    )
-  return tuple(num_devices // given if s == -1 else s for s in sizes)

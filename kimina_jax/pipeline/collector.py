@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from absl import logging
 
-from kimina_jax.infra import distributed, preemption
+from kimina_jax.infra import distributed, interruption
 from kimina_jax.pipeline.partial_rollouts import Group, sort_out
 from kimina_jax.pipeline.setup import Job
 from kimina_jax.prompts.template import make_prompt
@@ -87,7 +87,7 @@ class Prover:
       then of the next; and groups to carry over.
 
     Raises:
-      Preempted: SIGTERM or SIGINT arrived, in all processes at once; nothing
+      Interrupted: SIGTERM or SIGINT arrived, in all processes at once; nothing
         has changed.
       UsageError: the checker could not judge a single rollout.
     """
@@ -102,7 +102,7 @@ class Prover:
       step=step,
       begun=begun,
       max_tokens=-(-max_tokens // engine.group.count),
-      poll=preemption.check,
+      poll=interruption.check,
     )
     total = len(engine.share(prompts)) * num_per_problem + len(begun)
     judged, unfinished = self._gather(
@@ -137,10 +137,10 @@ class Prover:
       judged, unfinished = self._judge(
         mine, total=num_mine, progress=progress, confirm=confirm
       )
-    except preemption.Preempted:
+    except interruption.Interrupted:
       # What the others have is in vain too, as they now agree.
       judged, unfinished = [], []
-    preemption.agree()
+    interruption.agree()
     counts = dict(self.engine.stats) if total and not group.rank else {}
     parts = distributed.gather((judged, unfinished, self.pool.stats(), counts))
     judged, unfinished, checks, counts = zip(*parts, strict=True)
@@ -180,7 +180,7 @@ class Prover:
       progress("sampling", done=done, total=total)
     samples = []
     for rollout, extraction, verdict in waiting:
-      preemption.check()
+      interruption.check()
       samples.append(
         score(rollout, extraction, verdict.result(), **self._reward)
       )

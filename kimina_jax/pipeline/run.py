@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import jax
 
-from kimina_jax.infra import preemption
-from kimina_jax.infra.checkpoint import Checkpointer
+from kimina_jax.infra import interruption
+from kimina_jax.infra.checkpoint import Checkpointer, CheckpointSettings
 from kimina_jax.infra.metrics import MetricWriter, open_metrics
 from kimina_jax.infra.records import RolloutWriter, Silent, open_rollouts
 from kimina_jax.learning.losses import make_loss
@@ -87,7 +87,9 @@ def open_session(job: Job) -> Iterator[Session]:
   with contextlib.ExitStack() as stack:
     prover = stack.enter_context(Prover(job))
     programs = _programs(job, optimizer, prover.engine.replicas)
-    checkpoints = Checkpointer(job.run_dir, **config.checkpoint)
+    checkpoints = Checkpointer(
+      job.run_dir, CheckpointSettings(**config.checkpoint)
+    )
     stack.enter_context(contextlib.closing(checkpoints))
     state, step, host = resume_state(job, optimizer, checkpoints)
     carried = []
@@ -110,7 +112,7 @@ def open_session(job: Job) -> Iterator[Session]:
     stack.enter_context(contextlib.closing(log))
     # What moves between host and device from here on says so.
     stack.enter_context(jax.transfer_guard("disallow"))
-    preemption.install()
+    interruption.install()
     yield Session(
       job=job,
       state=state,

@@ -17,7 +17,7 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from kimina_jax.infra.checkpoint import Checkpointer, restore_params
-from kimina_jax.infra.mesh import make_mesh
+from kimina_jax.infra.mesh import MeshSettings, make_mesh
 from kimina_jax.infra.rundir import open_run
 from kimina_jax.learning.optimizer import Optimizer
 from kimina_jax.learning.update import TrainState, abstract_state, start_state
@@ -123,7 +123,7 @@ def open_model(
   _check_numbers(config)
   model = _model(config)
   _check_length(config, model)
-  mesh = make_mesh(**config.mesh)
+  mesh = make_mesh(MeshSettings(**config.mesh))
   check_mesh(model, mesh, num_rows=rows_per_batch, sequence_len=sequence_len)
   tokenizer = load_tokenizer(config.tokenizer)
   _check_tokenizer(config, tokenizer)

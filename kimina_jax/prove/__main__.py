@@ -23,7 +23,7 @@ from absl import flags, logging
 from ml_collections import ConfigDict, config_flags
 from rich.console import Console
 
-from kimina_jax.infra import cli, preemption
+from kimina_jax.infra import cli, interruption
 from kimina_jax.infra.checkpoint import find_weights
 from kimina_jax.pipeline.setup import Job, first_params, open_model
 from kimina_jax.prompts.template import make_prompt
@@ -115,7 +115,7 @@ def prove(
 
   Raises:
     UsageError: the statement does not elaborate, or there is no checker.
-    Preempted: SIGTERM or SIGINT arrived.
+    Interrupted: SIGTERM or SIGINT arrived.
   """
   if config.rollouts.temperature == 0:
     num_attempts = 1  # The others would be the same.
@@ -124,7 +124,7 @@ def prove(
     statement = pool.submit(problem, without_proof(problem))
     view.wait("loading the weights")
     write = _writer(open_model(config), problem, view)
-    preemption.install()
+    interruption.install()
     view.wait("loading the header")
     _judged(statement)
     for number in range(1, num_attempts + 1):
@@ -223,7 +223,7 @@ def _writer(job: Job, problem: Problem, view: View) -> Callable[[int], Rollout]:
       num_per_prompt=1,
       seed=job.config.seed,
       step=number,
-      poll=preemption.check,
+      poll=interruption.check,
       watch=watch,
     )
     view.say(growth.finish())
@@ -235,7 +235,7 @@ def _writer(job: Job, problem: Problem, view: View) -> Callable[[int], Rollout]:
 def _judged(future: Future) -> Verdict:
   """The verdict to come; that there can be none is not the policy's fault."""
   while not future.done():
-    preemption.check()
+    interruption.check()
     concurrent.futures.wait([future], timeout=_POLL_S)
   verdict = future.result()
   if verdict.status is Status.INFRA_ERROR:

@@ -66,7 +66,7 @@ class Engine:
     """
     checks.check_model(config, tokenizer, settings.tensor)
     self.replicas = meshes.replica_mesh(mesh, tensor=settings.tensor)
-    self.group = meshes.replica_group(self.replicas)
+    self.group = meshes.process_group(self.replicas)
     self.stats: dict[str, float] = {}
     self._settings = settings
     self._setup = _make_setup(

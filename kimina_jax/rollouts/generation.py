@@ -15,8 +15,8 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from kimina_jax.infra import interruption
 from kimina_jax.infra import mesh as meshes
-from kimina_jax.infra import preemption
 from kimina_jax.rollouts import stops
 from kimina_jax.rollouts.orders import make_orders
 from kimina_jax.rollouts.programs import Programs
@@ -218,7 +218,7 @@ class Generation(Iterator[Rollout]):
     trace, num_lanes = self._traces.popleft()
     trace = jax.device_get(trace)
     if trace.asked:
-      raise preemption.Preempted(self._asked or "asked to, elsewhere")
+      raise interruption.Interrupted(self._asked or "asked to, elsewhere")
     none = self._setup.sizes.num_residents
     used_T = (trace.resident_TEB != none).any(axis=(1, 2))
     self._num_steps += int(used_T.sum()) * num_lanes * len(self._schedules)
@@ -267,7 +267,7 @@ class Generation(Iterator[Rollout]):
     """
     try:
       self._poll()
-    except preemption.Preempted as reason:
+    except interruption.Interrupted as reason:
       if self._setup.is_alone:
         raise
       self._asked = str(reason)

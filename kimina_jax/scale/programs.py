@@ -42,7 +42,7 @@ PyTree = Any
 def make_plan(case: Case, devices: list[Any]) -> Plan:
   """The programs of a case on devices, abstract or not."""
   model = model_config(**case.sections["model"])
-  mesh = meshes.make_mesh(**case.mesh, devices=devices)
+  mesh = meshes.make_mesh(meshes.MeshSettings(**case.mesh), devices=devices)
   make = {
     "update": _learn,
     "accumulate": _learn,

@@ -1,4 +1,4 @@
-"""SIGTERM or SIGINT in, `Preempted` out, only where the caller asks for it.
+"""SIGTERM or SIGINT in, `Interrupted` out, only where the caller asks for it.
 
 A cluster sends SIGTERM some seconds before it takes a machine, a person types
 Ctrl-C. The handler sets a flag; the loop calls `check()` where its state is
@@ -23,7 +23,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _received: list[signal.Signals] = []
 
 
-class Preempted(Exception):
+class Interrupted(Exception):
   """The process was asked to end. The message says what was saved."""
 
 
@@ -40,20 +40,20 @@ def install() -> None:
 
 
 def check() -> None:
-  """Raises Preempted if one of the signals has arrived, here or elsewhere."""
+  """Raises Interrupted if one of the signals has arrived, here or elsewhere."""
   reason = _reason()
   if reason:
-    raise Preempted(reason)
+    raise Interrupted(reason)
 
 
 def agree() -> None:
-  """Raises Preempted in all processes if one of them was asked to end.
+  """Raises Interrupted in all processes if one of them was asked to end.
 
   Every process has to call it, and as often as the others.
   """
   for reason in distributed.gather(_reason()):
     if reason:
-      raise Preempted(reason)
+      raise Interrupted(reason)
 
 
 def _reason() -> str:
