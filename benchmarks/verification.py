@@ -32,8 +32,8 @@ import time
 from peers import serve
 
 from kimina_jax.types import Extraction, Problem
-from kimina_jax.verification.pool import Pool
-from kimina_jax.verification.settings import Settings
+from kimina_jax.verification.pool import VerificationPool
+from kimina_jax.verification.settings import CheckerSettings
 
 _HERE = pathlib.Path(__file__).parent
 _REPL = _HERE.parent / "tests" / "fake_repl.py"
@@ -68,7 +68,7 @@ def proof(index: int) -> str:
   return f"{one.header}{one.statement}\n{steps}\n{end}\n"
 
 
-def make_pool(*, cost_s: float = 0.0, **changes) -> Pool:
+def make_pool(*, cost_s: float = 0.0, **changes) -> VerificationPool:
   options = {
     **runpy.run_path(str(_CONFIG))["get_config"]().checker,
     "backend": "repl",
@@ -78,10 +78,10 @@ def make_pool(*, cost_s: float = 0.0, **changes) -> Pool:
     "max_pending": 200_000,
     **changes,
   }
-  return Pool(Settings(**options))
+  return VerificationPool(CheckerSettings(**options))
 
 
-def run(pool: Pool, first: int, count: int) -> float:
+def run(pool: VerificationPool, first: int, count: int) -> float:
   """Seconds to check so many proofs, submitted as fast as they are taken."""
   work = [
     (problem(i), Extraction(final=proof(i)))
@@ -96,7 +96,7 @@ def run(pool: Pool, first: int, count: int) -> float:
   return elapsed_s
 
 
-def overhead(pool: Pool, first: int, count: int) -> float:
+def overhead(pool: VerificationPool, first: int, count: int) -> float:
   """Median seconds of one check, one at a time."""
   return statistics.median(
     run(pool, index, 1) for index in range(first, first + count)

@@ -129,7 +129,7 @@ def _checker() -> ConfigDict:
   # For "server"; the environment's KIMINA_JAX_SERVER_KEY is the bearer key.
   checker.urls = ()
   checker.num_workers = 2  # proofs checked at once, by each process of a job
-  checker.num_spares = 1  # workers that stand by with the header imported
+  checker.num_standby = 1  # workers that stand by with the header imported
   checker.max_imports = 2  # headers imported at once
   checker.max_pending = 65_536  # proofs that may wait for a worker
   checker.queue_timeout_s = 3600.0  # waiting for a worker
@@ -146,7 +146,7 @@ def _checker() -> ConfigDict:
   # Admit native_decide, and so trust Lean's compiler besides its kernel.
   checker.native_decide = False
   # File that keeps verdicts from one run to the next; "" keeps none.
-  checker.store = ""
+  checker.verdict_cache = ""
   # Another verifier, asked of first proofs, of all in evaluations and of a
   # share of the others, e.g. "safe_verify {target} {proof}"; "" asks nobody.
   checker.second_command = ""

@@ -8,14 +8,17 @@ and characters begin and end.
 
 import time
 
-from plain_policy import complaints
 from plain_reader import Unclear, read
+from plain_syntax_rules import complaints
 
 from kimina_jax.types import Problem, Status, Verdict
-from kimina_jax.verification.acceptance.audit import Audit, prepare
-from kimina_jax.verification.acceptance.lexer import LexError, tokenize
-from kimina_jax.verification.acceptance.normalise import normalise
-from kimina_jax.verification.acceptance.policy import Rules
+from kimina_jax.verification.acceptance.audit import Audit, prepare_audit
+from kimina_jax.verification.acceptance.lexer import (
+  LexError,
+  normalise,
+  tokenize,
+)
+from kimina_jax.verification.acceptance.syntax_rules import SyntaxRules
 
 HEADER = """import Mathlib
 import Aesop
@@ -31,7 +34,7 @@ STATEMENT = (
 PROOF = "  nlinarith"
 PROBLEM = Problem("target", HEADER, STATEMENT)
 INNOCENT = f"{HEADER}{STATEMENT}\n{PROOF}\n"
-RULES = Rules(max_heartbeats=1_000_000, native_decide=False)
+RULES = SyntaxRules(max_heartbeats=1_000_000, native_decide=False)
 
 REFUSALS = (
   Status.HAS_SORRY,
@@ -46,7 +49,7 @@ def finding(text: str, problem: Problem = PROBLEM) -> str:
   """What is wrong with how a final block is treated; "" if nothing."""
   began_s = time.process_time()
   try:
-    result = prepare(problem, text, RULES)
+    result = prepare_audit(problem, text, RULES)
   except Exception as error:  # whatever it is, it should have been a verdict
     return f"raised {type(error).__name__}: {str(error)[:80]}"
   spent_s = time.process_time() - began_s

@@ -96,7 +96,7 @@ def main() -> None:
   findings.mkdir(parents=True, exist_ok=True)
   with atheris.instrument_imports(include=["kimina_jax.verification"]):
     import acceptance
-  from plain_policy import PARTS, WORDS
+  from plain_syntax_rules import PARTS, WORDS
 
   paths = (*(HERE / "attacks").glob("*.lean"), *corpus.iterdir())
   texts = [path.read_bytes().decode(errors="replace") for path in paths]

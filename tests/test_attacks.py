@@ -19,10 +19,10 @@ from acceptance import (
 
 from configs.common import get_config
 from kimina_jax.types import Extraction, Problem, Status, Verdict
-from kimina_jax.verification.acceptance.audit import Audit, prepare
+from kimina_jax.verification.acceptance.audit import Audit, prepare_audit
 from kimina_jax.verification.extract import extract
-from kimina_jax.verification.pool import Pool
-from kimina_jax.verification.settings import Settings
+from kimina_jax.verification.pool import VerificationPool
+from kimina_jax.verification.settings import CheckerSettings
 
 HERE = pathlib.Path(__file__).parent
 ATTACKS = {path.stem: path for path in (HERE / "attacks").glob("*.lean")}
@@ -59,7 +59,7 @@ ENDED = {
 
 
 def judge(name: str) -> Audit | Verdict:
-  return prepare(PROBLEM, ATTACKS[name].read_bytes().decode(), RULES)
+  return prepare_audit(PROBLEM, ATTACKS[name].read_bytes().decode(), RULES)
 
 
 def test_every_attack_is_in_one_group():
@@ -111,7 +111,7 @@ def test_an_attack_without_its_lines_is_a_proof(name):
   """Refused lines are taken away; none of them is innocent."""
   lines = ATTACKS[name].read_bytes().decode().split("\n")
   while isinstance(
-    verdict := prepare(PROBLEM, "\n".join(lines), RULES), Verdict
+    verdict := prepare_audit(PROBLEM, "\n".join(lines), RULES), Verdict
   ):
     refused = lines.pop(verdict.messages[0].line - 1)
     assert refused not in INNOCENT_LINES, verdict
@@ -122,21 +122,21 @@ def test_most_attacks_have_lines_of_their_own():
   assert len([*filter(own_lines, REFUSED)]) > 400
 
 
-def make_pool(command: pathlib.Path | str, **changes) -> Pool:
+def make_pool(command: pathlib.Path | str, **changes) -> VerificationPool:
   options = {
     **get_config().checker,
     "backend": "repl",
     "command": f"{sys.executable} -I -S {command}",
     "num_workers": 2,
-    "num_spares": 0,
+    "num_standby": 0,
     "load_timeout_s": 30.0,
     "exec_timeout_s": 3.0,
     "isolation": "rlimit",
   }
-  return Pool(Settings(**{**options, **changes}))
+  return VerificationPool(CheckerSettings(**{**options, **changes}))
 
 
-def check(pool: Pool, final: str) -> Verdict:
+def check(pool: VerificationPool, final: str) -> Verdict:
   return pool.submit(PROBLEM, Extraction(final=final)).result(timeout=120)
 
 
@@ -164,7 +164,7 @@ def test_no_attack_is_proved_by_a_checker_that_agrees(agreeable):
 @pytest.mark.parametrize("name", sorted(BEHAVIOUR))
 def test_no_misbehaviour_is_proved(agreeable, name):
   final = BEHAVIOUR[name].read_text()
-  assert isinstance(prepare(PROBLEM, final, RULES), Audit)
+  assert isinstance(prepare_audit(PROBLEM, final, RULES), Audit)
   assert check(agreeable, final).status == ENDED[name]
 
 
@@ -272,7 +272,7 @@ BOMBS = {
 def test_size_alone_breaks_nothing(name):
   """A verdict or an audit, in seconds, whatever the size."""
   began_s = time.process_time()
-  found = prepare(PROBLEM, f"{HEADER}{BOMBS[name]}\n{STATEMENT}\n", RULES)
+  found = prepare_audit(PROBLEM, f"{HEADER}{BOMBS[name]}\n{STATEMENT}\n", RULES)
   assert time.process_time() - began_s < 20
   if isinstance(found, Verdict):
     assert found.status in REFUSALS
@@ -315,7 +315,7 @@ def test_genuine_proofs_pass(data_dir):
   refused = [
     found
     for problem, final in pairs
-    if isinstance(found := prepare(problem, final, RULES), Verdict)
+    if isinstance(found := prepare_audit(problem, final, RULES), Verdict)
   ]
   assert len(refused) == 11
   for verdict in refused:
@@ -326,7 +326,7 @@ def test_genuine_proofs_pass(data_dir):
 def test_genuine_proofs_pass_with_native_decide(data_dir):
   rules = type(RULES)(max_heartbeats=1_000_000, native_decide=True)
   for problem, final in solved(data_dir):
-    assert isinstance(prepare(problem, final, rules), Audit), problem.name
+    assert isinstance(prepare_audit(problem, final, rules), Audit), problem.name
 
 
 def test_proofs_of_the_server_set_pass(data_dir):
@@ -334,5 +334,5 @@ def test_proofs_of_the_server_set_pass(data_dir):
   assert len(paths) == 68
   for path in paths:
     final = path.read_text()
-    found = prepare(own_problem(final), final, RULES)
+    found = prepare_audit(own_problem(final), final, RULES)
     assert isinstance(found, Audit), (path.name, found)

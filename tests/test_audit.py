@@ -12,15 +12,15 @@ from hypothesis import strategies as st
 from kimina_jax.types import Message, Problem, Status, Verdict
 from kimina_jax.verification.acceptance.audit import (
   Audit,
-  decided,
-  judge,
-  prepare,
+  is_decided,
+  judge_replies,
+  prepare_audit,
 )
-from kimina_jax.verification.acceptance.policy import Rules
-from kimina_jax.verification.process.protocol import Reply, Sorry
+from kimina_jax.verification.acceptance.syntax_rules import SyntaxRules
+from kimina_jax.verification.replies import Reply, Sorry
 
-RULES = Rules(max_heartbeats=400_000, native_decide=False)
-TRUSTING = Rules(max_heartbeats=400_000, native_decide=True)
+RULES = SyntaxRules(max_heartbeats=400_000, native_decide=False)
+TRUSTING = SyntaxRules(max_heartbeats=400_000, native_decide=True)
 HEADER = """import Mathlib
 import Aesop
 
@@ -35,8 +35,8 @@ STATEMENT = (
 PROBLEM = Problem("target", HEADER, STATEMENT)
 
 
-def prepare_body(body: str, rules: Rules = RULES) -> Audit | Verdict:
-  return prepare(PROBLEM, HEADER + body, rules)
+def prepare_body(body: str, rules: SyntaxRules = RULES) -> Audit | Verdict:
+  return prepare_audit(PROBLEM, HEADER + body, rules)
 
 
 def test_commands():
@@ -80,7 +80,7 @@ def test_positions_are_those_of_the_final_block(header, respaced):
   if respaced:
     final = "\n/- \n -/\n" + final.replace("import A", " import -- .\n    A")
   problem = dataclasses.replace(PROBLEM, header=header)
-  audit = prepare(problem, final, RULES)
+  audit = prepare_audit(problem, final, RULES)
   assert isinstance(audit, Audit)
   lines = zip(final.split("\n"), audit.proof.split("\n"), strict=True)
   seen = [(whole, line) for whole, line in lines if "linarith" in line]
@@ -155,7 +155,7 @@ def test_positions_are_those_of_the_final_block(header, respaced):
   ],
 )
 def test_refusal_has_a_place(final, status, message):
-  verdict = prepare(PROBLEM, final, RULES)
+  verdict = prepare_audit(PROBLEM, final, RULES)
   assert verdict.status is status
   assert verdict.messages == (message,)
   rule = message.text.rpartition(": ")[0]
@@ -176,7 +176,7 @@ def test_refusal_has_a_place(final, status, message):
 )
 def test_a_bad_problem_is_not_the_policys_fault(change, words):
   problem = dataclasses.replace(PROBLEM, **change)
-  verdict = prepare(problem, problem.header + problem.statement, RULES)
+  verdict = prepare_audit(problem, problem.header + problem.statement, RULES)
   assert verdict.status is Status.INFRA_ERROR
   assert verdict.detail.startswith(words)
 
@@ -185,17 +185,19 @@ def test_limit_in_the_header_becomes_the_ceiling_visibly():
   header = HEADER.replace("400000", "0")
   problem = dataclasses.replace(PROBLEM, header=header)
   final = f"{header}{STATEMENT}\n  nlinarith"
-  audit = prepare(problem, final, Rules(1234, native_decide=False))
+  audit = prepare_audit(problem, final, SyntaxRules(1234, native_decide=False))
   assert "maxHeartbeats 1234\n" in audit.preamble
   note = "set_option maxHeartbeats 0 in the header became 1234"
   assert audit.notes == (note,)
-  assert judge(audit, "34", (FINE, FINE, reply(FREE))).notes == (note,)
-  assert judge(audit, "34", (FINE, reply(ERROR))).notes == (note,)
+  assert judge_replies(audit, "34", (FINE, FINE, reply(FREE))).notes == (note,)
+  assert judge_replies(audit, "34", (FINE, reply(ERROR))).notes == (note,)
   # The same in the proof itself is refused.
   changed = final.replace("theorem", "set_option maxHeartbeats 0 in\ntheorem")
   assert (
     "outside 1..1234"
-    in prepare(problem, changed, Rules(1234, native_decide=False)).detail
+    in prepare_audit(
+      problem, changed, SyntaxRules(1234, native_decide=False)
+    ).detail
   )
 
 
@@ -204,11 +206,11 @@ def test_native_decide_comes_with_its_axioms():
   assert prepare_body(proof).status is Status.FORBIDDEN_SYNTAX
   audit = prepare_body(proof, TRUSTING)
   report = axioms("propext, Lean.ofReduceBool, Lean.trustCompiler")
-  assert judge(audit, "34", (FINE, FINE, report)).proved
+  assert judge_replies(audit, "34", (FINE, FINE, report)).proved
   newer = axioms("propext, target._native.native_decide.ax_1_1")
-  assert judge(audit, "34", (FINE, FINE, newer)).proved
+  assert judge_replies(audit, "34", (FINE, FINE, newer)).proved
   other = axioms("Lean.ofReduceBool, Lean.ofReduceNat")
-  verdict = judge(audit, "34", (FINE, FINE, other))
+  verdict = judge_replies(audit, "34", (FINE, FINE, other))
   assert verdict.status is Status.DISALLOWED_AXIOM
   assert verdict.detail == "axioms Lean.ofReduceNat"
 
@@ -223,12 +225,12 @@ def test_genuine_proofs(data_dir):
     )
   assert len(problems) == 488
   for problem in problems.values():
-    own = prepare(problem, problem.header + problem.statement, RULES)
+    own = prepare_audit(problem, problem.header + problem.statement, RULES)
     assert isinstance(own, Audit), (problem.name, own)
     assert own.notes
   for rules, refused in ((RULES, 11), (TRUSTING, 0)):
     found = [
-      prepare(problems[record["name"]], record["correct_proof"], rules)
+      prepare_audit(problems[record["name"]], record["correct_proof"], rules)
       for record in records(folder / "kimina-minif2f-test-solved.jsonl")
     ]
     assert len(found) == 197
@@ -272,7 +274,7 @@ def records(path: pathlib.Path) -> list[dict]:
   ).map("".join)
 )
 def test_every_text_ends_in_an_audit_or_a_placed_refusal(text):
-  found = prepare(PROBLEM, text, RULES)
+  found = prepare_audit(PROBLEM, text, RULES)
   if isinstance(found, Audit):
     assert len(found.proof) == len(text)
     assert text.endswith(found.proof.lstrip())
@@ -391,11 +393,11 @@ def axioms(names: str) -> Reply:
   ],
 )
 def test_judge(replies, status):
-  assert judge(AUDIT, "34", replies).status is status
+  assert judge_replies(AUDIT, "34", replies).status is status
 
 
 @pytest.mark.parametrize(
-  ("replies", "is_decided"),
+  ("replies", "expected"),
   [
     *(((), False), ((FINE,), False), ((FINE, FINE), False)),
     *(((FINE, FINE, FINE), True), ((reply(ERROR),), True)),
@@ -403,18 +405,18 @@ def test_judge(replies, status):
     ((FINE, reply(sorries=(Sorry(1, 0, "p"),))), True),
   ],
 )
-def test_decided(replies, is_decided):
+def test_decided(replies, expected):
   """What is decided stays so, whatever may still be asked."""
-  assert decided(replies) is is_decided
-  if is_decided and len(replies) < 3:
-    status = judge(AUDIT, "34", replies).status
+  assert is_decided(replies) is expected
+  if expected and len(replies) < 3:
+    status = judge_replies(AUDIT, "34", replies).status
     for more in (FINE, reply(FREE), reply(ERROR)):
-      assert judge(AUDIT, "34", (*replies, more)).status is status
+      assert judge_replies(AUDIT, "34", (*replies, more)).status is status
 
 
 def test_verdict_keeps_the_errors_of_a_flood():
   warnings = [Message("warning", 1, 0, 0, 0, "w" * 9000)] * 100
-  verdict = judge(AUDIT, "34", (FINE, reply(*warnings, ERROR)))
+  verdict = judge_replies(AUDIT, "34", (FINE, reply(*warnings, ERROR)))
   assert verdict.messages[0] == ERROR
   assert len(verdict.messages) == 32
   assert max(len(m.text) for m in verdict.messages) == 4000

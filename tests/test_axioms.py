@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kimina_jax.verification.acceptance.axioms import (
-  COMPILER,
-  STANDARD,
+from kimina_jax.verification.acceptance.lean_messages import (
+  COMPILER_AXIOMS,
+  STANDARD_AXIOMS,
   read_axioms,
   trusted_axioms,
   untrusted,
@@ -71,10 +71,10 @@ NATIVE = "A.t._native.native_decide.ax_1_1"
 @pytest.mark.parametrize(
   ("axioms", "refused", "refused_if_native"),
   [
-    (tuple(STANDARD), (), ()),
+    (tuple(STANDARD_AXIOMS), (), ()),
     (("sorryAx",), ("sorryAx",), ("sorryAx",)),
     (("propext", "x"), ("x",), ("x",)),
-    (tuple(sorted(COMPILER)), tuple(sorted(COMPILER)), ()),
+    (tuple(sorted(COMPILER_AXIOMS)), tuple(sorted(COMPILER_AXIOMS)), ()),
     ((NATIVE, "t._native.native_decide.ax_2"),) * 2 + ((),),
     (("t._native.bv_decide.ax_1",),) * 3,
     (("t._native.native_decide.ax_x",),) * 3,

@@ -21,8 +21,8 @@ from kimina_jax.check import files as leanfile
 from kimina_jax.check.files import Edit, Entry, find, load
 from kimina_jax.check.view import View
 from kimina_jax.types import Message, Problem, Status, Verdict
-from kimina_jax.verification.pool import Pool
-from kimina_jax.verification.settings import Settings
+from kimina_jax.verification.pool import VerificationPool
+from kimina_jax.verification.settings import CheckerSettings
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -212,13 +212,13 @@ def test_directories_are_walked_in_order(tmp_path):
   assert "no *.lean file" in found[5].error
 
 
-def settings(**changes) -> Settings:
-  return Settings(**{**common.get_config().checker, **changes})
+def settings(**changes) -> CheckerSettings:
+  return CheckerSettings(**{**common.get_config().checker, **changes})
 
 
 @pytest.fixture(scope="module")
 def pool():
-  with Pool(settings(num_workers=2)) as pool:
+  with VerificationPool(settings(num_workers=2)) as pool:
     yield pool
 
 
@@ -327,7 +327,7 @@ def test_real_proofs_are_understood(data_dir, tmp_path):
     (tmp_path / f"{row['name']}.lean").write_text(row["correct_proof"])
   fake = f"{sys.executable} -I -S {HERE / 'fake_repl.py'}"
   options = settings(backend="repl", command=fake, isolation="rlimit")
-  with Pool(options) as yes:
+  with VerificationPool(options) as yes:
     text = shown(yes, [tmp_path, data_dir / "kimina-server"])
   assert text.count(": proved in ") == 197 - 11 + 68
   assert text.count(": forbidden_syntax in ") == 11

@@ -12,14 +12,14 @@ from rich.console import Console
 from configs import common
 from kimina_jax.check import doctor
 from kimina_jax.check.attacks import MATHLIB, attacks, canaries, proofs
-from kimina_jax.verification.settings import Settings
+from kimina_jax.verification.settings import CheckerSettings
 
 HERE = pathlib.Path(__file__).resolve().parent
 FAKE = f"{sys.executable} -I -S {HERE / 'fake_repl.py'}"
 
 
-def settings(**changes) -> Settings:
-  return Settings(**{**common.get_config().checker, **changes})
+def settings(**changes) -> CheckerSettings:
+  return CheckerSettings(**{**common.get_config().checker, **changes})
 
 
 def of_kind(findings, kind):

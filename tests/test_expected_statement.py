@@ -5,15 +5,15 @@ import dataclasses
 import pytest
 
 from kimina_jax.types import Status
-from kimina_jax.verification.acceptance import policy
+from kimina_jax.verification.acceptance import syntax_rules
 from kimina_jax.verification.acceptance.expected_statement import (
   find,
   parse_statement,
 )
 from kimina_jax.verification.acceptance.lexer import scan
-from kimina_jax.verification.acceptance.policy import Rules
+from kimina_jax.verification.acceptance.syntax_rules import SyntaxRules
 
-RULES = Rules(max_heartbeats=400_000, native_decide=False)
+RULES = SyntaxRules(max_heartbeats=400_000, native_decide=False)
 STATEMENT = "theorem t (n : ℕ) (h : 1 < n) : Real.sqrt n + 1 ≤ n := by"
 ANCHOR = parse_statement(STATEMENT, RULES)
 
@@ -80,7 +80,7 @@ def test_used_names_are_those_that_are_not_bound():
 
 def fault(body: str) -> tuple[Status, str] | None:
   proof = scan(body)
-  found = find(ANCHOR, proof, policy.check(proof, RULES))
+  found = find(ANCHOR, proof, syntax_rules.check_syntax(proof, RULES))
   return None if found is None else (found[0], str(found[1]))
 
 
@@ -145,12 +145,12 @@ def test_statement_is_not_searched_again_and_again():
   """Long beginnings that come to nothing cost what they are long."""
   long = parse_statement(f"theorem t : {'x + ' * 2000}1 = 0 := by", RULES)
   body = scan(" ".join(["theorem t : x"] * 20_000))
-  commands = policy.check(body, RULES)
+  commands = syntax_rules.check_syntax(body, RULES)
   status, refusal = find(long, body, commands)
   assert status is MISMATCH and refusal.text == "theorem"
   # A LINE in the midst of a statement is no difference.
   lines = scan("\n".join(long.words) + " x")
-  assert find(long, lines, [policy.Command("theorem", 0, 0)]) is None
+  assert find(long, lines, [syntax_rules.Command("theorem", 0, 0)]) is None
   other = dataclasses.replace(long, name="u")
-  status, _ = find(other, lines, [policy.Command("theorem", 0, 0)])
+  status, _ = find(other, lines, [syntax_rules.Command("theorem", 0, 0)])
   assert status is MISSING

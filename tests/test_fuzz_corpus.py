@@ -5,10 +5,10 @@ import pathlib
 import pytest
 from acceptance import HEADER, INNOCENT, PROBLEM, RULES, STATEMENT, finding
 from fuzz_acceptance import Mutator
-from plain_policy import complaints
 from plain_reader import Unclear, read
+from plain_syntax_rules import complaints
 
-from kimina_jax.verification.acceptance.audit import Audit, prepare
+from kimina_jax.verification.acceptance.audit import Audit, prepare_audit
 
 HERE = pathlib.Path(__file__).parent
 CORPUS = sorted((HERE / "fuzz_corpus").iterdir())
@@ -27,7 +27,7 @@ def test_corpus(path):
 
 @pytest.mark.parametrize("path", PROOFS, ids=lambda path: path.stem)
 def test_proofs_of_the_corpus_are_accepted(path):
-  audit = prepare(PROBLEM, path.read_text(), RULES)
+  audit = prepare_audit(PROBLEM, path.read_text(), RULES)
   assert isinstance(audit, Audit), audit
   assert complaints(audit.proof, STATEMENT) == []
 
@@ -40,7 +40,7 @@ def test_changed_proofs():
   for seed in range(2000):
     text = mutator.change(texts[seed % len(texts)], seed)
     assert finding(text) == "", (seed, text)
-    accepted += isinstance(prepare(PROBLEM, text, RULES), Audit)
+    accepted += isinstance(prepare_audit(PROBLEM, text, RULES), Audit)
   assert accepted > 100
 
 

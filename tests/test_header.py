@@ -6,9 +6,9 @@ import pytest
 
 from kimina_jax.verification.acceptance.header import blank, parse_header
 from kimina_jax.verification.acceptance.lexer import tokenize
-from kimina_jax.verification.acceptance.policy import Rules
+from kimina_jax.verification.acceptance.syntax_rules import SyntaxRules
 
-RULES = Rules(max_heartbeats=400_000, native_decide=False)
+RULES = SyntaxRules(max_heartbeats=400_000, native_decide=False)
 NOTE = "set_option maxHeartbeats 0 in the header became 400000"
 
 

@@ -8,11 +8,11 @@ import pytest
 from kimina_jax.verification.acceptance import lean_messages
 
 TOPICS = (
-  lean_messages.SORRY,
-  lean_messages.UNKNOWN,
+  lean_messages.SORRY_WARNING,
+  lean_messages.UNKNOWN_NAME,
   lean_messages.NO_AXIOMS,
   lean_messages.SOME_AXIOMS,
-  lean_messages.COMPILER,
+  lean_messages.COMPILER_AXIOM,
 )
 
 
@@ -34,20 +34,20 @@ def test_rows_are_in_order_and_of_supported_versions():
 @pytest.mark.parametrize(
   ("topic", "text"),
   [
-    (lean_messages.SORRY, "declaration uses 'sorry'"),
-    (lean_messages.SORRY, "declaration uses `sorry`"),
-    (lean_messages.UNKNOWN, "unknown identifier 'x'"),
-    (lean_messages.UNKNOWN, "unknown constant 'x'"),
+    (lean_messages.SORRY_WARNING, "declaration uses 'sorry'"),
+    (lean_messages.SORRY_WARNING, "declaration uses `sorry`"),
+    (lean_messages.UNKNOWN_NAME, "unknown identifier 'x'"),
+    (lean_messages.UNKNOWN_NAME, "unknown constant 'x'"),
     (
-      lean_messages.UNKNOWN,
+      lean_messages.UNKNOWN_NAME,
       "Unknown identifier `x`\n\nNote: It is not possible …",
     ),
-    (lean_messages.UNKNOWN, "Unknown constant `x`"),
+    (lean_messages.UNKNOWN_NAME, "Unknown constant `x`"),
     (lean_messages.NO_AXIOMS, "'A.t' does not depend on any axioms"),
     (lean_messages.SOME_AXIOMS, "'t' depends on axioms: [propext, sorryAx]"),
-    (lean_messages.COMPILER, "Lean.ofReduceBool"),
-    (lean_messages.COMPILER, "Lean.trustCompiler"),
-    (lean_messages.COMPILER, "A.t._native.native_decide.ax_1_1"),
+    (lean_messages.COMPILER_AXIOM, "Lean.ofReduceBool"),
+    (lean_messages.COMPILER_AXIOM, "Lean.trustCompiler"),
+    (lean_messages.COMPILER_AXIOM, "A.t._native.native_decide.ax_1_1"),
   ],
 )
 def test_wordings(topic, text):
@@ -68,11 +68,11 @@ def test_real_sessions(data_dir):
     for frame in re.split(r"\n\s*\n", text.strip())
     for message in json.loads(frame).get("messages", ())
   ]
-  sorry = lean_messages.pattern(lean_messages.SORRY)
+  sorry = lean_messages.pattern(lean_messages.SORRY_WARNING)
   warned = [text for text in messages if sorry.search(text)]
   assert warned == [text for text in messages if "uses" in text.split()[1:2]]
   assert len(warned) == sum(text.count("declaration uses") for text in texts)
-  unknown = lean_messages.pattern(lean_messages.UNKNOWN)
+  unknown = lean_messages.pattern(lean_messages.UNKNOWN_NAME)
   found = [text for text in messages if unknown.search(text)]
   assert found == [t for t in messages if t.lower().startswith("unknown")]
   assert found
@@ -80,6 +80,6 @@ def test_real_sessions(data_dir):
 
 def test_replies_of_the_server(data_dir):
   """None of the genuine proofs seems to use sorry."""
-  sorry = lean_messages.pattern(lean_messages.SORRY)
+  sorry = lean_messages.pattern(lean_messages.SORRY_WARNING)
   for path in sorted((data_dir / "kimina-server").glob("*.json")):
     assert not sorry.search(path.read_text())

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kimina_jax.verification.acceptance.normalise import (
+from kimina_jax.verification.acceptance.lexer import (
   MAX_CHARS,
   LexError,
   Refusal,

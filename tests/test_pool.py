@@ -13,8 +13,8 @@ from leaks import assert_no_more_than, held
 
 from configs.common import get_config
 from kimina_jax.types import Extraction, Problem, Status, UsageError
-from kimina_jax.verification.pool import Pool
-from kimina_jax.verification.settings import Settings
+from kimina_jax.verification.pool import VerificationPool
+from kimina_jax.verification.settings import CheckerSettings
 
 HERE = pathlib.Path(__file__).parent
 HEADER = "import Mathlib\n\n"
@@ -28,21 +28,21 @@ def proof(body: str, problem: Problem = PROBLEM) -> Extraction:
   return Extraction(tactics=("a",), final=final)
 
 
-def make_pool(**changes) -> Pool:
+def make_pool(**changes) -> VerificationPool:
   options = {
     **get_config().checker,
     "backend": "repl",
     "command": f"{sys.executable} -I -S {HERE / 'fake_repl.py'}",
     "num_workers": 2,
-    "num_spares": 0,
+    "num_standby": 0,
     "exec_timeout_s": 20.0,
     "load_timeout_s": 20.0,
     "isolation": "rlimit",
   }
-  return Pool(Settings(**{**options, **changes}))
+  return VerificationPool(CheckerSettings(**{**options, **changes}))
 
 
-def check(pool: Pool, body: str, problem: Problem = PROBLEM):
+def check(pool: VerificationPool, body: str, problem: Problem = PROBLEM):
   return pool.submit(problem, proof(body, problem)).result(timeout=60)
 
 
@@ -233,15 +233,18 @@ def test_close_ends_what_is_unfinished(nothing_left, tmp_path):
   [
     ({"command": "no-such-repl --fast"}, "'no-such-repl --fast' is no program"),
     ({"command": ""}, "set checker.command"),
-    ({"backend": "coq"}, "checker.backend is 'coq'; choose of minilean, repl"),
+    (
+      {"backend": "coq"},
+      "checker.backend is 'coq'; choose one of minilean, repl",
+    ),
     ({"backend": "server"}, r"checker.urls is \(\); name the servers"),
-    ({"num_workers": 0}, "checker.num_workers is 0; it must be at least 1"),
-    ({"num_spares": -1}, "checker.num_spares is -1"),
+    ({"num_workers": 0}, "checker.num_workers = 0 must be at least 1"),
+    ({"num_standby": -1}, "checker.num_standby = -1 must be at least 0"),
     ({"exec_timeout_s": 0.0}, "checker.exec_timeout_s is 0.0"),
-    ({"memory_gib": float("inf")}, "checker.memory_gib is inf"),
+    ({"memory_gib": float("inf")}, "checker.memory_gib = inf is not finite"),
     ({"max_heartbeats": 0}, "choose a finite ceiling"),
     ({"second_share": 2.0}, "second_share is 2.0"),
-    ({"isolation": "chroot"}, "isolation is 'chroot'; choose of auto"),
+    ({"isolation": "chroot"}, "isolation is 'chroot'; choose one of auto"),
     ({"isolation": "none"}, "proofs would run as you.*allow_none=True"),
   ],
 )

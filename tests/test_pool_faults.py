@@ -45,7 +45,7 @@ def check_ten_thousand_items() -> None:
   sizes = []
   with make_pool(
     num_workers=8,
-    num_spares=2,
+    num_standby=2,
     exec_timeout_s=EXEC_TIMEOUT_S,
     max_uses=20,
     memory_gib=MEMORY_GIB,

@@ -28,22 +28,24 @@ def occupy(pool, path: pathlib.Path) -> concurrent.futures.Future:
 
 def test_verdicts_outlive_the_pool(tmp_path):
   store = str(tmp_path / "verdicts")
-  with make_pool(store=store) as pool:
+  with make_pool(verdict_cache=store) as pool:
     first = check(pool, "skip\n  omega")
     assert check(pool, "omega -- FAULT:error").status is Status.LEAN_ERROR
     assert check(pool, "omega -- FAULT:segv").status is Status.CRASH
-  with make_pool(store=store) as pool:
+  with make_pool(verdict_cache=store) as pool:
     again = check(pool, "skip\n  omega")
     assert again == dataclasses.replace(first, queue_s=0, load_s=0, exec_s=0)
     assert check(pool, "skip\r\n  omega").proved  # the same, once normalised
     assert check(pool, "omega -- FAULT:error").status is Status.LEAN_ERROR
     stats = pool.stats()
-    assert (stats["store_hits"], stats["cold_starts"]) == (2, 0)
+    assert (stats["verdict_cache_hits"], stats["cold_starts"]) == (2, 0)
     assert check(pool, "omega -- FAULT:segv").status is Status.CRASH
     assert pool.stats()["cold_starts"] > 0
-  with make_pool(store=store, max_heartbeats=1000) as pool:
+  with make_pool(verdict_cache=store, max_heartbeats=1000) as pool:
     check(pool, "omega")
-    assert pool.stats()["store_hits"] == 0  # other rules, another verdict
+    assert (
+      pool.stats()["verdict_cache_hits"] == 0
+    )  # other rules, another verdict
 
 
 def test_who_submits_too_many_waits(tmp_path):
@@ -121,7 +123,7 @@ def test_headers_that_differ_after_the_imports_share_a_worker():
 
 def test_a_spare_takes_over():
   """A worker that is replaced costs the next proof no import."""
-  with make_pool(num_workers=1, num_spares=1, max_uses=1) as pool:
+  with make_pool(num_workers=1, num_standby=1, max_uses=1) as pool:
     cold_s = check(pool, "omega").load_s
     deadline = time.monotonic() + 30
     while not pool._crew._spares:
@@ -129,7 +131,7 @@ def test_a_spare_takes_over():
       time.sleep(0.01)
     assert check(pool, "omega -- 2").load_s < cold_s / 3
     stats = pool.stats()
-    assert (stats["cold_starts"], stats["spare_hits"]) == (1, 1)
+    assert (stats["cold_starts"], stats["standby_hits"]) == (1, 1)
     assert stats["restarts/uses"] == 2
 
 
@@ -190,7 +192,7 @@ import sys, time
 sys.path[:0] = [{str(HERE)!r}, {str(HERE.parent)!r}]
 from test_pool import make_pool, proof, PROBLEM, check
 backend = "minilean" if sys.argv[1] == "auto" else "repl"
-pool = make_pool(num_workers=2, num_spares=1, isolation=sys.argv[1],
+pool = make_pool(num_workers=2, num_standby=1, isolation=sys.argv[1],
                  allow_none=True, backend=backend)
 for body in ("omega", "omega -- 2"):
   assert check(pool, body).proved

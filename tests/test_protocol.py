@@ -8,12 +8,11 @@ from hypothesis import strategies as st
 
 from kimina_jax.types import Message, Status
 from kimina_jax.verification.process.protocol import (
-  Reply,
-  Sorry,
   WorkerFailure,
   parse_frame,
   parse_reply,
 )
+from kimina_jax.verification.replies import Reply, Sorry
 
 
 def test_recorded_replies(data_dir):

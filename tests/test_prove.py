@@ -27,8 +27,8 @@ from kimina_jax.prove.view import (
 )
 from kimina_jax.types import Rollout, Status, UsageError
 from kimina_jax.verification.extract import extract
-from kimina_jax.verification.pool import Pool
-from kimina_jax.verification.settings import Settings
+from kimina_jax.verification.pool import VerificationPool
+from kimina_jax.verification.settings import CheckerSettings
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BARE = "theorem t (x : ℤ) (h : x + 2 = 5) : x = 3"
@@ -176,7 +176,7 @@ def test_no_character_is_shown_before_it_is_whole(tokenizer):
 @pytest.fixture(scope="module")
 def pool():
   options = {**debug.get_config().checker, "num_workers": 1}
-  with Pool(Settings(**options)) as pool:
+  with VerificationPool(CheckerSettings(**options)) as pool:
     yield pool
 
 

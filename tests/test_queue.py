@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from kimina_jax.verification.queue import Backlog, Closed
+from kimina_jax.verification.queue import Closed, VerificationQueue
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Item:
 
 
 def test_the_line_of_the_own_imports_comes_first():
-  backlog = Backlog(10)
+  backlog = VerificationQueue(10)
   items = [Item("ab"[i % 2], float(i)) for i in range(4)]
   for item in items:
     backlog.put(item)
@@ -28,7 +28,7 @@ def test_the_line_of_the_own_imports_comes_first():
 
 
 def test_but_not_for_long():
-  backlog = Backlog(10)
+  backlog = VerificationQueue(10)
   old, new = Item("a", 0.0), [Item("b", 15.0), Item("b", 25.0)]
   for item in (old, *new):
     backlog.put(item)
@@ -38,7 +38,7 @@ def test_but_not_for_long():
 
 
 def test_without_imports_the_oldest_is_next():
-  backlog = Backlog(10)
+  backlog = VerificationQueue(10)
   items = [Item(name, s) for name, s in (("a", 3.0), ("b", 1.0), ("c", 2.0))]
   for item in items:
     backlog.put(item)
@@ -47,7 +47,7 @@ def test_without_imports_the_oldest_is_next():
 
 
 def test_who_brings_too_many_waits():
-  backlog = Backlog(2)
+  backlog = VerificationQueue(2)
   brought = []
 
   def bring() -> None:
@@ -68,7 +68,7 @@ def test_who_brings_too_many_waits():
 
 
 def test_closing_wakes_all_and_returns_what_waits():
-  backlog = Backlog(1)
+  backlog = VerificationQueue(1)
   item = Item("a", 0.0)
   backlog.put(item)
   refused = []
@@ -88,7 +88,7 @@ def test_closing_wakes_all_and_returns_what_waits():
 
 
 def test_many_threads_lose_nothing():
-  backlog, rng = Backlog(7), random.Random(0)
+  backlog, rng = VerificationQueue(7), random.Random(0)
   items = [Item(rng.choice("abc"), float(i)) for i in range(2000)]
   taken, lock = [], threading.Lock()
 

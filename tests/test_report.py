@@ -277,7 +277,7 @@ def _checker(rng, solved):
         exec_s=0.004 * np.exp(rng.standard_normal()),
       )
     )
-    pool.count(rng.choice(["warm_hits"] * 20 + ["cold_starts", "spare_hits"]))
+    pool.count(rng.choice(["warm_hits"] * 20 + ["cold_starts", "standby_hits"]))
     pool.count("cache_hits")
   pool.count(f"restarts/{rng.choice(stats.CAUSES)}")
   pool.busy(1e-4)

@@ -15,11 +15,11 @@ from leaks import assert_no_more_than, held
 
 from configs.common import get_config
 from kimina_jax.types import Problem, UsageError
-from kimina_jax.verification.acceptance.audit import Audit, prepare
-from kimina_jax.verification.acceptance.policy import Rules
+from kimina_jax.verification.acceptance.audit import Audit, prepare_audit
+from kimina_jax.verification.acceptance.syntax_rules import SyntaxRules
 from kimina_jax.verification.process import sandbox
 from kimina_jax.verification.second_verifier import Second
-from kimina_jax.verification.settings import Settings
+from kimina_jax.verification.settings import CheckerSettings
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 HEADER = "import Mathlib\n\nset_option maxHeartbeats 0\nopen Real\n\n"
@@ -76,7 +76,7 @@ def python(tmp_path: pathlib.Path, program: str, *words: str) -> str:
   return " ".join([sys.executable, "-I", "-S", str(script), *words])
 
 
-def config(command: str, **changes) -> Settings:
+def config(command: str, **changes) -> CheckerSettings:
   options = {
     **get_config().checker,
     "second_command": command,
@@ -86,12 +86,12 @@ def config(command: str, **changes) -> Settings:
     # What Python needs is readable as a library of Lean's would be.
     "lean_path": ":".join(sandbox.python_paths(())),
   }
-  return Settings(**{**options, **changes})
+  return CheckerSettings(**{**options, **changes})
 
 
 def audit_of(body: str) -> Audit:
   final = f"{HEADER}lemma a : 1 = 1 := rfl\n\n{PROBLEM.statement}\n  {body}"
-  audit = prepare(PROBLEM, final, Rules(400_000, False))
+  audit = prepare_audit(PROBLEM, final, SyntaxRules(400_000, False))
   assert isinstance(audit, Audit), audit
   return audit
 

@@ -17,22 +17,23 @@ from leaks import assert_no_more_than, held
 
 from configs.common import get_config
 from kimina_jax.types import Extraction, Problem, Status, UsageError, Verdict
-from kimina_jax.verification.acceptance.audit import Audit, prepare
-from kimina_jax.verification.acceptance.policy import Rules
-from kimina_jax.verification.pool import Pool
-from kimina_jax.verification.process.protocol import Reply, WorkerFailure
+from kimina_jax.verification.acceptance.audit import Audit, prepare_audit
+from kimina_jax.verification.acceptance.syntax_rules import SyntaxRules
+from kimina_jax.verification.pool import VerificationPool
+from kimina_jax.verification.process.protocol import WorkerFailure
 from kimina_jax.verification.remote.fleet import KEY_VARIABLE, Fleet
 from kimina_jax.verification.remote.server import (
-  RemoteChecker,
+  ServerWorker,
   make_server_backend,
   read_result,
 )
 from kimina_jax.verification.remote.snippet import compose, make_snippet
-from kimina_jax.verification.settings import Settings
+from kimina_jax.verification.replies import Reply
+from kimina_jax.verification.settings import CheckerSettings
 
 ATTACKS = pathlib.Path(__file__).parent / "attacks"
 KEY = "s3cret-Key.of~this+test/="
-RULES = Rules(400_000, False)
+RULES = SyntaxRules(400_000, False)
 HEADER = "import Mathlib\nimport Aesop\n\nopen Real Nat\n\n"
 STATEMENT = "theorem t (x : ℤ) (h : x + 2 = 5) : x = 3 := by"
 PROBLEM = Problem("t", HEADER, STATEMENT)
@@ -40,7 +41,7 @@ PROBLEM = Problem("t", HEADER, STATEMENT)
 
 def audit_of(body: str, problem: Problem = PROBLEM, before: str = "") -> Audit:
   final = f"{problem.header}{before}{problem.statement}\n  {body}"
-  audit = prepare(problem, final, RULES)
+  audit = prepare_audit(problem, final, RULES)
   assert isinstance(audit, Audit), audit
   return audit
 
@@ -66,12 +67,12 @@ def serve():
 
 @contextlib.contextmanager
 def checker(*servers: FakeServer, key: str = "", version: str = "4.9.0"):
-  one = RemoteChecker(Fleet([s.url for s in servers], key), version)
+  one = ServerWorker(Fleet([s.url for s in servers], key), version)
   with contextlib.closing(one):
     yield one
 
 
-def ask(one: RemoteChecker, audit: Audit, timeout_s: float = 5.0) -> Verdict:
+def ask(one: ServerWorker, audit: Audit, timeout_s: float = 5.0) -> Verdict:
   """As a pool would."""
   verdict = one.load(audit.imports, timeout_s=timeout_s)
   return verdict or one.check(audit, timeout_s=timeout_s)
@@ -233,7 +234,7 @@ def test_a_proof_that_stops_early_ends_where_it_ends(serve, ending):
 def test_nothing_dangles_into_the_check(serve, tail):
   """A text that would go on into the next command is none of the policy's."""
   final = f"{HEADER}{STATEMENT}\n  omega\n{tail}"
-  audit = prepare(PROBLEM, final, RULES)
+  audit = prepare_audit(PROBLEM, final, RULES)
   if isinstance(audit, Verdict):
     assert audit.status is Status.FORBIDDEN_SYNTAX
     return
@@ -291,7 +292,7 @@ def test_no_attack_is_proved(serve):
   proved = []
   with checker(serve()) as one:
     for name, text in texts.items():
-      found = prepare(problem, text, RULES)
+      found = prepare_audit(problem, text, RULES)
       if isinstance(found, Audit) and "FAULT:" not in text:
         found = ask(one, found)
       if isinstance(found, Verdict) and found.proved:
@@ -310,7 +311,7 @@ def test_genuine_proofs_are_proved(serve, data_dir):
   with checker(serve()) as one, checker(serve(shifts_lines=False)) as other:
     for record in map(json.loads, lines):
       problem = problems[record["name"]]
-      audit = prepare(
+      audit = prepare_audit(
         Problem(
           problem["name"], problem["header"], problem["formal_statement"]
         ),
@@ -469,7 +470,7 @@ def test_no_item_is_lost_when_servers_come_and_go(serve):
   verdicts: dict[int, list[Verdict]] = {n: [] for n in range(240)}
 
   def work() -> None:
-    one = RemoteChecker(fleet, "4.9.0")
+    one = ServerWorker(fleet, "4.9.0")
     with contextlib.suppress(queue.Empty):
       while True:
         number = items.get_nowait()
@@ -496,7 +497,7 @@ def test_load_is_shared(serve):
   ready = threading.Barrier(8)
 
   def work() -> None:
-    with contextlib.closing(RemoteChecker(fleet, "4.9.0")) as one:
+    with contextlib.closing(ServerWorker(fleet, "4.9.0")) as one:
       ready.wait()
       for number in range(20):
         assert ask(one, audit_of(f"omega -- {number}")).proved
@@ -517,7 +518,7 @@ def test_a_dead_server_is_asked_less_and_less(serve):
   bad.is_healthy = False
   bad.faults.extend(["503"] * 1000)
   fleet = Fleet([bad.url, good.url], "")
-  with contextlib.closing(RemoteChecker(fleet, "4.9.0")) as one:
+  with contextlib.closing(ServerWorker(fleet, "4.9.0")) as one:
     deadline = time.monotonic() + 2.0
     while time.monotonic() < deadline:
       assert ask(one, audit_of("omega")).proved
@@ -564,16 +565,16 @@ def test_a_server_of_another_lean_is_not_used(serve):
 # The backend and the pool.
 
 
-def config(*servers: FakeServer, **changes) -> Settings:
+def config(*servers: FakeServer, **changes) -> CheckerSettings:
   options = {
     **get_config().checker,
     "backend": "server",
     "urls": tuple(server.url for server in servers),
     "exec_timeout_s": 5.0,
     "load_timeout_s": 5.0,
-    "num_spares": 0,
+    "num_standby": 0,
   }
-  return Settings(**{**options, **changes})
+  return CheckerSettings(**{**options, **changes})
 
 
 def test_backend(serve, caplog):
@@ -642,7 +643,7 @@ def test_the_key_is_never_written(serve, monkeypatch, caplog):
 def test_pool(serve):
   """Faults that a server alone has are retried, a proof's are not."""
   server = serve()
-  with Pool(config(server, num_workers=4)) as pool:
+  with VerificationPool(config(server, num_workers=4)) as pool:
     assert pool.isolation == "remote"
 
     def check(body: str, **changes) -> Verdict:
@@ -667,7 +668,9 @@ def test_pool(serve):
 
 def test_a_pool_that_closes_waits_for_no_server(serve):
   server = serve()
-  with Pool(config(server, num_workers=2, exec_timeout_s=60.0)) as pool:
+  with VerificationPool(
+    config(server, num_workers=2, exec_timeout_s=60.0)
+  ) as pool:
     final = f"{HEADER}{STATEMENT}\n  omega -- FAULT:hang"
     future = pool.submit(PROBLEM, Extraction(final=final))
     deadline = time.monotonic() + 10

@@ -10,11 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kimina_jax.types import Status, Verdict
-from kimina_jax.verification.stats import Stats, alarm, merge
+from kimina_jax.verification.stats import (
+  VerificationStats,
+  failure_alarm,
+  merge_stats,
+)
 
 
 def counted(*verdicts: Verdict, num_workers: int = 1) -> dict[str, float]:
-  stats = Stats(num_workers)
+  stats = VerificationStats(num_workers)
   for verdict in verdicts:
     stats.verdict(verdict)
   return stats.read()
@@ -45,7 +49,7 @@ def test_absurd_seconds_are_cut_not_refused():
 
 
 def test_counts_by_name():
-  stats = Stats(2, "bwrap")
+  stats = VerificationStats(2, "bwrap")
   stats.verdict(Verdict(Status.PROVED, axioms=("propext", "Quot.sound")))
   stats.verdict(Verdict(Status.PROVED, confirmed=True))
   stats.verdict(Verdict(Status.HAS_SORRY, axioms=("sorryAx", "my.axiom")))
@@ -90,11 +94,11 @@ def test_counts_by_name():
 
 def test_an_event_has_a_known_name():
   with pytest.raises(ValueError, match="'cash_hits' is none of cache_hits"):
-    Stats(1).count("cash_hits")
+    VerificationStats(1).count("cash_hits")
 
 
 def test_busy_and_present_time():
-  stats = Stats(4)
+  stats = VerificationStats(4)
   start = time.monotonic()
   time.sleep(0.05)
   stats.busy(0.1)
@@ -104,12 +108,12 @@ def test_busy_and_present_time():
   assert found["busy_seconds"] == pytest.approx(0.13)
   assert 0.2 <= found["worker_seconds"] <= present + 0.001
   share = found["busy_seconds"] / found["worker_seconds"]
-  assert merge([found])["utilisation"] == share
+  assert merge_stats([found])["utilisation"] == share
   assert stats.read()["busy_seconds"] == 0
 
 
 def test_no_event_is_lost_between_threads():
-  stats, total = Stats(8), []
+  stats, total = VerificationStats(8), []
 
   def work():
     for _ in range(2000):
@@ -123,13 +127,13 @@ def test_no_event_is_lost_between_threads():
   while any(thread.is_alive() for thread in threads):
     total.append(stats.read())
   total.append(stats.read())
-  merged = merge(total)
+  merged = merge_stats(total)
   assert merged["checked"] == merged["warm_hits"] == 16_000
   assert merged["busy_seconds"] == 8_000
 
 
 def test_memory_does_not_grow_with_the_checks():
-  rng, stats = np.random.default_rng(0), Stats(1)
+  rng, stats = np.random.default_rng(0), VerificationStats(1)
 
   def run(count):
     for seconds in np.exp(rng.uniform(-13, 13, count)):
@@ -153,10 +157,10 @@ PART = {
   "infra_errors": 1.0,
   "verdict/forbidden_syntax": 10.0,
   "warm_hits": 27.0,
-  "spare_hits": 1.0,
+  "standby_hits": 1.0,
   "cold_starts": 2.0,
   "cache_hits": 10.0,
-  "store_hits": 5.0,
+  "verdict_cache_hits": 5.0,
   "worker_seconds": 100.0,
   "busy_seconds": 80.0,
   "exec_p50_s": 0.2,
@@ -166,10 +170,10 @@ OTHER = {
   "infra_errors": 4.0,
   "verdict/forbidden_syntax": 0.0,
   "warm_hits": 0.0,
-  "spare_hits": 0.0,
+  "standby_hits": 0.0,
   "cold_starts": 10.0,
   "cache_hits": 0.0,
-  "store_hits": 0.0,
+  "verdict_cache_hits": 0.0,
   "worker_seconds": 300.0,
   "busy_seconds": 20.0,
   "exec_p50_s": 0.5,
@@ -177,7 +181,7 @@ OTHER = {
 
 
 def test_merging_adds_counts_takes_the_slowest_and_then_divides():
-  merged = merge([PART, OTHER])
+  merged = merge_stats([PART, OTHER])
   assert (merged["checked"], merged["exec_p50_s"]) == (50, 0.5)
   assert merged["utilisation"] == 100 / 400
   assert merged["warm_rate"] == 28 / 40
@@ -188,16 +192,18 @@ def test_merging_adds_counts_takes_the_slowest_and_then_divides():
 
 def test_merging_in_steps_is_merging_at_once():
   parts = [PART, OTHER, {**PART, "exec_p50_s": 0.9}, counted()]
-  at_once = merge(parts)
-  assert merge([merge(parts[:2]), merge(parts[2:])]) == at_once
-  assert merge([merge([part]) for part in parts]) == at_once
+  at_once = merge_stats(parts)
+  assert (
+    merge_stats([merge_stats(parts[:2]), merge_stats(parts[2:])]) == at_once
+  )
+  assert merge_stats([merge_stats([part]) for part in parts]) == at_once
 
 
 def test_a_share_of_nothing_is_left_out():
-  assert merge([]) == {}
+  assert merge_stats([]) == {}
   idle = dict.fromkeys(PART, 0.0)
-  assert merge([idle, merge([idle])]) == idle
-  only_refused = merge([{**idle, "checked": 3.0}])
+  assert merge_stats([idle, merge_stats([idle])]) == idle
+  only_refused = merge_stats([{**idle, "checked": 3.0}])
   assert only_refused["infra_rate"] == 0
   assert "warm_rate" not in only_refused
 
@@ -208,7 +214,9 @@ def test_a_share_of_nothing_is_left_out():
   + [(5, 100, False), (6, 100, True)],
 )
 def test_alarm(failed, checked, rings):
-  words = alarm({"infra_errors": float(failed), "checked": float(checked)})
+  words = failure_alarm(
+    {"infra_errors": float(failed), "checked": float(checked)}
+  )
   assert bool(words) == rings
   if rings:
     assert f"failed on {failed} of {checked} proofs" in words

@@ -9,7 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kimina_jax.types import Message, Status, UsageError, Verdict
-from kimina_jax.verification.verdict_cache import DETERMINISTIC, Store, digest
+from kimina_jax.verification.verdict_cache import (
+  DETERMINISTIC,
+  VerdictCache,
+  digest,
+)
 
 VERDICT = Verdict(
   Status.LEAN_ERROR,
@@ -23,18 +27,18 @@ VERDICT = Verdict(
 
 def test_a_verdict_comes_back_without_its_times(tmp_path):
   path = str(tmp_path / "deep" / "verdicts.sqlite")
-  store = Store(path)
+  store = VerdictCache(path)
   store.put("k", dataclasses.replace(VERDICT, queue_s=1, load_s=2, exec_s=3))
   assert store.get("k") == VERDICT
   assert store.get("other") is None
   store.close()
-  again = Store(path)
+  again = VerdictCache(path)
   assert again.get("k") == VERDICT
   again.close()
 
 
 def test_two_owners_of_one_file(tmp_path):
-  stores = [Store(str(tmp_path / "v")) for _ in range(2)]
+  stores = [VerdictCache(str(tmp_path / "v")) for _ in range(2)]
 
   def write(index: int) -> None:
     for key in range(100):
@@ -53,7 +57,7 @@ def test_two_owners_of_one_file(tmp_path):
 
 @pytest.mark.parametrize("status", sorted(set(Status) - DETERMINISTIC))
 def test_what_may_change_is_not_kept(tmp_path, status):
-  store = Store(str(tmp_path / "v"))
+  store = VerdictCache(str(tmp_path / "v"))
   with pytest.raises(ValueError, match="another one tomorrow"):
     store.put("k", Verdict(status))
   store.close()
@@ -61,15 +65,15 @@ def test_what_may_change_is_not_kept(tmp_path, status):
 
 def test_bad_files(tmp_path):
   (tmp_path / "text").write_text("no database, " * 100)
-  with pytest.raises(UsageError, match="checker.store"):
-    Store(str(tmp_path / "text"))
-  with pytest.raises(UsageError, match="checker.store"):
-    Store(str(tmp_path))
+  with pytest.raises(UsageError, match="checker.verdict_cache"):
+    VerdictCache(str(tmp_path / "text"))
+  with pytest.raises(UsageError, match="checker.verdict_cache"):
+    VerdictCache(str(tmp_path))
   with sqlite3.connect(tmp_path / "newer") as file:
     file.execute("pragma user_version = 99")
   file.close()
   with pytest.raises(UsageError, match="format 99"):
-    Store(str(tmp_path / "newer"))
+    VerdictCache(str(tmp_path / "newer"))
 
 
 @given(st.lists(st.text(), max_size=4), st.lists(st.text(), max_size=4))

@@ -13,9 +13,9 @@ from configs.common import get_config
 from kimina_jax.types import Status, Verdict
 from kimina_jax.verification.backend import Backend
 from kimina_jax.verification.process import memory
-from kimina_jax.verification.settings import Settings
-from kimina_jax.verification.stats import Stats
-from kimina_jax.verification.worker_pool import Crew
+from kimina_jax.verification.settings import CheckerSettings
+from kimina_jax.verification.stats import VerificationStats
+from kimina_jax.verification.worker_pool import WorkerPool
 
 
 class Tame:
@@ -84,11 +84,11 @@ def place():
 def make(place):
   crews = []
 
-  def crew(**changes) -> tuple[Crew, Stats]:
-    settings = Settings(**{**get_config().checker, **changes})
-    stats = Stats(2)
+  def crew(**changes) -> tuple[WorkerPool, VerificationStats]:
+    settings = CheckerSettings(**{**get_config().checker, **changes})
+    stats = VerificationStats(2)
     crews.append(
-      Crew(Backend("tame", "", "none", place.start), settings, stats)
+      WorkerPool(Backend("tame", "", "none", place.start), settings, stats)
     )
     return crews[-1], stats
 
@@ -106,14 +106,14 @@ def until(condition) -> None:
 
 
 def test_one_stands_by_for_the_imports_used_last(place, make):
-  crew, stats = make(num_spares=1)
+  crew, stats = make(num_standby=1)
   first = crew.hire("a", fresh=False)
   until(lambda: len(crew._spares) == 1)
   assert all(checker.imports == "a" for checker in place.living)
   second = crew.hire("a", fresh=False)
   assert second is not first and second.imports == "a"
   counts = stats.read()
-  assert (counts["cold_starts"], counts["spare_hits"]) == (1, 1)
+  assert (counts["cold_starts"], counts["standby_hits"]) == (1, 1)
   crew.retire(first, "uses")
   crew.retire(second, "crash")
   counts = stats.read()
@@ -121,7 +121,7 @@ def test_one_stands_by_for_the_imports_used_last(place, make):
 
 
 def test_those_used_last_stand_by(place, make):
-  crew, stats = make(num_spares=2)
+  crew, stats = make(num_standby=2)
   hired = {}
   for imports in "abc":
     hired[imports] = crew.hire(imports, fresh=False)
@@ -134,12 +134,12 @@ def test_those_used_last_stand_by(place, make):
 
 
 def test_a_used_one_is_not_fresh(place, make):
-  crew, _ = make(num_spares=0)
+  crew, _ = make(num_standby=0)
   used = crew.hire("a", fresh=False)
   used.num_uses = 1
   crew.release("a", used)  # none may stand by
   assert used not in place.living
-  crew, _ = make(num_spares=3)
+  crew, _ = make(num_standby=3)
   used = crew.hire("a", fresh=False)
   used.num_uses = 1
   crew.release("a", used)
@@ -147,7 +147,7 @@ def test_a_used_one_is_not_fresh(place, make):
 
 
 def test_no_more_import_at_once_than_may(place, make):
-  crew, _ = make(max_imports=3, num_spares=0)
+  crew, _ = make(max_imports=3, num_standby=0)
   place.gate.clear()
   hired = []
   threads = [
@@ -171,7 +171,7 @@ def test_no_more_import_at_once_than_may(place, make):
 
 
 def test_one_that_breaks_at_its_start_is_replaced_once(place, make):
-  crew, stats = make(num_spares=0)
+  crew, stats = make(num_standby=0)
   place.breaking = {"a"}
   checker = crew.hire("a", fresh=False)
   assert checker.imports == "a"
@@ -183,7 +183,7 @@ def test_one_that_breaks_at_its_start_is_replaced_once(place, make):
 
 
 def test_killing_ends_those_that_import(place, make):
-  crew, _ = make(num_spares=0)
+  crew, _ = make(num_standby=0)
   place.gate.clear()
   found = []
   thread = threading.Thread(
@@ -201,17 +201,17 @@ def test_memory_is_watched(place, make):
   """The checker's process is this one, which has so and so much memory."""
   used_gib = memory.anonymous_bytes(os.getpid()) / 2**30
   place.pid = os.getpid()
-  crew, _ = make(num_spares=0, memory_gib=used_gib * 20)
+  crew, _ = make(num_standby=0, memory_gib=used_gib * 20)
   checker = crew.hire("a", fresh=False)
   time.sleep(0.6)
   assert not crew.is_tired(checker) and not checker.ended
   crew.retire(checker, "idle")
-  crew, _ = make(num_spares=0, memory_gib=used_gib * 1.15)
+  crew, _ = make(num_standby=0, memory_gib=used_gib * 1.15)
   checker = crew.hire("a", fresh=False)
   until(lambda: crew.is_tired(checker))
   assert not checker.ended
   crew.retire(checker, "memory")
-  crew, _ = make(num_spares=0, memory_gib=used_gib / 2)
+  crew, _ = make(num_standby=0, memory_gib=used_gib / 2)
   checker = crew.hire("a", fresh=False)
   until(lambda: checker.ended == "starved")
   crew.retire(checker, "memory")

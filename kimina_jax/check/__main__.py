@@ -29,15 +29,15 @@ from kimina_jax.check.view import View
 from kimina_jax.infra import cli, interruption
 from kimina_jax.problems import dataset
 from kimina_jax.types import Extraction, Problem, Status, UsageError
-from kimina_jax.verification.pool import Future, Pool
-from kimina_jax.verification.settings import Settings
+from kimina_jax.verification.pool import VerdictFuture, VerificationPool
+from kimina_jax.verification.settings import CheckerSettings
 
 _DEFAULT = "configs/common.py"
 _POLL_S = 0.1  # between two looks for Ctrl-C
 # Files that are read before the verdict on the first of them is shown.
 _MAX_AHEAD = 1024
 
-_Waiting = collections.deque[tuple[Entry, Future | None]]
+_Waiting = collections.deque[tuple[Entry, VerdictFuture | None]]
 
 
 def main(argv: Sequence[str], config: ConfigDict) -> int:
@@ -46,7 +46,7 @@ def main(argv: Sequence[str], config: ConfigDict) -> int:
   logging.set_verbosity(logging.WARNING)  # The verdicts say it all.
   if options.jobs is not None:
     config.checker.num_workers = options.jobs
-  settings = Settings(**config.checker)
+  settings = CheckerSettings(**config.checker)
   if options.doctor:
     return _doctor(settings, argv[1:], as_json=options.json)
   if len(argv) < 2:
@@ -63,7 +63,7 @@ def main(argv: Sequence[str], config: ConfigDict) -> int:
     quiet=options.quiet,
   )
   problems = _problems(options.problems)
-  with Pool(settings) as pool:
+  with VerificationPool(settings) as pool:
     interruption.install()
     if view.counts_files:
       view.expect(sum(1 for _ in find(argv[1:])))
@@ -82,11 +82,11 @@ def main(argv: Sequence[str], config: ConfigDict) -> int:
 
 
 def check(
-  pool: Pool,
+  pool: VerificationPool,
   found: Iterator[Entry],
   problems: Mapping[str, Problem] | None,
   *,
-  settings: Settings,
+  settings: CheckerSettings,
   confirm: bool,
   view: View,
 ) -> str:
@@ -120,7 +120,9 @@ def check(
   return ""
 
 
-def _submit(pool: Pool, entry: Entry, *, confirm: bool) -> Future | None:
+def _submit(
+  pool: VerificationPool, entry: Entry, *, confirm: bool
+) -> VerdictFuture | None:
   if entry.error:
     return None
   extraction = Extraction(final=entry.final)
@@ -143,7 +145,9 @@ def _show_done(waiting: _Waiting, view: View, max_left: int) -> None:
       view.show(entry, future.result())
 
 
-def _drain(pool: Pool, waiting: _Waiting, view: View, grace_s: float) -> None:
+def _drain(
+  pool: VerificationPool, waiting: _Waiting, view: View, grace_s: float
+) -> None:
   """Ends what has begun, and shows what became of it."""
   was_done = [future is None or future.done() for _, future in waiting]
   pool.drain(grace_s)
@@ -175,7 +179,7 @@ def _exit_code(view: View, stopped: str) -> int:
 
 
 def _doctor(
-  settings: Settings, arguments: Sequence[str], *, as_json: bool
+  settings: CheckerSettings, arguments: Sequence[str], *, as_json: bool
 ) -> int:
   if arguments:
     raise UsageError(f"--doctor takes no file, got {arguments[0]!r}")

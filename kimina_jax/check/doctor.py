@@ -30,10 +30,10 @@ from kimina_jax.check.attacks import (
 from kimina_jax.infra import interruption
 from kimina_jax.types import Status, UsageError, Verdict
 from kimina_jax.verification.messages import printable
-from kimina_jax.verification.pool import Future, Pool
+from kimina_jax.verification.pool import VerdictFuture, VerificationPool
 from kimina_jax.verification.process import memory
 from kimina_jax.verification.process.sandbox import bwrap_problem
-from kimina_jax.verification.settings import Settings
+from kimina_jax.verification.settings import CheckerSettings
 
 _MARKS = {
   "ok": ("✓", "green"),
@@ -63,7 +63,7 @@ class Finding(NamedTuple):
   remedy: str = ""
 
 
-def examine(settings: Settings) -> Iterator[Finding]:
+def examine(settings: CheckerSettings) -> Iterator[Finding]:
   """Looks at everything, cheap things first.
 
   Raises:
@@ -123,7 +123,7 @@ def _cgroups() -> Finding:
   )
 
 
-def _lean(settings: Settings) -> Iterator[Finding]:
+def _lean(settings: CheckerSettings) -> Iterator[Finding]:
   is_needed = settings.backend == "repl"
   for name in ("elan", "lake", "lean"):
     version = _version(name)
@@ -194,13 +194,13 @@ def _has_mathlib(lean_path: str) -> bool:
   return any((place / "Mathlib.olean").exists() for place in places)
 
 
-def _checker(settings: Settings) -> Iterator[Finding]:
+def _checker(settings: CheckerSettings) -> Iterator[Finding]:
   """Asks it: by one worker, afresh, and with nothing remembered."""
   alone = dataclasses.replace(
-    settings, num_workers=1, num_spares=0, store="", second_share=0.0
+    settings, num_workers=1, num_standby=0, verdict_cache="", second_share=0.0
   )
   try:
-    pool = Pool(alone)
+    pool = VerificationPool(alone)
   except UsageError as error:
     yield Finding("checker", "wrong", "cannot be started", str(error))
     return
@@ -233,7 +233,9 @@ def _isolation(mode: str) -> Finding:
   )
 
 
-def _proofs(pool: Pool, header: str, *, confirm: bool) -> Iterator[Finding]:
+def _proofs(
+  pool: VerificationPool, header: str, *, confirm: bool
+) -> Iterator[Finding]:
   """Plain proofs; the first one waits for its imports, the others do not."""
   for number, question in enumerate(proofs(header=header)):
     future = pool.submit(question.problem, question.extraction, confirm=confirm)
@@ -254,7 +256,7 @@ def _proofs(pool: Pool, header: str, *, confirm: bool) -> Iterator[Finding]:
 
 
 def _refused(
-  pool: Pool, kind: str, questions: Sequence[Question]
+  pool: VerificationPool, kind: str, questions: Sequence[Question]
 ) -> Iterator[Finding]:
   """Each must be judged, and must not be accepted."""
   futures = [pool.submit(q.problem, q.extraction) for q in questions]
@@ -272,7 +274,7 @@ def _refused(
       yield Finding(what, "ok", verdict.status)
 
 
-def _wait(future: Future) -> Verdict:
+def _wait(future: VerdictFuture) -> Verdict:
   while not future.done():
     interruption.check()
     concurrent.futures.wait([future], timeout=_POLL_S)

@@ -16,8 +16,13 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from kimina_jax.prove.statement import UNNAMED
 from kimina_jax.types import Message, Problem, UsageError
-from kimina_jax.verification.acceptance.lexer import LexError, Token, tokenize
-from kimina_jax.verification.acceptance.normalise import MAX_CHARS, normalise
+from kimina_jax.verification.acceptance.lexer import (
+  MAX_CHARS,
+  LexError,
+  Token,
+  normalise,
+  tokenize,
+)
 
 STDIN = "-"
 

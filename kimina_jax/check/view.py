@@ -26,8 +26,8 @@ from kimina_jax.verification.messages import (
   verdict_remarks,
   verdict_seconds,
 )
-from kimina_jax.verification.pool import Pool
-from kimina_jax.verification.stats import alarm, merge
+from kimina_jax.verification.pool import VerificationPool
+from kimina_jax.verification.stats import failure_alarm, merge_stats
 
 _NOT_CHECKED = "not_checked"
 # Verdicts that are about a statement rather than about its proof.
@@ -134,11 +134,11 @@ class View:
     if self._as_json:
       self._print_unchecked(entry, "stopped before")
 
-  def sum_up(self, pool: Pool, *, seconds: float) -> None:
+  def sum_up(self, pool: VerificationPool, *, seconds: float) -> None:
     """Shows how many files ended how, and how the checker did."""
     if self._as_json or not self.num_checked:
       return
-    stats = merge([pool.stats()])
+    stats = merge_stats([pool.stats()])
     self._console.print(_table(self._counts))
     self._console.print(
       f"{self.num_files} files in {seconds:.2f} s, checked by "
@@ -148,7 +148,7 @@ class View:
     )
     if self._saw_own_statement:
       self._console.print(_OWN_STATEMENTS, soft_wrap=True)
-    if (words := alarm(stats)) and not self.num_skipped:
+    if (words := failure_alarm(stats)) and not self.num_skipped:
       self._console.print(Text(words, "bold red"), soft_wrap=True)
 
   def __enter__(self) -> Self:

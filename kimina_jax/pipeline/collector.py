@@ -22,9 +22,9 @@ from kimina_jax.rollouts.engine import Engine
 from kimina_jax.rollouts.settings import Settings as RolloutSettings
 from kimina_jax.types import Problem, Rollout, Sample, Status, UsageError
 from kimina_jax.verification.extract import extract
-from kimina_jax.verification.pool import Pool
-from kimina_jax.verification.settings import Settings as CheckerSettings
-from kimina_jax.verification.stats import alarm, merge
+from kimina_jax.verification.pool import VerificationPool
+from kimina_jax.verification.settings import CheckerSettings
+from kimina_jax.verification.stats import failure_alarm, merge_stats
 
 Progress = Callable[..., None]  # (phase, *, done, total)
 
@@ -35,8 +35,8 @@ class Prover:
   Attributes:
     engine: samples.
     pool: checks.
-    stats: of the last attempt, in all processes: `checker/…`, see Pool.stats,
-      and `sampler/…`, see Generation.
+    stats: of the last attempt, in all processes: `checker/…`, see
+      VerificationPool.stats, and `sampler/…`, see Generation.
   """
 
   def __init__(self, job: Job):
@@ -47,7 +47,7 @@ class Prover:
     self.engine = Engine(
       job.model, job.tokenizer, job.mesh, RolloutSettings(**job.config.rollouts)
     )
-    self.pool = Pool(CheckerSettings(**job.config.checker))
+    self.pool = VerificationPool(CheckerSettings(**job.config.checker))
     self.stats: dict[str, float] = {}
     logging.info(
       "checker %s (%s), isolation %s",
@@ -144,9 +144,9 @@ class Prover:
     counts = dict(self.engine.stats) if total and not group.rank else {}
     parts = distributed.gather((judged, unfinished, self.pool.stats(), counts))
     judged, unfinished, checks, counts = zip(*parts, strict=True)
-    checks = merge(checks)
-    if alarm(checks):
-      logging.error("%s", alarm(checks))
+    checks = merge_stats(checks)
+    if failure_alarm(checks):
+      logging.error("%s", failure_alarm(checks))
     self.stats = {
       **_named("checker/", checks),
       **_named("sampler/", _merge_counts([c for c in counts if c])),

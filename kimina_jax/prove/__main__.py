@@ -47,8 +47,8 @@ from kimina_jax.types import (
 )
 from kimina_jax.verification.extract import extract
 from kimina_jax.verification.messages import highlight_lean
-from kimina_jax.verification.pool import Future, Pool
-from kimina_jax.verification.settings import Settings as CheckerSettings
+from kimina_jax.verification.pool import VerdictFuture, VerificationPool
+from kimina_jax.verification.settings import CheckerSettings
 
 _DEFAULT = "configs/common.py"
 _STEPS_PER_DISPATCH = 8  # few, so that the text flows
@@ -58,7 +58,7 @@ _POLL_S = 0.1  # between two looks for Ctrl-C
 _LEFT_OUT = {
   "model": ("remat", "attention"),
   "rollouts": ("num_slots", "steps_per_dispatch", "cache_tokens"),
-  "checker": ("num_workers", "num_spares", "max_uses"),
+  "checker": ("num_workers", "num_standby", "max_uses"),
 }
 
 
@@ -119,7 +119,7 @@ def prove(
   """
   if config.rollouts.temperature == 0:
     num_attempts = 1  # The others would be the same.
-  with Pool(CheckerSettings(**config.checker)) as pool:
+  with VerificationPool(CheckerSettings(**config.checker)) as pool:
     # Looked at once the weights are here: a header takes as long as they do.
     statement = pool.submit(problem, without_proof(problem))
     view.wait("loading the weights")
@@ -176,7 +176,7 @@ def configure(
   config.init_from = str(weights)
   # One proof at a time, by one process that has the header loaded.
   config.checker.num_workers = 1
-  config.checker.num_spares = 0
+  config.checker.num_standby = 0
   config.rollouts.steps_per_dispatch = _STEPS_PER_DISPATCH
 
 
@@ -232,7 +232,7 @@ def _writer(job: Job, problem: Problem, view: View) -> Callable[[int], Rollout]:
   return write
 
 
-def _judged(future: Future) -> Verdict:
+def _judged(future: VerdictFuture) -> Verdict:
   """The verdict to come; that there can be none is not the policy's fault."""
   while not future.done():
     interruption.check()

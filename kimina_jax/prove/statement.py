@@ -14,10 +14,14 @@ from collections.abc import Sequence
 from kimina_jax.problems.arithmetic import HEADER
 from kimina_jax.problems.dataset import DOCSTRING
 from kimina_jax.types import Extraction, Problem, UsageError, Verdict
-from kimina_jax.verification.acceptance.audit import prepare
-from kimina_jax.verification.acceptance.lexer import LexError, Token, tokenize
-from kimina_jax.verification.acceptance.normalise import normalise
-from kimina_jax.verification.acceptance.policy import Rules
+from kimina_jax.verification.acceptance.audit import prepare_audit
+from kimina_jax.verification.acceptance.lexer import (
+  LexError,
+  Token,
+  normalise,
+  tokenize,
+)
+from kimina_jax.verification.acceptance.syntax_rules import SyntaxRules
 
 # The name of an `example`, which has none to be audited by.
 UNNAMED = "unnamed_example"
@@ -25,7 +29,7 @@ UNNAMED = "unnamed_example"
 _KEYWORDS = ("theorem", "lemma", "example")
 _REMEDY = "say `theorem name … : … := by`"
 # No limit and no trust matters to a statement that is not proved yet.
-_RULES = Rules(max_heartbeats=1, native_decide=False)
+_RULES = SyntaxRules(max_heartbeats=1, native_decide=False)
 
 
 def read(source: str) -> str:
@@ -159,7 +163,7 @@ def _bracket_step(token: Token) -> int:
 
 def _check_auditable(problem: Problem) -> None:
   """What the audit says before it asks Lean holds for every proof."""
-  audit = prepare(problem, without_proof(problem).final, _RULES)
+  audit = prepare_audit(problem, without_proof(problem).final, _RULES)
   if isinstance(audit, Verdict):
     raise UsageError(
       f"no proof of this theorem could be checked: {audit.detail}"

@@ -180,9 +180,11 @@ def _isolation(
   metrics: Mapping[str, Sequence[float | None]],
 ) -> list[tuple[str, str]]:
   """What confined the checkers at last, by number of processes."""
-  counts = [metrics.get(f"checker/isolation/{m}", ()) for m in stats.ISOLATIONS]
+  counts = [
+    metrics.get(f"checker/isolation/{m}", ()) for m in stats.ISOLATION_MODES
+  ]
   last = next(filter(any, reversed(list(zip(*counts, strict=True)))), ())
-  modes = {m: n for m, n in zip(stats.ISOLATIONS, last, strict=False) if n}
+  modes = {m: n for m, n in zip(stats.ISOLATION_MODES, last, strict=False) if n}
   if len(modes) == 1:
     return [("Isolation in force", *modes)]
   told = [f"{mode} × {count:.0f}" for mode, count in modes.items()]

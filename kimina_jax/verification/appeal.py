@@ -15,19 +15,21 @@ from collections.abc import Callable
 from kimina_jax.types import Problem, Status, Verdict
 from kimina_jax.verification.acceptance.audit import Audit
 from kimina_jax.verification.second_verifier import Second
-from kimina_jax.verification.settings import Settings
-from kimina_jax.verification.stats import Stats
+from kimina_jax.verification.settings import CheckerSettings
+from kimina_jax.verification.stats import VerificationStats
 
 # Of what a closing pool leaves undone.
-UNHEARD = Verdict(Status.INFRA_ERROR, detail="not checked: the pool was closed")
+CANCELLED = Verdict(
+  Status.INFRA_ERROR, detail="not checked: the pool was closed"
+)
 
 _log = logging.getLogger(__name__)
 
 
-class Appeals:
+class SecondVerifier:
   """Owns the second verifier and what is frozen; any thread may call."""
 
-  def __init__(self, settings: Settings, stats: Stats):
+  def __init__(self, settings: CheckerSettings, stats: VerificationStats):
     """Tries the verifier out.
 
     Raises:
@@ -70,7 +72,7 @@ class Appeals:
     try:
       self._threads.submit(ask)
     except RuntimeError:  # closed meanwhile
-      settle(UNHEARD)
+      settle(CANCELLED)
 
   def kill(self) -> None:
     """Ends the verifier's processes and waits for the last words."""
@@ -81,7 +83,7 @@ class Appeals:
 
   def _ask(self, problem: Problem, audit: Audit, verdict: Verdict) -> Verdict:
     if self._killed.is_set():
-      return UNHEARD
+      return CANCELLED
     try:
       opinion = self._second.ask(problem, audit)
     except Exception:  # whatever it is, the item must end

@@ -20,21 +20,25 @@ import time
 from typing import Self
 
 from kimina_jax.types import Extraction, Problem, Status, Verdict
-from kimina_jax.verification.acceptance.audit import Audit, prepare
-from kimina_jax.verification.acceptance.normalise import LexError, normalise
-from kimina_jax.verification.acceptance.policy import Rules
-from kimina_jax.verification.appeal import UNHEARD, Appeals
+from kimina_jax.verification.acceptance.audit import Audit, prepare_audit
+from kimina_jax.verification.acceptance.lexer import LexError, normalise
+from kimina_jax.verification.acceptance.syntax_rules import SyntaxRules
+from kimina_jax.verification.appeal import CANCELLED, SecondVerifier
 from kimina_jax.verification.backend import Backend
 from kimina_jax.verification.process.local import make_local_backend
-from kimina_jax.verification.queue import Backlog, Closed
+from kimina_jax.verification.queue import Closed, VerificationQueue
 from kimina_jax.verification.remote.server import make_server_backend
-from kimina_jax.verification.settings import Settings
-from kimina_jax.verification.stats import Stats
-from kimina_jax.verification.verdict_cache import DETERMINISTIC, Store, digest
-from kimina_jax.verification.worker_pool import Crew
-from kimina_jax.verification.worker_slot import Slot
+from kimina_jax.verification.settings import CheckerSettings
+from kimina_jax.verification.stats import VerificationStats
+from kimina_jax.verification.verdict_cache import (
+  DETERMINISTIC,
+  VerdictCache,
+  digest,
+)
+from kimina_jax.verification.worker_pool import WorkerPool
+from kimina_jax.verification.worker_slot import WorkerSlot
 
-Future = concurrent.futures.Future[Verdict]
+VerdictFuture = concurrent.futures.Future[Verdict]
 
 _log = logging.getLogger(__name__)
 _MAX_KNOWN = 65_536  # verdicts in memory
@@ -48,7 +52,7 @@ class _Item:
   problem: Problem
   final: str
   confirm: bool
-  futures: list[Future]
+  futures: list[VerdictFuture]
   submitted_s: float
   audit: Audit | None = None
 
@@ -57,18 +61,18 @@ class _Item:
     return self.audit.imports
 
 
-class Pool:
+class VerificationPool:
   """Owns the checkers, the threads that wait for them, and the store.
 
   Example:
-    with Pool(Settings(**config.checker)) as pool:
+    with VerificationPool(CheckerSettings(**config.checker)) as pool:
       verdict = pool.submit(problem, extract(response)).result()
 
   Attributes:
     backend: what checks.
   """
 
-  def __init__(self, settings: Settings):
+  def __init__(self, settings: CheckerSettings):
     """Starts the threads; a checker starts when the first proof needs it.
 
     Raises:
@@ -76,14 +80,20 @@ class Pool:
     """
     self.backend = make_backend(settings)
     self._settings = settings
-    self._rules = Rules(settings.max_heartbeats, settings.native_decide)
+    self._rules = SyntaxRules(settings.max_heartbeats, settings.native_decide)
     # What verdicts follow from, besides the proof.
     self._circumstances = f"{self.backend.toolchain}; {self._rules}"
-    self._store = Store(settings.store) if settings.store else None
-    self._stats = Stats(settings.num_workers, self.backend.isolation)
-    self._appeals = Appeals(settings, self._stats)
-    self._crew = Crew(self.backend, settings, self._stats)
-    self._backlog: Backlog[_Item] = Backlog(settings.max_pending)
+    self._store = (
+      VerdictCache(settings.verdict_cache) if settings.verdict_cache else None
+    )
+    self._stats = VerificationStats(
+      settings.num_workers, self.backend.isolation
+    )
+    self._appeals = SecondVerifier(settings, self._stats)
+    self._crew = WorkerPool(self.backend, settings, self._stats)
+    self._backlog: VerificationQueue[_Item] = VerificationQueue(
+      settings.max_pending
+    )
     self._lock = threading.Lock()
     self._closed = False
     self._known: dict[str, _Item | Verdict] = {}
@@ -101,7 +111,7 @@ class Pool:
 
   def submit(
     self, problem: Problem, extraction: Extraction, *, confirm: bool = False
-  ) -> Future:
+  ) -> VerdictFuture:
     """Queues a proof; waits while as many wait as may.
 
     Args:
@@ -117,7 +127,7 @@ class Pool:
     Raises:
       RuntimeError: the pool is closed.
     """
-    future: Future = concurrent.futures.Future()
+    future: VerdictFuture = concurrent.futures.Future()
     key = self._key(problem, extraction)
     item = _Item(
       *(key, problem, extraction.final, confirm, [future]), time.monotonic()
@@ -133,7 +143,7 @@ class Pool:
     return future
 
   def stats(self) -> dict[str, float]:
-    """What happened since the last call; see Stats.read."""
+    """What happened since the last call; see VerificationStats.read."""
     return self._stats.read()
 
   def drain(self, timeout_s: float) -> None:
@@ -145,7 +155,7 @@ class Pool:
     with self._lock:
       self._closed = True
     for item in self._backlog.close():
-      self._settle(item, UNHEARD)
+      self._settle(item, CANCELLED)
     deadline = time.monotonic() + timeout_s
     for thread in self._threads:
       thread.join(max(deadline - time.monotonic(), 0.0))
@@ -192,24 +202,24 @@ class Pool:
     item.audit = audit
     stored = self._store.get(item.key) if self._store is not None else None
     if stored is not None:
-      self._stats.count("store_hits")
+      self._stats.count("verdict_cache_hits")
       self._decide(item, stored)
       return
     try:
       self._backlog.put(item)
     except Closed:
-      self._settle(item, UNHEARD)
+      self._settle(item, CANCELLED)
 
   def _prepare(self, item: _Item) -> Audit | Verdict:
     try:
-      return prepare(item.problem, item.final, self._rules)
+      return prepare_audit(item.problem, item.final, self._rules)
     except Exception as error:  # no text may stop a run
       _log.exception("the audit of %s failed", item.problem.name)
       return Verdict(Status.INFRA_ERROR, detail=repr(error))
 
   def _serve(self) -> None:
     """A thread's life: one item after the other."""
-    slot = Slot(self._crew, self._settings, self._stats)
+    slot = WorkerSlot(self._crew, self._settings, self._stats)
     while (item := self._backlog.take(slot.imports)) is not None:
       started_s = time.monotonic()
       if self._is_unwanted(item):
@@ -224,14 +234,14 @@ class Pool:
       self._decide(item, dataclasses.replace(verdict, queue_s=queue_s))
     slot.close()
 
-  def _check(self, slot: Slot, item: _Item, queue_s: float) -> Verdict:
+  def _check(self, slot: WorkerSlot, item: _Item, queue_s: float) -> Verdict:
     if queue_s > self._settings.queue_timeout_s:
       detail = f"waited {queue_s:.0f} s for a worker"
       return Verdict(Status.INFRA_ERROR, detail=detail)
     verdict = slot.judge(item.audit)
     if self._closed and verdict.status not in DETERMINISTIC:
       # Killed by us, whatever it looks like.
-      return UNHEARD
+      return CANCELLED
     return verdict
 
   def _is_unwanted(self, item: _Item) -> bool:
@@ -300,7 +310,7 @@ class Pool:
     )
 
 
-def make_backend(settings: Settings) -> Backend:
+def make_backend(settings: CheckerSettings) -> Backend:
   """What checks, as the settings say.
 
   Raises:

@@ -34,7 +34,7 @@ class Waits(Protocol):
 Item = TypeVar("Item", bound=Waits)
 
 
-class Backlog(Generic[Item]):
+class VerificationQueue(Generic[Item]):
   """Owns the items that wait; any thread may call."""
 
   def __init__(self, max_pending: int):

@@ -28,13 +28,13 @@ from collections.abc import Mapping
 
 from kimina_jax.types import Problem, UsageError
 from kimina_jax.verification.acceptance.audit import Audit
-from kimina_jax.verification.acceptance.normalise import normalise
+from kimina_jax.verification.acceptance.lexer import normalise
 from kimina_jax.verification.process import launch, memory
 from kimina_jax.verification.process.local import (
   lean_surroundings,
   make_sandbox,
 )
-from kimina_jax.verification.settings import Settings
+from kimina_jax.verification.settings import CheckerSettings
 from kimina_jax.verification.verdict_cache import digest
 
 _log = logging.getLogger(__name__)
@@ -72,7 +72,7 @@ class Opinion:
 class Second:
   """Owns the processes of the other verifier; any thread may ask."""
 
-  def __init__(self, settings: Settings):
+  def __init__(self, settings: CheckerSettings):
     """Has the verifier answer a question whose answer is known.
 
     Raises:

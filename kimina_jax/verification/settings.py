@@ -1,54 +1,62 @@
-"""How to check, and with how much of the machine: a config's `checker` section.
+"""Settings of the checker: the section `checker` of an experiment.
 
-In: values. Out: Settings, or a UsageError with the value and the remedy. Looks
-at no program and starts none; what is not installed, backend.py refuses.
+In: the values of the section. Out: a CheckerSettings, or a UsageError that
+names the value and the remedy. It starts no program and looks for none; what is
+not installed, the backend refuses when it is made (see pool.make_backend).
 """
 
 import dataclasses
-import math
 from collections.abc import Sequence
 
-from kimina_jax.types import require
+from kimina_jax.types import check_numbers, require
 
 BACKENDS = ("minilean", "repl", "server")
-ISOLATIONS = ("auto", "bwrap", "rlimit", "none")
+ISOLATION_CHOICES = ("auto", "bwrap", "rlimit", "none")
 
 _COUNTS = ("num_workers", "max_imports", "max_pending", "max_uses")
 _POSITIVE = (
-  *("queue_timeout_s", "load_timeout_s", "exec_timeout_s"),
-  *("memory_gib", "address_gib", "second_timeout_s"),
+  "queue_timeout_s",
+  "load_timeout_s",
+  "exec_timeout_s",
+  "memory_gib",
+  "address_gib",
+  "second_timeout_s",
 )
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
-  """Of one pool.
+class CheckerSettings:
+  """Settings of one verification pool.
 
   Attributes:
-    backend: of BACKENDS.
-    command: command line of a Lean REPL, for `repl`.
-    lean_path: LEAN_PATH of that REPL.
-    urls: of Kimina Lean Servers, for `server`.
-    num_workers: proofs that are checked at once.
-    num_spares: processes that stand by with the header imported, to take the
-      place of one that is replaced.
-    max_imports: processes that import a header at once.
-    max_pending: proofs that may wait; who submits another one waits.
-    queue_timeout_s: a proof that waited so long is an INFRA_ERROR.
-    load_timeout_s: to start a worker and import a header.
-    exec_timeout_s: to check one proof.
-    max_uses: proofs before a worker is replaced.
-    memory_gib: anonymous memory of one worker.
-    address_gib: address space of one worker; Lean maps gigabytes of files.
-    isolation: of ISOLATIONS.
-    allow_none: whether `none` is acceptable as isolation.
-    max_heartbeats: ceiling of the option of that name, in headers and proofs.
-    native_decide: whether proofs may trust the compiler.
-    store: file that keeps verdicts from one run to the next; "" keeps none.
-    second_command: another verifier, which is asked of chosen proofs; "" asks
-      nobody.
-    second_share: of the other accepted proofs, that it is asked of.
-    second_timeout_s: for one of its answers.
+    backend: one of BACKENDS.
+    command: for `repl`: the command line of a Lean REPL.
+    lean_path: for `repl`: LEAN_PATH of the REPL.
+    urls: for `server`: the URLs of Kimina Lean Servers.
+    num_workers: proofs that are checked at the same time.
+    num_standby: standby workers: processes with the imports loaded that take
+      the place of a worker that is replaced.
+    max_imports: workers that import a header at the same time.
+    max_pending: proofs that may wait in the queue; beyond, `submit` blocks.
+    queue_timeout_s: a proof that waited longer for a worker is an INFRA_ERROR.
+    load_timeout_s: time to start a worker and import a header.
+    exec_timeout_s: time to check one proof.
+    max_uses: proofs after which a worker is replaced.
+    memory_gib: limit of one worker's anonymous memory.
+    address_gib: limit of one worker's address space; Lean maps gigabytes of
+      files.
+    isolation: one of ISOLATION_CHOICES; `auto` is `bwrap` where it works, else
+      `rlimit`.
+    allow_none: must be True for the isolation `none`.
+    max_heartbeats: ceiling of Lean's option of that name, in headers and
+      proofs.
+    native_decide: whether proofs may trust Lean's compiler.
+    verdict_cache: file that keeps verdicts from one run to the next; "" is
+      none.
+    second_command: command line of the second verifier; "" is none.
+    second_share: share of the accepted proofs that the second verifier checks,
+      besides the first accepted proof of each problem, which it always checks.
+    second_timeout_s: time for one check of the second verifier.
   """
 
   backend: str
@@ -56,7 +64,7 @@ class Settings:
   lean_path: str
   urls: Sequence[str]
   num_workers: int
-  num_spares: int
+  num_standby: int
   max_imports: int
   max_pending: int
   queue_timeout_s: float
@@ -69,24 +77,16 @@ class Settings:
   allow_none: bool
   max_heartbeats: int
   native_decide: bool
-  store: str
+  verdict_cache: str
   second_command: str
   second_share: float
   second_timeout_s: float
 
   def __post_init__(self):
-    for name in _COUNTS:
-      number = getattr(self, name)
-      _check(number >= 1, name, number, "it must be at least 1")
+    check_numbers("checker", self, counts=_COUNTS)
     for name in _POSITIVE:
       number = getattr(self, name)
-      _check(0 < number < math.inf, name, number, "it must be positive")
-    _check(
-      self.num_spares >= 0,
-      "num_spares",
-      self.num_spares,
-      "choose how many processes stand by, or 0 for none",
-    )
+      _check(number > 0, name, number, "it must be positive")
     _check(
       self.max_heartbeats >= 1,
       "max_heartbeats",
@@ -94,33 +94,31 @@ class Settings:
       "choose a finite ceiling; without one a proof may run forever",
     )
     _check(
-      0 <= self.second_share <= 1,
+      self.second_share <= 1,
       "second_share",
       self.second_share,
       "choose a share of the accepted proofs, from 0 to 1",
     )
-    _check_choices(self)
-
-
-def _check_choices(settings: Settings) -> None:
-  for name, choices in (("backend", BACKENDS), ("isolation", ISOLATIONS)):
-    choice = getattr(settings, name)
+    for name, choices in (
+      ("backend", BACKENDS),
+      ("isolation", ISOLATION_CHOICES),
+    ):
+      choice = getattr(self, name)
+      remedy = f"choose one of {', '.join(choices)}"
+      _check(choice in choices, name, repr(choice), remedy)
     _check(
-      choice in choices, name, repr(choice), f"choose of {', '.join(choices)}"
+      self.isolation != "none" or self.allow_none,
+      "isolation",
+      "'none'",
+      "proofs would run as you, with your files and your network; set "
+      "checker.allow_none=True if that is meant, or choose 'auto'",
     )
-  _check(
-    settings.isolation != "none" or settings.allow_none,
-    "isolation",
-    "'none'",
-    "proofs would run as you, with your files and your network; say "
-    "checker.allow_none=True if that is meant, or choose 'auto'",
-  )
-  _check(
-    settings.backend != "server" or settings.urls,
-    "urls",
-    settings.urls,
-    "name the servers, as in ('http://lean-1:8000',)",
-  )
+    _check(
+      self.backend != "server" or bool(self.urls),
+      "urls",
+      self.urls,
+      "name the servers, as in ('http://lean-1:8000',)",
+    )
 
 
 def _check(is_right: bool, name: str, value: object, remedy: str) -> None:

@@ -15,12 +15,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from kimina_jax.types import Status, Verdict
 
 CAUSES = ("uses", "memory", "crash", "timeout", "protocol", "infra", "idle")
-ISOLATIONS = ("bwrap", "rlimit", "none", "remote")
+ISOLATION_MODES = ("bwrap", "rlimit", "none", "remote")
 
 _STAGES = ("queue", "load", "exec")
 _PERCENTS = (50, 90, 99)
 _EVENTS = (
-  *("cache_hits", "store_hits", "warm_hits", "spare_hits", "cold_starts"),
+  *(
+    "cache_hits",
+    "verdict_cache_hits",
+    "warm_hits",
+    "standby_hits",
+    "cold_starts",
+  ),
   *("retries", "cancelled", "disputed", "second_failed"),
   *(f"restarts/{cause}" for cause in CAUSES),
 )
@@ -45,7 +51,7 @@ _MAX_INFRA_RATE = 0.05
 _MIN_CHECKS = 20
 
 
-class Stats:
+class VerificationStats:
   """Owns the counts since the last `read`; any thread may call."""
 
   def __init__(self, num_workers: int, isolation: str = ""):
@@ -53,7 +59,7 @@ class Stats:
 
     Args:
       num_workers: proofs that may be checked at once.
-      isolation: in force, of ISOLATIONS; "" says nothing of it.
+      isolation: in force, of ISOLATION_MODES; "" says nothing of it.
     """
     self._num_workers = num_workers
     self._isolation = isolation
@@ -115,7 +121,7 @@ class Stats:
     stats["infra_errors"] = stats[f"verdict/{Status.INFRA_ERROR}"]
     stats["worker_seconds"] = self._num_workers * elapsed_s
     stats["busy_seconds"] = busy_seconds
-    for mode in ISOLATIONS if self._isolation else ():
+    for mode in ISOLATION_MODES if self._isolation else ():
       stats[f"isolation/{mode}"] = float(mode == self._isolation)
     for stage in _STAGES:
       found = sorted((b, n) for (s, b), n in bins.items() if s == stage)
@@ -130,11 +136,11 @@ class Stats:
     self._started_s = time.monotonic()
 
 
-def merge(parts: Sequence[Mapping[str, float]]) -> dict[str, float]:
+def merge_stats(parts: Sequence[Mapping[str, float]]) -> dict[str, float]:
   """The numbers of several processes, or of several intervals, as one.
 
   Args:
-    parts: of `Stats.read`, or of this function.
+    parts: of `VerificationStats.read`, or of this function.
 
   Returns:
     Counts added; seconds (`…_s`) of the slowest; and of these, each left out
@@ -156,7 +162,7 @@ def merge(parts: Sequence[Mapping[str, float]]) -> dict[str, float]:
   }
 
 
-def alarm(stats: Mapping[str, float]) -> str:
+def failure_alarm(stats: Mapping[str, float]) -> str:
   """What somebody must look at now, in a sentence; "" if nothing.
 
   Args:
@@ -179,15 +185,15 @@ def _shares(stats: Mapping[str, float]) -> dict[str, tuple[float, float]]:
   def add(*names: str) -> float:
     return sum(stats.get(name, 0.0) for name in names)
 
-  ready = add("warm_hits", "spare_hits")
-  known = add("cache_hits", "store_hits")
+  ready = add("warm_hits", "standby_hits")
+  known = add("cache_hits", "verdict_cache_hits")
   checked = add("checked")
   return {
     "utilisation": (add("busy_seconds"), add("worker_seconds")),
     "warm_rate": (ready, ready + add("cold_starts")),
     "forbidden_rate": (add(f"verdict/{Status.FORBIDDEN_SYNTAX}"), checked),
     "infra_rate": (add("infra_errors"), checked),
-    # An answer from the store is a check too, see `Stats.read`.
+    # An answer from the store is a check too, see `VerificationStats.read`.
     "cache_rate": (known, checked + add("cache_hits")),
   }
 

@@ -41,7 +41,7 @@ def digest(*parts: str) -> str:
   return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 
-class Store:
+class VerdictCache:
   """Owns the file; several processes of a machine may share it."""
 
   def __init__(self, path: str):
@@ -62,8 +62,8 @@ class Store:
       self._open(path)
     except (sqlite3.Error, OSError) as error:
       raise UsageError(
-        f"checker.store {path!r} cannot be used ({error}); name a file that "
-        "this program may make, or '' to keep no verdicts"
+        f"checker.verdict_cache {path!r} cannot be used ({error}); name a file "
+        "that this program may make, or '' to keep no verdicts"
       ) from error
 
   def get(self, key: str) -> Verdict | None:
@@ -102,8 +102,8 @@ class Store:
     if found not in (0, _FORMAT):
       self._file.close()
       raise UsageError(
-        f"checker.store {path!r} is of format {found}, this program writes "
-        f"{_FORMAT}; name another file"
+        f"checker.verdict_cache {path!r} is of format {found}, this program "
+        f"writes {_FORMAT}; name another file"
       )
     self._file.execute(f"pragma user_version = {_FORMAT}")
 

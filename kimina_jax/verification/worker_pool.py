@@ -15,8 +15,8 @@ import threading
 from kimina_jax.types import Status, Verdict
 from kimina_jax.verification.backend import Backend, Checker
 from kimina_jax.verification.process import memory
-from kimina_jax.verification.settings import Settings
-from kimina_jax.verification.stats import Stats
+from kimina_jax.verification.settings import CheckerSettings
+from kimina_jax.verification.stats import VerificationStats
 
 _log = logging.getLogger(__name__)
 _WATCH_S = 0.5
@@ -26,14 +26,16 @@ _MAX_PROCESSES = 64  # of one checker; Lean is one with many threads
 _TIRED = 0.75
 
 
-class Crew:
+class WorkerPool:
   """Owns every checker; any thread may call."""
 
-  def __init__(self, backend: Backend, settings: Settings, stats: Stats):
+  def __init__(
+    self, backend: Backend, settings: CheckerSettings, stats: VerificationStats
+  ):
     """Starts no checker yet."""
     self._backend = backend
     self._load_timeout_s = settings.load_timeout_s
-    self._num_spares = settings.num_spares
+    self._num_spares = settings.num_standby
     self._limit_bytes = int(settings.memory_gib * 2**30)
     self._stats = stats
     self._lock = threading.Lock()
@@ -63,7 +65,7 @@ class Crew:
       none: an INFRA_ERROR.
     """
     checker = self._spare(imports, fresh=fresh)
-    self._stats.count("cold_starts" if checker is None else "spare_hits")
+    self._stats.count("cold_starts" if checker is None else "standby_hits")
     found = checker or self._submit(imports).result()
     if not isinstance(found, Verdict):
       self._prepare(imports)

@@ -13,9 +13,9 @@ import time
 from kimina_jax.types import Status, Verdict
 from kimina_jax.verification.acceptance.audit import Audit
 from kimina_jax.verification.backend import Checker
-from kimina_jax.verification.settings import Settings
-from kimina_jax.verification.stats import Stats
-from kimina_jax.verification.worker_pool import Crew
+from kimina_jax.verification.settings import CheckerSettings
+from kimina_jax.verification.stats import VerificationStats
+from kimina_jax.verification.worker_pool import WorkerPool
 
 _log = logging.getLogger(__name__)
 # Ends that an earlier proof on the same process may have caused.
@@ -31,14 +31,16 @@ _CAUSES = {
 }
 
 
-class Slot:
+class WorkerSlot:
   """Owns at most one checker; for one thread.
 
   Attributes:
     imports: what its checker has loaded; None without one.
   """
 
-  def __init__(self, crew: Crew, settings: Settings, stats: Stats):
+  def __init__(
+    self, crew: WorkerPool, settings: CheckerSettings, stats: VerificationStats
+  ):
     self._crew = crew
     self._stats = stats
     self._exec_timeout_s = settings.exec_timeout_s

@@ -22,13 +22,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from kimina_jax.types import Message, Problem, Status, Verdict
-from kimina_jax.verification.acceptance import lean_messages, policy
-from kimina_jax.verification.acceptance.axioms import (
-  SORRY,
-  read_axioms,
-  trusted_axioms,
-  untrusted,
-)
+from kimina_jax.verification.acceptance import lean_messages, syntax_rules
 from kimina_jax.verification.acceptance.expected_statement import (
   find,
   parse_statement,
@@ -38,19 +32,26 @@ from kimina_jax.verification.acceptance.header import (
   blank,
   parse_header,
 )
-from kimina_jax.verification.acceptance.lexer import is_line, scan
-from kimina_jax.verification.acceptance.normalise import (
+from kimina_jax.verification.acceptance.lean_messages import (
+  SORRY_AXIOM,
+  read_axioms,
+  trusted_axioms,
+  untrusted,
+)
+from kimina_jax.verification.acceptance.lexer import (
   LexError,
   Refusal,
+  is_line,
   normalise,
   refuse,
+  scan,
 )
-from kimina_jax.verification.acceptance.policy import Rules
+from kimina_jax.verification.acceptance.syntax_rules import SyntaxRules
 from kimina_jax.verification.acceptance.vocabulary import SORRY as SORRY_RULE
-from kimina_jax.verification.process.protocol import Reply
+from kimina_jax.verification.replies import Reply
 
-_SORRY_WARNING = lean_messages.pattern(lean_messages.SORRY)
-_UNKNOWN = lean_messages.pattern(lean_messages.UNKNOWN)
+_SORRY_WARNING = lean_messages.pattern(lean_messages.SORRY_WARNING)
+_UNKNOWN = lean_messages.pattern(lean_messages.UNKNOWN_NAME)
 # What a verdict keeps; the judgement itself reads everything.
 _MAX_MESSAGES = 32
 _MAX_MESSAGE_CHARS = 4000
@@ -90,7 +91,9 @@ class Audit:
     )
 
 
-def prepare(problem: Problem, final: str, rules: Rules) -> Audit | Verdict:
+def prepare_audit(
+  problem: Problem, final: str, rules: SyntaxRules
+) -> Audit | Verdict:
   """Checks everything that needs no Lean.
 
   Args:
@@ -123,7 +126,7 @@ def prepare(problem: Problem, final: str, rules: Rules) -> Audit | Verdict:
     end = len(text)
     refusal = refuse("no proof after the header", text, end, end)
     return _refused(Status.MISSING_THEOREM, refusal)
-  commands = policy.check(proof, rules)
+  commands = syntax_rules.check_syntax(proof, rules)
   if isinstance(commands, Refusal):
     is_sorry = commands.rule == SORRY_RULE
     status = Status.HAS_SORRY if is_sorry else Status.FORBIDDEN_SYNTAX
@@ -142,7 +145,7 @@ def prepare(problem: Problem, final: str, rules: Rules) -> Audit | Verdict:
   )
 
 
-def judge(audit: Audit, seal: str, replies: Sequence[Reply]) -> Verdict:
+def judge_replies(audit: Audit, seal: str, replies: Sequence[Reply]) -> Verdict:
   """The verdict on the replies to `audit.commands(nonce, seal)`.
 
   Args:
@@ -154,7 +157,7 @@ def judge(audit: Audit, seal: str, replies: Sequence[Reply]) -> Verdict:
   return dataclasses.replace(verdict, notes=audit.notes)
 
 
-def decided(replies: Sequence[Reply]) -> bool:
+def is_decided(replies: Sequence[Reply]) -> bool:
   """Whether these replies already decide, so that no more need be asked."""
   return len(replies) >= 3 or any(_errors(r) or _sorry(r) for r in replies)
 
@@ -236,8 +239,10 @@ def _judge_check(audit: Audit, seal: str, reply: Reply) -> Verdict:
     axioms = read_axioms(_okay(seal), lines[0])
   except ValueError as error:
     return _violation(str(error))
-  if SORRY in axioms:
-    return Verdict(Status.HAS_SORRY, axioms=axioms, detail=f"uses {SORRY}")
+  if SORRY_AXIOM in axioms:
+    return Verdict(
+      Status.HAS_SORRY, axioms=axioms, detail=f"uses {SORRY_AXIOM}"
+    )
   refused = untrusted(axioms, audit.trusted_axioms)
   if refused:
     detail = "axioms " + ", ".join(sorted(refused))

@@ -1,9 +1,10 @@
-"""What a proof must prove: a trusted statement in, a proposition out.
+"""The expected statement: what a proof must prove, and whether it states it.
 
-In: a data set's statement. Out: an Anchor, whose proposition is elaborated
-before any of the model's text. And whether a proof states the same, token by
-token, at the top level: outside every namespace and section that the proof
-opens. The proof itself is not looked at.
+In: the statement of a data set, which is trusted. Out: an ExpectedStatement,
+whose closed proposition Lean elaborates before it sees any of the model's text.
+`check_statement` tells whether a proof states the same theorem, token by token,
+at the top level, outside every namespace and section that the proof opens.
+Proof bodies are not looked at.
 """
 
 import dataclasses
@@ -11,17 +12,18 @@ import functools
 from collections.abc import Sequence
 
 from kimina_jax.types import Status
-from kimina_jax.verification.acceptance import policy
+from kimina_jax.verification.acceptance import syntax_rules
 from kimina_jax.verification.acceptance.lexer import (
+  Refusal,
   Scan,
   Token,
   is_line,
+  normalise,
   scan,
   tokenize,
   words,
 )
-from kimina_jax.verification.acceptance.normalise import Refusal, normalise
-from kimina_jax.verification.acceptance.policy import Command, Rules
+from kimina_jax.verification.acceptance.syntax_rules import Command, SyntaxRules
 from kimina_jax.verification.acceptance.vocabulary import DECLARATIONS
 
 _MAX_KNOWN = 16_384
@@ -29,11 +31,11 @@ _BINDER = {"(": ")", "{": "}", "[": "]", "⦃": "⦄"}
 
 
 @dataclasses.dataclass(frozen=True)
-class Anchor:
+class ExpectedStatement:
   r"""A statement.
 
   Example:
-    Anchor(name="t", proposition="∀ (x : ℕ)\n, x = x\n",
+    ExpectedStatement(name="t", proposition="∀ (x : ℕ)\n, x = x\n",
            words=["theorem", "t", "(", …, ":=", "by"],
            used=frozenset(("ℕ",)))
 
@@ -51,7 +53,7 @@ class Anchor:
 
 
 @functools.lru_cache(maxsize=_MAX_KNOWN)
-def parse_statement(statement: str, rules: Rules) -> Anchor:
+def parse_statement(statement: str, rules: SyntaxRules) -> ExpectedStatement:
   """Takes `theorem name binders : goal := by` apart.
 
   Raises:
@@ -65,7 +67,7 @@ def parse_statement(statement: str, rules: Rules) -> Anchor:
   if texts[0] not in ("theorem", "lemma") or tokens[1].kind != "name":
     raise ValueError("it does not start with `theorem` and a name")
   colon = _colon(tokens)
-  refusal = policy.check(scan(statement), rules)
+  refusal = syntax_rules.check_syntax(scan(statement), rules)
   if isinstance(refusal, Refusal):
     raise ValueError(str(refusal))
   binders = statement[tokens[1].end : tokens[colon].start].strip()
@@ -74,11 +76,11 @@ def parse_statement(statement: str, rules: Rules) -> Anchor:
     raise ValueError("it states nothing")
   # Line breaks, so that a comment that ends either part stays one.
   proposition = f"∀ {binders}\n, {goal}\n" if colon > 2 else f"{goal}\n"
-  return Anchor(texts[1], proposition, texts, _used(tokens))
+  return ExpectedStatement(texts[1], proposition, texts, _used(tokens))
 
 
 def find(
-  anchor: Anchor, proof: Scan, commands: Sequence[Command]
+  anchor: ExpectedStatement, proof: Scan, commands: Sequence[Command]
 ) -> tuple[Status, Refusal] | None:
   """None if the proof states what it must, else what is wrong and where."""
   tokens = proof.tokens
@@ -119,7 +121,7 @@ def _mismatch(proof: Scan, rule: str, index: int) -> tuple[Status, Refusal]:
 
 
 def _difference(
-  anchor: Anchor, tokens: Sequence[str], start: int
+  anchor: ExpectedStatement, tokens: Sequence[str], start: int
 ) -> int | None:
   """Where a declaration first differs from the statement."""
   size = len(anchor.words)

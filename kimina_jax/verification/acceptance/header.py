@@ -12,9 +12,8 @@ import functools
 import re
 from collections.abc import Sequence
 
-from kimina_jax.verification.acceptance.lexer import Token, tokenize
-from kimina_jax.verification.acceptance.normalise import normalise
-from kimina_jax.verification.acceptance.policy import Rules
+from kimina_jax.verification.acceptance.lexer import Token, normalise, tokenize
+from kimina_jax.verification.acceptance.syntax_rules import SyntaxRules
 
 _MAX_KNOWN = 4096
 _BASES = {"0x": 16, "0b": 2, "0o": 8}
@@ -53,7 +52,7 @@ class Header:
 
 
 @functools.lru_cache(maxsize=_MAX_KNOWN)
-def parse_header(text: str, rules: Rules) -> Header:
+def parse_header(text: str, rules: SyntaxRules) -> Header:
   """Takes a header apart.
 
   Raises:
@@ -108,7 +107,7 @@ def _lines(tokens: Sequence[Token]) -> str:
 
 
 def _limit(
-  text: str, tokens: Sequence[Token], rules: Rules
+  text: str, tokens: Sequence[Token], rules: SyntaxRules
 ) -> tuple[str, tuple[str, ...]]:
   """The text of the tokens with options under their ceilings, and notes."""
   if not tokens:

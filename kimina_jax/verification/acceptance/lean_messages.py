@@ -1,15 +1,25 @@
-"""How Lean's words differ from 4.9 to 4.33, where the checker depends on them.
+"""What Lean prints, by version, and how its reports of axioms are read.
 
-One table. A row says from which version on Lean says what, as a regular
-expression, and who reads it. Whatever Lean says that is in no row is not
-understood, and what is not understood is not proved. It reads nothing itself.
+One table, TABLE, holds the texts of Lean 4.9 to 4.33 that the checker depends
+on, each with the first version that prints it, as a regular expression. A
+message that matches no row is not understood, and a proof whose messages are
+not understood is not proved. `read_axioms` reads the line that `#print axioms`
+prints; a line that it cannot read is an error and never an empty list.
 
-Where 4.9 is given, no change since is known. A message may go on after what a
-row holds, in a note or a hint.
+Where a row says 4.9, no later change is known. A message may go on after the
+text of a row, with a note or a hint.
 """
 
 import dataclasses
 import re
+
+# Those of Lean's own logic.
+STANDARD_AXIOMS = frozenset(("propext", "Classical.choice", "Quot.sound"))
+# What native_decide rests on besides; from Lean 4.29 on it has an axiom for
+# each computation instead, which `untrusted` knows by its form.
+COMPILER_AXIOMS = frozenset(("Lean.ofReduceBool", "Lean.trustCompiler"))
+# What a proof by `sorry` rests on.
+SORRY_AXIOM = "sorryAx"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,17 +39,31 @@ class Wording:
   reader: str
 
 
-SORRY = "a declaration uses sorry"
-UNKNOWN = "a name is unknown"
+SORRY_WARNING = "a declaration uses sorry"
+UNKNOWN_NAME = "a name is unknown"
 NO_AXIOMS = "a theorem rests on no axioms"
 SOME_AXIOMS = "a theorem rests on axioms"
-COMPILER = "an axiom that stands for trust in the compiler"
+COMPILER_AXIOM = "an axiom that stands for trust in the compiler"
 
 TABLE = (
-  Wording(SORRY, "4.9", r"declaration uses 'sorry'", "audit.judge"),
-  Wording(SORRY, "4.28", r"declaration uses `sorry`", "audit.judge"),
-  Wording(UNKNOWN, "4.9", r"unknown (?:constant|identifier)", "audit.judge"),
-  Wording(UNKNOWN, "4.23", r"Unknown (?:constant|identifier)", "audit.judge"),
+  Wording(
+    SORRY_WARNING, "4.9", r"declaration uses 'sorry'", "audit.judge_replies"
+  ),
+  Wording(
+    SORRY_WARNING, "4.28", r"declaration uses `sorry`", "audit.judge_replies"
+  ),
+  Wording(
+    UNKNOWN_NAME,
+    "4.9",
+    r"unknown (?:constant|identifier)",
+    "audit.judge_replies",
+  ),
+  Wording(
+    UNKNOWN_NAME,
+    "4.23",
+    r"Unknown (?:constant|identifier)",
+    "audit.judge_replies",
+  ),
   Wording(
     NO_AXIOMS,
     "4.9",
@@ -53,13 +77,13 @@ TABLE = (
     r"'(?P<subject>\S+)' depends on axioms:\s+\[(?P<axioms>[^\[\]]+)\]",
     "axioms.read_axioms",
   ),
-  Wording(COMPILER, "4.9", r"Lean\.ofReduceBool", "axioms.untrusted"),
+  Wording(COMPILER_AXIOM, "4.9", r"Lean\.ofReduceBool", "axioms.untrusted"),
   # It stood behind ofReduceBool before, where the report did not look.
-  Wording(COMPILER, "4.23", r"Lean\.trustCompiler", "axioms.untrusted"),
+  Wording(COMPILER_AXIOM, "4.23", r"Lean\.trustCompiler", "axioms.untrusted"),
   # One for each computation, in place of the other two. No keyword that a
   # proof may use declares an axiom, so none can be declared under this name.
   Wording(
-    COMPILER,
+    COMPILER_AXIOM,
     "4.29",
     r"(?:[^\s,]+\.)?_native\.native_decide\.ax(?:_[0-9]+)+",
     "axioms.untrusted",
@@ -71,3 +95,49 @@ def pattern(topic: str) -> re.Pattern[str]:
   """What Lean says of a topic in any version."""
   rows = [row.pattern for row in TABLE if row.topic == topic]
   return re.compile("|".join(f"(?:{row})" for row in rows))
+
+
+_NONE = pattern(NO_AXIOMS)
+_SOME = pattern(SOME_AXIOMS)
+_OF_COMPILER = pattern(COMPILER_AXIOM)
+_NAME = re.compile(r"[^\s,]+")
+
+
+def trusted_axioms(*, native_decide: bool) -> frozenset[str]:
+  """What a proof may rest on."""
+  return STANDARD_AXIOMS | COMPILER_AXIOMS if native_decide else STANDARD_AXIOMS
+
+
+def read_axioms(subject: str, line: str) -> tuple[str, ...]:
+  """The axioms in a line of `#print axioms`.
+
+  Args:
+    subject: the theorem that was asked for, without its namespace.
+    line: what Lean says.
+
+  Raises:
+    ValueError: the line is no such report, or one of another theorem.
+  """
+  line = line.strip()
+  found = _NONE.fullmatch(line) or _SOME.fullmatch(line)
+  if found is None or found["subject"].rpartition(".")[2] != subject:
+    raise ValueError(f"not a report of axioms: {line[:200]!r}")
+  if found.re is _NONE:
+    return ()
+  names = [name.strip() for name in found["axioms"].split(",")]
+  if not all(map(_NAME.fullmatch, names)):
+    raise ValueError(f"not a list of axioms: {line[:200]!r}")
+  return tuple(names)
+
+
+def untrusted(
+  axioms: tuple[str, ...], trusted: frozenset[str]
+) -> tuple[str, ...]:
+  """The axioms that a proof may not rest on."""
+  trusts_compiler = trusted >= COMPILER_AXIOMS
+  return tuple(
+    axiom
+    for axiom in axioms
+    if axiom not in trusted
+    and not (trusts_compiler and _OF_COMPILER.fullmatch(axiom))
+  )

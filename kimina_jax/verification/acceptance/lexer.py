@@ -1,31 +1,40 @@
-r"""Lean 4 text in, tokens out.
+r"""Lexer of Lean 4 text: normalisation and tokens.
 
-As much of Lean's lexer as it takes to tell comments, strings and quoted names
-from code, and one statement from another. Comments and white space are
-dropped; no token is interpreted. One regular expression reads the text once,
-in linear time.
+In: text of the model or of a data set. Out: the normalised text, and its
+tokens. `normalise` gives the one form of a text that is judged, hashed and
+sent: `\n` for `\r\n`, and a LexError for characters that Lean and a reader
+may take differently. It changes nothing else, so that positions in its result
+are positions in the text.
 
-Lean's own rules depend on the symbols in scope, which no one outside Lean
-knows: `//-`, `⁻¹'"'`, `→g`. So what may open a comment, a string or a
-character literal is taken for one only where no symbol can reach into it, and
-is an error elsewhere. Symbols are cut by a short list; both sides of every
-comparison pass through here, so the list needs no completeness.
+The lexer does as much of Lean's as it takes to tell comments, strings and
+quoted names from code, and one statement from another. It drops comments and
+white space and interprets no token. One regular expression reads the text
+once, in linear time.
 
-Known traps of Lean's, each an error here: the character after `/-` is skipped
-unread (`/-/-/` is closed); after `/--` and `/-!` white space and comments are
-skipped before the comment's text begins (`/-- -- -/` is open).
+Lean's own rules depend on the symbols in scope, which are known to Lean alone:
+`//-`, `⁻¹'"'`, `→g`. Therefore what may open a comment, a string or a character
+literal is taken for one only where no symbol can reach into it, and is an error
+elsewhere. Symbols are cut by a short list; both sides of every comparison pass
+through this lexer, so the list need not be complete.
+
+Known traps of Lean's lexer, each an error here: the character after `/-` is
+skipped unread (`/-/-/` is closed); after `/--` and `/-!` white space and
+comments are skipped before the comment's text begins (`/-- -- -/` is open).
 """
 
 import dataclasses
 import re
+import unicodedata
 from collections.abc import Sequence
 
-from kimina_jax.verification.acceptance.normalise import (
-  LexError,
-  Refusal,
-  refuse,
-)
+# Longer ones are refused unread: no proof is, and reading takes time.
+MAX_CHARS = 262_144
 
+_UNUSUAL = re.compile(r"[^\n -~]")
+# Controls, marks of direction and zero width, halves of pairs, characters
+# without a meaning that all agree on, line breaks that are none to Lean.
+_FORBIDDEN = frozenset(("Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"))
+_MAX_QUOTED_CHARS = 80
 MAX_COMMENT_DEPTH = 4
 
 # Letters beyond ASCII that may start a name: Latin-1, Latin Extended-A, Greek
@@ -97,6 +106,45 @@ _LITERAL = re.compile(r"'(?:[^\\']|\\.[0-9a-fA-F]*)'", re.DOTALL)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Refusal:
+  """Why a text is not sent to Lean, and where.
+
+  Example:
+    Refusal("command or tactic not allowed", "native_decide", 7, 2, 7, 15)
+
+  Attributes:
+    rule: that the text breaks.
+    text: what breaks it, cut if it is long.
+    line: 1-based.
+    column: 0-based, in code points.
+    end_line: as `line`.
+    end_column: as `column`.
+  """
+
+  rule: str
+  text: str
+  line: int
+  column: int
+  end_line: int
+  end_column: int
+
+  def __str__(self) -> str:
+    return f"{self.rule}: {self.text!r} at {self.line}:{self.column}"
+
+
+class LexError(ValueError):
+  """A text that is not Lean.
+
+  Attributes:
+    refusal: which rule it breaks, and where.
+  """
+
+  def __init__(self, refusal: Refusal):
+    super().__init__(str(refusal))
+    self.refusal = refusal
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Token:
   """One token.
 
@@ -144,6 +192,28 @@ class Scan:
     """Says what is wrong with a token."""
     (start,) = self.offsets([index])
     return refuse(rule, self.text, start, start + len(self.tokens[index]))
+
+
+def normalise(text: str) -> str:
+  r"""The one form of a text.
+
+  Raises:
+    LexError: the text is longer than MAX_CHARS, or holds a control character
+      other than `\n`, a bidirectional or zero-width mark, or a line break
+      other than `\n`: they can make text look like what it is not.
+  """
+  if len(text) > MAX_CHARS:
+    rule = f"text longer than {MAX_CHARS} characters"
+    raise LexError(refuse(rule, text, MAX_CHARS, MAX_CHARS))
+  text = text.replace("\r\n", "\n")
+  # Fast, and stricter than it need be: it minds unusual spaces too.
+  if text.replace("\n", " ").isprintable():
+    return text
+  for match in _UNUSUAL.finditer(text):
+    if unicodedata.category(match[0]) in _FORBIDDEN:
+      rule = f"forbidden character U+{ord(match[0]):04X}"
+      raise LexError(refuse(rule, text, *match.span()))
+  return text
 
 
 def scan(text: str, start: int = 0) -> Scan:
@@ -208,6 +278,12 @@ def kind_of(token: str) -> str:
   return "name" if _NAME_START.match(first) else "symbol"
 
 
+def refuse(rule: str, text: str, start: int, end: int) -> Refusal:
+  """Says what is wrong with `text[start:end]`."""
+  quoted = text[start : min(end, start + _MAX_QUOTED_CHARS)]
+  return Refusal(rule, quoted, *_position(text, start), *_position(text, end))
+
+
 def _explain(found: Scan, index: int) -> Refusal:
   (start,) = found.offsets([index])
   rule = _reason(found.text, start, found.tokens[index])
@@ -233,3 +309,9 @@ def _reason(text: str, start: int, token: str) -> str:
   if token == "'" and is_glued and _LITERAL.match(text, start):
     return f"character literal glued to {before!r}"
   return "text that is no token"
+
+
+def _position(text: str, offset: int) -> tuple[int, int]:
+  """Line and column of an offset, as Lean counts them."""
+  line_start = text.rfind("\n", 0, offset) + 1
+  return text.count("\n", 0, offset) + 1, offset - line_start

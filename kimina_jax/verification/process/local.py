@@ -25,7 +25,7 @@ from kimina_jax.verification.process.sandbox import (
   resolve_mode,
 )
 from kimina_jax.verification.process.worker import Worker
-from kimina_jax.verification.settings import Settings
+from kimina_jax.verification.settings import CheckerSettings
 
 _PACKAGE = pathlib.Path(kimina_jax.__file__).parent
 _LEAN_TIMEOUT_S = 60.0
@@ -48,7 +48,7 @@ class Program:
   toolchain: str
 
 
-def make_local_backend(settings: Settings) -> Backend:
+def make_local_backend(settings: CheckerSettings) -> Backend:
   """The backend `minilean` or `repl`.
 
   Raises:
@@ -71,7 +71,7 @@ def make_local_backend(settings: Settings) -> Backend:
   return Backend(settings.backend, program.toolchain, sandbox.mode, start)
 
 
-def make_sandbox(settings: Settings, paths: tuple[str, ...]) -> Sandbox:
+def make_sandbox(settings: CheckerSettings, paths: tuple[str, ...]) -> Sandbox:
   """How to confine a program that may read the given paths.
 
   Raises:

@@ -6,12 +6,12 @@ Anything else is a protocol violation, never a guess: JSON with a name twice,
 a number that is no number, text that is no text.
 """
 
-import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 from kimina_jax.types import Message, Status
+from kimina_jax.verification.replies import Reply, Sorry
 
 _FIELDS = frozenset(("env", "messages", "sorries", "tactics", "infotree"))
 _SEVERITIES = frozenset(("error", "warning", "info", "trace"))
@@ -30,33 +30,6 @@ class WorkerFailure(Exception):
     super().__init__(f"{status}: {detail}")
     self.status = status
     self.detail = detail
-
-
-@dataclasses.dataclass(frozen=True)
-class Sorry:
-  """A `sorry` that Lean met, with the goal it left open."""
-
-  line: int
-  column: int
-  goal: str
-
-
-@dataclasses.dataclass(frozen=True)
-class Reply:
-  """What Lean says of one command.
-
-  Example:
-    Reply(env=3, messages=(Message("error", 1, 8, 1, 9, "unsolved goals"),))
-
-  Attributes:
-    env: the environment after the command.
-    messages: in Lean's order, positions in the command's text.
-    sorries: in Lean's order.
-  """
-
-  env: int
-  messages: tuple[Message, ...] = ()
-  sorries: tuple[Sorry, ...] = ()
 
 
 def parse_frame(frame: bytes) -> dict[str, Any]:

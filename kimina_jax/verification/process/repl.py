@@ -23,12 +23,12 @@ from typing import Any
 from kimina_jax.types import Status
 from kimina_jax.verification.process.memory import descendants
 from kimina_jax.verification.process.protocol import (
-  Reply,
   WorkerFailure,
   parse_frame,
   parse_reply,
   violation,
 )
+from kimina_jax.verification.replies import Reply
 
 _MAX_REPLY_BYTES = 16 * 2**20
 _MAX_STDERR_BYTES = 256 * 2**20

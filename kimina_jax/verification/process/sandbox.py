@@ -30,7 +30,7 @@ from collections.abc import Mapping, Sequence
 
 from kimina_jax.types import UsageError
 from kimina_jax.verification.process import launch
-from kimina_jax.verification.settings import ISOLATIONS
+from kimina_jax.verification.settings import ISOLATION_CHOICES
 
 _FILE_BYTES = 16 * 2**20
 _TMP_BYTES = 64 * 2**20
@@ -94,9 +94,9 @@ def resolve_mode(isolation: str) -> str:
   Raises:
     UsageError: no such mode, or `bwrap` does not work here.
   """
-  if isolation not in ISOLATIONS:
+  if isolation not in ISOLATION_CHOICES:
     raise UsageError(
-      f"isolation {isolation!r} is none of {', '.join(ISOLATIONS)}"
+      f"isolation {isolation!r} is none of {', '.join(ISOLATION_CHOICES)}"
     )
   if isolation == "auto":
     return "rlimit" if bwrap_problem() else "bwrap"

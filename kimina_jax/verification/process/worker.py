@@ -11,10 +11,15 @@ import time
 from collections.abc import Mapping, Sequence
 
 from kimina_jax.types import Status, Verdict
-from kimina_jax.verification.acceptance.audit import Audit, decided, judge
+from kimina_jax.verification.acceptance.audit import (
+  Audit,
+  is_decided,
+  judge_replies,
+)
 from kimina_jax.verification.process.memory import Group
-from kimina_jax.verification.process.protocol import Reply, WorkerFailure
+from kimina_jax.verification.process.protocol import WorkerFailure
 from kimina_jax.verification.process.repl import Repl
+from kimina_jax.verification.replies import Reply
 
 
 class Worker:
@@ -79,7 +84,7 @@ class Worker:
         (statement, proof), env=env, deadline=deadline
       ):
         replies.append(reply)
-      if not decided(replies):
+      if not is_decided(replies):
         env = replies[-1].env
         replies += self._repl.chain((check,), env=env, deadline=deadline)
     except WorkerFailure as failure:
@@ -87,7 +92,7 @@ class Worker:
       # Before the statement is answered, nothing is the proof's fault.
       status = self._cause(failure) if replies else Status.INFRA_ERROR
       return Verdict(status, detail=failure.detail, notes=audit.notes)
-    verdict = judge(audit, seal, replies)
+    verdict = judge_replies(audit, seal, replies)
     self.broken = verdict.status is Status.PROTOCOL_VIOLATION
     return verdict
 

@@ -2,8 +2,8 @@
 
 The audit is the local one, in one text (see snippet.py). Nonce and seal are
 drawn after the proof's text is fixed, and the messages that come back are
-parted by the lines that they speak of, so that `audit.judge` sees the same
-three replies as ever.
+parted by the lines that they speak of, so that `audit.judge_replies` sees the
+same three replies as ever.
 
 What a process of one's own gives and this does not: that the seal is out of
 the proof's reach, that environments are counted, and that nobody else used the
@@ -23,13 +23,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from kimina_jax.types import Status, UsageError, Verdict
-from kimina_jax.verification.acceptance.audit import Audit, decided, judge
-from kimina_jax.verification.backend import Backend
-from kimina_jax.verification.process.protocol import (
-  Reply,
-  WorkerFailure,
-  parse_reply,
+from kimina_jax.verification.acceptance.audit import (
+  Audit,
+  is_decided,
+  judge_replies,
 )
+from kimina_jax.verification.backend import Backend
+from kimina_jax.verification.process.protocol import WorkerFailure, parse_reply
 from kimina_jax.verification.remote.fleet import (
   KEY_VARIABLE,
   Fleet,
@@ -45,7 +45,8 @@ from kimina_jax.verification.remote.snippet import (
   make_snippet,
   split,
 )
-from kimina_jax.verification.settings import Settings
+from kimina_jax.verification.replies import Reply
+from kimina_jax.verification.settings import CheckerSettings
 
 _log = logging.getLogger(__name__)
 
@@ -65,7 +66,7 @@ _CAUSES = (
 _ENDS = (Status.OUT_OF_MEMORY, Status.CRASH)
 
 
-class RemoteChecker:
+class ServerWorker:
   """One audit at a time on whichever server is up; a backend.Checker."""
 
   def __init__(self, fleet: Fleet, version: str):
@@ -117,9 +118,9 @@ class RemoteChecker:
     if isinstance(replies, Verdict):
       return dataclasses.replace(replies, notes=audit.notes)
     asked = 1
-    while not decided(replies[:asked]):
+    while not is_decided(replies[:asked]):
       asked += 1
-    verdict = judge(audit, seal, replies[:asked])
+    verdict = judge_replies(audit, seal, replies[:asked])
     self.broken = verdict.status is Status.PROTOCOL_VIOLATION
     return verdict
 
@@ -179,7 +180,7 @@ class RemoteChecker:
     )
 
 
-def make_server_backend(settings: Settings) -> Backend:
+def make_server_backend(settings: CheckerSettings) -> Backend:
   """The backend `server`.
 
   Raises:
@@ -199,7 +200,7 @@ def make_server_backend(settings: Settings) -> Backend:
     name="server",
     toolchain=f"Kimina Lean Server, Lean {version}",
     isolation="remote",
-    start=functools.partial(RemoteChecker, fleet, version),
+    start=functools.partial(ServerWorker, fleet, version),
   )
 
 
@@ -280,7 +281,7 @@ def _version_at(url: str, key: str) -> str:
   Raises:
     UsageError: somebody answers who cannot be used.
   """
-  checker = RemoteChecker(Fleet((url,), key), "")
+  checker = ServerWorker(Fleet((url,), key), "")
   try:
     return checker.ask_version()
   except NoServer as failure:

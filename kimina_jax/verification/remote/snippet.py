@@ -29,7 +29,7 @@ from collections.abc import Iterable, Sequence
 
 from kimina_jax.types import Message, Status, Verdict
 from kimina_jax.verification.acceptance.audit import Audit
-from kimina_jax.verification.process.protocol import Reply, Sorry
+from kimina_jax.verification.replies import Reply, Sorry
 
 _ASK_VERSION = "#eval Lean.versionString"
 _VERSION = re.compile(r'"([0-9][^"]*)"\s*')

@@ -5,17 +5,21 @@ import re
 
 import pytest
 
-from kimina_jax.verification.acceptance import policy
-from kimina_jax.verification.acceptance.lexer import scan, tokenize
-from kimina_jax.verification.acceptance.normalise import Refusal, normalise
-from kimina_jax.verification.acceptance.policy import Command, Rules
+from kimina_jax.verification.acceptance import syntax_rules
+from kimina_jax.verification.acceptance.lexer import (
+  Refusal,
+  normalise,
+  scan,
+  tokenize,
+)
+from kimina_jax.verification.acceptance.syntax_rules import Command, SyntaxRules
 
-RULES = Rules(max_heartbeats=400_000, native_decide=False)
-TRUSTING = Rules(max_heartbeats=400_000, native_decide=True)
+RULES = SyntaxRules(max_heartbeats=400_000, native_decide=False)
+TRUSTING = SyntaxRules(max_heartbeats=400_000, native_decide=True)
 
 
-def check(text: str, rules: Rules = RULES) -> Refusal | None:
-  found = policy.check(scan(normalise(text)), rules)
+def check(text: str, rules: SyntaxRules = RULES) -> Refusal | None:
+  found = syntax_rules.check_syntax(scan(normalise(text)), rules)
   return found if isinstance(found, Refusal) else None
 
 
@@ -153,7 +157,7 @@ def test_commands_and_their_depth():
     "namespace A.«B»\nopen B in\ndef f := 1\nsection\nend\nend A.B\nlemma x"
   )
   tokens = scan(text).tokens
-  found = policy.check(scan(text), RULES)
+  found = syntax_rules.check_syntax(scan(text), RULES)
   assert [(c.kind, c.depth) for c in found] == [
     ("namespace", 0),
     ("open", 2),

@@ -17,8 +17,12 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from kimina_jax.verification.acceptance import arguments, vocabulary
 from kimina_jax.verification.acceptance.arguments import Fault
-from kimina_jax.verification.acceptance.lexer import Scan, is_line, kind_of
-from kimina_jax.verification.acceptance.normalise import Refusal
+from kimina_jax.verification.acceptance.lexer import (
+  Refusal,
+  Scan,
+  is_line,
+  kind_of,
+)
 from kimina_jax.verification.acceptance.vocabulary import COMMANDS, Role, Roles
 
 MAX_REC_DEPTH = 100_000
@@ -40,7 +44,7 @@ _Mark = tuple[int, str]
 
 
 @dataclasses.dataclass(frozen=True)
-class Rules:
+class SyntaxRules:
   """What may differ from one configuration to the next.
 
   Attributes:
@@ -75,7 +79,7 @@ class Command:
   depth: int
 
 
-def check(scan: Scan, rules: Rules) -> list[Command] | Refusal:
+def check_syntax(scan: Scan, rules: SyntaxRules) -> list[Command] | Refusal:
   """The commands of a proof, or why it is refused.
 
   Of several reasons the first in the text is given. The commands include
@@ -100,7 +104,7 @@ def check(scan: Scan, rules: Rules) -> list[Command] | Refusal:
 def _words(
   tokens: Sequence[str],
   marks: Sequence[_Mark],
-  rules: Rules,
+  rules: SyntaxRules,
   brackets: Mapping[int, int],
 ) -> Iterator[Fault]:
   """Words that are refused, by themselves or for what stands beside them."""
