@@ -83,11 +83,11 @@ def sample(
   lens: Sequence[int],
   *,
   num_per_prompt: int = 1,
-  step: int = 0,
+  iteration: int = 0,
   poll: Callable[[], None] = lambda: None,
   watch: Callable[[int, np.ndarray], None] | None = None,
 ) -> Iterator[Rollout]:
-  """Rollouts as they end; row i × num_per_prompt + j has that many tokens."""
+  """Rollouts as they end; index i × num_per_prompt + j has that many tokens."""
   return engine.generate(
     params,
     [
@@ -96,7 +96,7 @@ def sample(
     ],
     num_per_prompt=num_per_prompt,
     seed=0,
-    step=step,
+    iteration=iteration,
     max_lens=lens,
     poll=poll,
     watch=watch,

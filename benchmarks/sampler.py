@@ -306,7 +306,9 @@ def _serve(config: ModelConfig, args: argparse.Namespace) -> None:
       max_response_len=max(work["lens"]),
       temperature=temperature,
     )
-    return lambda step: list(decoding.sample(engine, params, **work, step=step))
+    return lambda iteration: list(
+      decoding.sample(engine, params, **work, iteration=iteration)
+    )
 
   draw, num_turns = sampler(workload, 1.0), 0
 
@@ -318,7 +320,7 @@ def _serve(config: ModelConfig, args: argparse.Namespace) -> None:
   def warm_up() -> list[list[int]]:
     step()  # compiles
     rollouts = sampler("greedy", 0.0)(0)
-    rollouts.sort(key=lambda rollout: rollout.row)
+    rollouts.sort(key=lambda rollout: rollout.index)
     return [rollout.tokens.tolist() for rollout in rollouts]
 
   serve.serve(step, warm_up)

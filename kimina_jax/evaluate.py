@@ -57,7 +57,7 @@ def evaluate(config: ConfigDict, checkpoint: str, run_dir: str) -> None:
   problems = eval_problems(job)
   _sample(job, problems, path)
   if distributed.is_first():
-    found = count_solved_rows(records.read(path))
+    found = count_solved_rows(records.read_rollouts(path))
     _write_result(job, found)
     Console().print(table(found, config.eval.ks))
 
@@ -119,7 +119,7 @@ def _num_done(
   if not path.exists():
     return 0
   rows = collections.Counter(
-    (row["step"], row["name"]) for row in records.read(path)
+    (row["iteration"], row["name"]) for row in records.read_rollouts(path)
   )
   whole = (
     all(rows[step, problem.name] == num_samples for problem in part)

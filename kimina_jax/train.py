@@ -210,9 +210,10 @@ def _check_canaries(run: Session, samples: Sequence[Sample], step: int) -> None:
   run.log.write(step, summarize(samples))
   raise CheckerFooled(
     f"iteration {step}: the checker accepted a proof of the false statement "
-    f"{found.rollout.prompt.problem.statement!r}. Read row {found.rollout.row} "
-    f"of step {step} in {run.job.run_dir / 'rollouts.jsonl'}, and mend the "
-    "checker before you trust a reward of this run"
+    f"{found.rollout.prompt.problem.statement!r}. Read rollout "
+    f"{found.rollout.index} of iteration {step} in "
+    f"{run.job.run_dir / 'rollouts.jsonl'}, and mend the checker "
+    "before you trust a reward of this run"
   )
 
 

@@ -120,7 +120,7 @@ class Rollout:
 
   Attributes:
     prompt: what was asked.
-    row: index in the iteration in which it began, problem index × k +
+    index: its number in the iteration in which it began: problem index × k +
       attempt.
     tokens: int32 [response length], with the stop token if there is one.
     logps: float32, log-probability of each token under the distribution it
@@ -130,20 +130,20 @@ class Rollout:
     stop: `stop` (the stop token), `string` (a stop string), `length` (cut at
       the maximum), `repetition` (it went in circles), `cancelled` (by the
       caller) or `budget` (the iteration's tokens were used up: unfinished).
-    step: the iteration in which it began. Step and row name its stream of
-      random numbers.
+    iteration: the iteration in which it began. Iteration and index select its
+      stream of random numbers.
     num_carried: how many of its tokens earlier iterations drew, with earlier
       weights.
   """
 
   prompt: Prompt
-  row: int
+  index: int
   tokens: np.ndarray
   logps: np.ndarray
   model_logps: np.ndarray
   text: str
   stop: str
-  step: int = 0
+  iteration: int = 0
   num_carried: int = 0
 
   @property

@@ -46,9 +46,9 @@ def main(port: str, size: str, rank: str, stop_after: str = "0") -> None:
   found, stopped = [], ""
   try:
     for rollout in engine.generate(
-      params, some_prompts(), num_per_prompt=3, seed=0, step=0, poll=poll
+      params, some_prompts(), num_per_prompt=3, seed=0, iteration=0, poll=poll
     ):
-      found.append([rollout.row, rollout.tokens.tolist(), rollout.stop])
+      found.append([rollout.index, rollout.tokens.tolist(), rollout.stop])
   except interruption.Interrupted as reason:
     stopped = str(reason)
   facts = {

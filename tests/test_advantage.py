@@ -19,13 +19,13 @@ from kimina_jax.types import (
 PROMPT = Prompt(Problem("t", "", "theorem t : p := by"), "", np.zeros(1))
 
 
-def make(rewards, lengths=None, *, step=0):
+def make(rewards, lengths=None, *, iteration=0):
   lengths = lengths or [3] * len(rewards)
   return [
     Sample(
       Rollout(
         *(PROMPT, row, np.zeros(n), np.zeros(n), np.zeros(n), "", "stop"),
-        step=step,
+        iteration=iteration,
       ),
       Verdict(Status.PROVED if reward else Status.LEAN_ERROR),
       reward=reward,
@@ -120,13 +120,13 @@ def test_drops_only_negative_samples_at_the_rate_asked_for():
 def test_drops_depend_on_the_seed_and_the_beginning_alone():
   def drops(samples, **changes):
     judged = run(samples, 4, drop_negative=0.5, **changes)
-    return {s.rollout.row: s.dropped for s in judged}
+    return {s.rollout.index: s.dropped for s in judged}
 
   samples = make([1.0, 0.0, 0.0, 0.0] * 50)
   whole = drops(samples)
   halves = drops(samples[:100]) | drops(samples[100:])
   assert halves == whole
-  assert drops(make([1.0, 0.0, 0.0, 0.0] * 50, step=1)) != whole
+  assert drops(make([1.0, 0.0, 0.0, 0.0] * 50, iteration=1)) != whole
   assert drops(samples, seed=1) != whole
 
 

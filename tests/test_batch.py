@@ -38,7 +38,7 @@ def _sample(
   logps = -rng.random(num_response, np.float32)
   rollout = Rollout(
     prompt=_prompt(f"problem_{row}", num_prompt),
-    row=row,
+    index=row,
     tokens=rng.integers(100, 200, num_response).astype(np.int32),
     logps=logps,
     model_logps=logps,
@@ -179,7 +179,7 @@ def test_minibatches_deal_out_every_sample_once():
 
   def deal(step: int) -> list[list[int]]:
     parts = batching.minibatches(samples, num_minibatches=4, seed=1, step=step)
-    return [[sample.rollout.row for sample in part] for part in parts]
+    return [[sample.rollout.index for sample in part] for part in parts]
 
   first = deal(0)
   assert [len(part) for part in first] == [6, 6, 6, 6]
@@ -196,7 +196,7 @@ def test_minibatches_are_as_equal_as_can_be(num_samples, sizes):
   samples = [_sample(row) for row in range(num_samples)]
   parts = batching.minibatches(samples, num_minibatches=4, seed=0, step=0)
   assert [len(part) for part in parts] == sizes
-  rows = sorted(sample.rollout.row for part in parts for sample in part)
+  rows = sorted(sample.rollout.index for part in parts for sample in part)
   assert rows == list(range(num_samples))
 
 

@@ -49,10 +49,10 @@ CUT = {
 
 def test_rollouts_are_whole():
   rollouts = by_row(generate(make_engine()))
-  assert [rollout.row for rollout in rollouts] == list(range(15))
+  assert [rollout.index for rollout in rollouts] == list(range(15))
   assert {rollout.stop for rollout in rollouts} == {"stop", "length"}
   for rollout in rollouts:
-    assert rollout.prompt is some_prompts()[rollout.row // 3]
+    assert rollout.prompt is some_prompts()[rollout.index // 3]
     assert rollout.tokens.dtype == np.int32
     assert rollout.logps.dtype == rollout.model_logps.dtype == np.float32
     assert len(rollout.logps) == len(rollout.tokens) == len(rollout.model_logps)
@@ -104,10 +104,10 @@ def test_rows_keep_their_draws_when_prompts_leave():
   assert_same(few, by_row(generate(make_engine()))[:6])
 
 
-def test_seed_and_step_name_the_draws():
+def test_seed_and_iteration_select_the_draws():
   first = by_row(generate(make_engine()))
   assert_same(first, by_row(generate(make_engine())))
-  for other in ({"seed": 1}, {"step": 1}):
+  for other in ({"seed": 1}, {"iteration": 1}):
     second = by_row(generate(make_engine(), **other))
     same = [
       np.array_equal(a.tokens, b.tokens)
@@ -129,10 +129,10 @@ def test_lanes_are_refilled_in_line(changes, sizes):
       max_lens=np.random.default_rng(3).integers(1, 25, 30).tolist(),
     )
   )
-  lengths = {rollout.row: len(rollout.tokens) for rollout in rollouts}
+  lengths = {rollout.index: len(rollout.tokens) for rollout in rollouts}
   assert len(set(lengths.values())) > 10
   expected = _plain_schedule(lengths, *sizes)
-  assert [rollout.row for rollout in rollouts] == expected
+  assert [rollout.index for rollout in rollouts] == expected
 
 
 def test_each_prompt_is_computed_once():
@@ -202,7 +202,7 @@ def test_an_abandoned_iterator_leaves_nothing_behind():
   next(dropped)
   # The engine's mesh is not the caller's, not even halfway.
   assert jax.sharding.get_abstract_mesh().empty
-  other = generate(engine, step=1)
+  other = generate(engine, iteration=1)
   next(other)
   dropped.close()
   assert_same(by_row(generate(engine)), expected)
@@ -231,7 +231,7 @@ def test_nothing_is_compiled_twice(caplog):
   prompts = [draw_prompt(np.random.default_rng(0)) for _ in range(9)]
   list(generate(engine))
   with jax.log_compiles(), caplog.at_level("INFO"):
-    list(generate(engine, prompts=prompts, step=3, seed=2, **calls))
+    list(generate(engine, prompts=prompts, iteration=3, seed=2, **calls))
     some = list(generate(engine, max_tokens=50, **calls))
     begun = [rollout for rollout in some if not rollout.finished]
     list(generate(engine, prompts=[], begun=begun))
@@ -244,7 +244,7 @@ def test_max_lens_are_those_of_the_rows():
   lens = [1 + 3 * row for row in range(15)]
   cut = by_row(generate(make_engine(), max_lens=lens))
   for mine, full in zip(cut, by_row(generate(make_engine())), strict=True):
-    length = min(lens[mine.row], len(full.tokens))
+    length = min(lens[mine.index], len(full.tokens))
     np.testing.assert_array_equal(mine.tokens, full.tokens[:length])
     assert mine.stop == (full.stop if length == len(full.tokens) else "length")
   assert {rollout.stop for rollout in cut} == {"stop", "length"}
@@ -257,7 +257,7 @@ def test_watch_is_told_every_token_in_order():
     told[row].extend(tokens)
 
   rollouts = list(generate(make_engine(), watch=watch))
-  assert told == {r.row: r.tokens.tolist() for r in rollouts}
+  assert told == {r.index: r.tokens.tolist() for r in rollouts}
 
 
 def test_poll_may_end_it_all():
@@ -280,11 +280,11 @@ def test_poll_may_end_it_all():
 def test_what_a_budget_left_goes_on_as_if_nothing_had_been(max_tokens):
   full = by_row(generate(make_engine()))
   first = by_row(generate(make_engine(), max_tokens=max_tokens))
-  assert [rollout.row for rollout in first] == list(range(15))
+  assert [rollout.index for rollout in first] == list(range(15))
   begun = [rollout for rollout in first if not rollout.finished]
   assert begun and {rollout.stop for rollout in begun} == {"budget"}
   for rollout in begun:
-    whole = full[rollout.row].tokens
+    whole = full[rollout.index].tokens
     np.testing.assert_array_equal(rollout.tokens, whole[: len(rollout.tokens)])
     assert len(rollout.tokens) < len(whole)
   drawn = sum(len(rollout.tokens) for rollout in first)
@@ -294,15 +294,15 @@ def test_what_a_budget_left_goes_on_as_if_nothing_had_been(max_tokens):
   then = generate(
     make_engine(),
     prompts=some_prompts()[:2],
-    step=1,
+    iteration=1,
     begun=begun,
     watch=lambda row, tokens: told.update({row: len(tokens)}),
   )
-  rest = [rollout for rollout in then if rollout.step == 0]
+  rest = [rollout for rollout in then if rollout.iteration == 0]
   done = [rollout for rollout in first if rollout.finished]
   assert_same(by_row(done + rest), full)
-  carried = {r.row: r.num_carried for r in rest}
-  assert carried == {r.row: len(r.tokens) for r in begun}
+  carried = {r.index: r.num_carried for r in rest}
+  assert carried == {r.index: len(r.tokens) for r in begun}
 
 
 def test_ends_are_found_across_any_number_of_cuts():
@@ -328,8 +328,8 @@ def test_who_is_cancelled_is_not_carried_over():
   drawn = make_engine().stats["tokens"]
   rollouts = generate(make_engine(), max_tokens=int(drawn) + 1)
   next(rollouts)
-  rollouts.cancel(longest, step=0)
-  stops = {rollout.row: rollout.stop for rollout in rollouts}
+  rollouts.cancel(longest, iteration=0)
+  stops = {rollout.index: rollout.stop for rollout in rollouts}
   assert "budget" in stops.values() and stops[longest] == "cancelled"
 
 
@@ -338,28 +338,28 @@ def test_cancelled_rollouts_are_yielded_once_as_they_are():
   # The first that ends, one that is running then, and two that wait; the
   # fifth prompt is not even in line.
   longest = max(range(4), key=lambda row: len(full[row].tokens))
-  rollouts = generate(make_engine(), step=0)
+  rollouts = generate(make_engine(), iteration=0)
   some = [next(rollouts)]
-  for row in (some[0].row, longest, 11, 14, 14):
-    rollouts.cancel(row, step=0)
+  for row in (some[0].index, longest, 11, 14, 14):
+    rollouts.cancel(row, iteration=0)
   some = by_row(some + list(rollouts))
-  assert [rollout.row for rollout in some] == list(range(15))
-  cancelled = {r.row: len(r.tokens) for r in some if r.stop == "cancelled"}
+  assert [rollout.index for rollout in some] == list(range(15))
+  cancelled = {r.index: len(r.tokens) for r in some if r.stop == "cancelled"}
   assert set(cancelled) == {longest, 11, 14}
   assert 0 < cancelled[longest] and cancelled[11] == cancelled[14] == 0
   for mine, whole in zip(some, full, strict=True):
-    length = cancelled.get(mine.row, len(whole.tokens))
+    length = cancelled.get(mine.index, len(whole.tokens))
     np.testing.assert_array_equal(mine.tokens, whole.tokens[:length])
   with pytest.raises(KeyError):
-    rollouts.cancel(15, step=0)
+    rollouts.cancel(15, iteration=0)
 
 
 def test_all_may_be_cancelled_before_anything_is_drawn():
   rollouts = generate(make_engine())
   for row in range(15):
-    rollouts.cancel(row, step=0)
+    rollouts.cancel(row, iteration=0)
   some = list(rollouts)
-  assert [rollout.row for rollout in some] == list(range(15))
+  assert [rollout.index for rollout in some] == list(range(15))
   assert {(r.stop, len(r.tokens), r.text) for r in some} == {
     ("cancelled", 0, "")
   }

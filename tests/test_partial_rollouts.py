@@ -27,13 +27,13 @@ def rollout(step, row, *, length=4, stop="stop", num_carried=0, text="…"):
   logps = rng.standard_normal((2, length)).astype(np.float32)
   return Rollout(
     prompt=make_prompt(problem, TOKENIZER),
-    row=row,
+    index=row,
     tokens=rng.integers(0, 99, length).astype(np.int32),
     logps=logps[0],
     model_logps=logps[1],
     text=text,
     stop=stop,
-    step=step,
+    iteration=step,
     num_carried=num_carried,
   )
 
@@ -54,7 +54,7 @@ def sort_out(carried, judged, unfinished):
 
 def places(items):
   rollouts = [getattr(item, "rollout", item) for item in items]
-  return [(r.step, r.row) for r in rollouts]
+  return [(r.iteration, r.index) for r in rollouts]
 
 
 def test_whole_groups_are_done_and_the_others_wait():
@@ -100,7 +100,9 @@ def test_every_rollout_is_learned_from_once():
     flight = [r for group in carried for r in group.begun] + fresh
     ended = rng.random(len(flight)) < 0.3
     judged = [
-      sample(r.step, r.row) for r, e in zip(flight, ended, strict=True) if e
+      sample(r.iteration, r.index)
+      for r, e in zip(flight, ended, strict=True)
+      if e
     ]
     begun = [r for r, e in zip(flight, ended, strict=True) if not e]
     whole, carried = sort_out(carried, judged[::-1], begun)
@@ -200,7 +202,7 @@ def test_an_iteration_that_completes_nothing_has_no_mean():
 
 
 def assert_same(ours, theirs):
-  for name in ("row", "text", "stop", "step", "num_carried"):
+  for name in ("index", "text", "stop", "iteration", "num_carried"):
     assert getattr(ours, name) == getattr(theirs, name)
   for name in ("tokens", "logps", "model_logps"):
     mine, other = getattr(ours, name), getattr(theirs, name)

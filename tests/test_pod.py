@@ -180,12 +180,12 @@ def test_a_budget_in_two_that_sample_apart(pod, cold_start, tmp_path):
   found = rows(tmp_path / "metrics.jsonl")[:-1]
   assert max(row["rollout/carried"] for row in found) > 0
   learned = rollouts(tmp_path)
-  assert any(row["began"] < row["step"] for row in learned)
-  assert len({(row["began"], row["row"]) for row in learned}) == len(learned)
+  assert any(row["began"] < row["iteration"] for row in learned)
+  assert len({(row["began"], row["index"]) for row in learned}) == len(learned)
   for row in found:
-    mine = [r for r in learned if r["step"] == row["step"]]
+    mine = [r for r in learned if r["iteration"] == row["iteration"]]
     assert len(mine) == 4 * (4 - row["rollout/carried"])
-    groups = {(r["began"], r["row"] // 4, r["name"]) for r in mine}
+    groups = {(r["began"], r["index"] // 4, r["name"]) for r in mine}
     assert 4 * len(groups) == len(mine)
 
 
@@ -233,7 +233,8 @@ def wait_for_rows(process, run_dir, count):
 
 def keep_first_step(path):
   lines = path.read_text().splitlines(keepends=True)
-  kept = [line for line in lines if json.loads(line)["step"] == 0]
+  first = ('{"step": 0,', '{"iteration": 0,')
+  kept = [line for line in lines if line.startswith(first)]
   path.write_text("".join(kept))
 
 

@@ -5,7 +5,12 @@ import json
 import numpy as np
 import pytest
 
-from kimina_jax.infra.records import RolloutWriter, append, read
+from kimina_jax.infra.records import (
+  RolloutWriter,
+  append,
+  read,
+  read_rollouts,
+)
 from kimina_jax.types import (
   Message,
   Problem,
@@ -21,7 +26,7 @@ from kimina_jax.types import (
 def test_row_holds_what_was_asked_said_and_judged(tmp_path):
   message = Message("error", 3, 2, 3, 10, "unsolved goals\n⊢ x = 3")
   sample = _sample(
-    row=5,
+    index=5,
     began=4,
     num_carried=2,
     text="<think>\n…</think>",
@@ -34,12 +39,12 @@ def test_row_holds_what_was_asked_said_and_judged(tmp_path):
   writer = RolloutWriter(tmp_path / "rollouts.jsonl", 0)
   writer.write(7, [sample])
   # Readable at once, while the run goes on.
-  (row,) = read(tmp_path / "rollouts.jsonl")
+  (row,) = read_rollouts(tmp_path / "rollouts.jsonl")
   writer.close()
-  assert list(row)[:2] == ["step", "row"]
+  assert list(row)[:2] == ["iteration", "index"]
   expected = {
-    "step": 7,
-    "row": 5,
+    "iteration": 7,
+    "index": 5,
     "began": 4,
     "name": "linear_int_3",
     "source": "linear_int",
@@ -64,7 +69,7 @@ def test_excluded_sample_has_no_reward(tmp_path):
   writer = RolloutWriter(tmp_path / "rollouts.jsonl", 0)
   writer.write(0, [_sample(reward=None)])
   writer.close()
-  (row,) = read(tmp_path / "rollouts.jsonl")
+  (row,) = read_rollouts(tmp_path / "rollouts.jsonl")
   assert row["reward"] is None
 
 
@@ -114,6 +119,17 @@ def test_reading_leaves_out_a_torn_line_and_names_a_broken_one(tmp_path):
     list(read(tmp_path / "absent.jsonl"))
 
 
+def test_a_file_of_an_earlier_version_is_read_and_cut(tmp_path):
+  path = tmp_path / "rollouts.jsonl"
+  path.write_text('{"step": 1, "row": 5}\n{"iteration": 2, "index": 6}\n')
+  assert list(read_rollouts(path)) == [
+    {"iteration": 1, "index": 5},
+    {"iteration": 2, "index": 6},
+  ]
+  RolloutWriter(path, 2).close()
+  assert path.read_text() == '{"step": 1, "row": 5}\n'
+
+
 def test_a_file_of_other_rows_is_not_cut(tmp_path):
   path = tmp_path / "rollouts.jsonl"
   path.write_text('{"name": "theirs"}\n')
@@ -128,7 +144,7 @@ def test_any_text_survives_as_one_line(tmp_path):
   writer.write(0, [_sample(text=text)])
   writer.close()
   assert (tmp_path / "rollouts.jsonl").read_bytes().count(b"\n") == 1
-  (row,) = read(tmp_path / "rollouts.jsonl")
+  (row,) = read_rollouts(tmp_path / "rollouts.jsonl")
   assert row["text"] == text
 
 
@@ -143,23 +159,23 @@ def test_a_reward_that_is_not_a_number_is_refused(tmp_path):
   with pytest.raises(ValueError, match="not JSON compliant"):
     writer.write(0, [_sample(), _sample(advantage=float("nan"))])
   writer.close()
-  assert not list(read(tmp_path / "rollouts.jsonl"))
+  assert not list(read_rollouts(tmp_path / "rollouts.jsonl"))
 
 
 def _samples(step):
   rng = np.random.default_rng(step)
   return [
     _sample(
-      row=row,
+      index=index,
       text="\n".join("simp ⊢" for _ in range(rng.integers(1, 9))),
       reward=float(rng.integers(0, 2)),
     )
-    for row in range(int(rng.integers(1, 5)))
+    for index in range(int(rng.integers(1, 5)))
   ]
 
 
 def _sample(
-  row=0,
+  index=0,
   text="text",
   verdict=Verdict(Status.PROVED),  # noqa: B008
   reward=1.0,
@@ -176,13 +192,13 @@ def _sample(
   prompt = Prompt(problem, "<|im_start|>user …", np.arange(4, dtype=np.int32))
   rollout = Rollout(
     prompt=prompt,
-    row=row,
+    index=index,
     tokens=np.arange(3, dtype=np.int32),
     logps=np.zeros(3, np.float32),
     model_logps=np.zeros(3, np.float32),
     text=text,
     stop="stop",
-    step=began,
+    iteration=began,
     num_carried=num_carried,
   )
   return Sample(

@@ -20,7 +20,7 @@ def test_two_processes_draw_what_one_draws():
   assert first["preempted"] == second["preempted"] > 0
   alone = by_row(generate(make_engine()))
   assert sorted(first["found"]) == [
-    [rollout.row, rollout.tokens.tolist(), rollout.stop] for rollout in alone
+    [rollout.index, rollout.tokens.tolist(), rollout.stop] for rollout in alone
   ]
 
 

@@ -93,12 +93,16 @@ def test_many_rollouts_are_thinned_evenly(tmp_path, limit_bytes):
   path = tmp_path / "rollouts.jsonl"
   with open(path, "w") as file:
     for index in range(20_000):
-      row = {"step": index // 100, "row": index, "text": "x" * (index % 300)}
+      row = {
+        "iteration": index // 100,
+        "index": index,
+        "text": "x" * (index % 300),
+      }
       file.write(json.dumps(row) + "\n")
   rollouts, count = report.sample_rollouts(
     path, limit=2000, limit_bytes=limit_bytes
   )
-  rows = [rollout["row"] for rollout in rollouts]
+  rows = [rollout["index"] for rollout in rollouts]
   assert count == 20_000
   assert rows == sorted(set(rows))
   num_newest = len(rows) // 4
@@ -294,7 +298,7 @@ def _evaluation(rng, done):
   return {"eval/pass@1": pass_1, "eval/pass@8": (1 + pass_1) / 2, **solve}
 
 
-def _rollout(rng, step, row, done):
+def _rollout(rng, iteration, index, done):
   proved = rng.random() < 0.25 + 0.65 * done
   status = Status.PROVED if proved else Status.LEAN_ERROR
   if not proved and rng.random() < 0.2:
@@ -319,8 +323,8 @@ def _rollout(rng, step, row, done):
   }
   malformed = status == Status.MALFORMED
   return {
-    "step": step,
-    "row": row,
+    "iteration": iteration,
+    "index": index,
     "name": name,
     "source": source,
     "prompt": f"<|im_start|>user\nProve it: x + 2 = {n}<|im_end|>\n",
@@ -331,7 +335,7 @@ def _rollout(rng, step, row, done):
     "format_error": "no final lean4 block" if malformed else "",
     "reward": float(proved),
     "advantage": float(proved) - 0.5,
-    "dropped": bool(not proved and row % 2),
+    "dropped": bool(not proved and index % 2),
     "response_len": len(text) // 4,
     "stop": "length" if malformed else "stop",
     "exec_s": 0.004,

@@ -199,12 +199,16 @@ def test_a_budget_carries_rollouts_over(tight):
   rows = rollouts(tight)
   on_the_way = len(carried(tight))
   assert on_the_way == column(tight, "rollout/carried")[-2]
-  begun = [(row["began"], row["row"]) for row in rows]
+  begun = [(row["began"], row["index"]) for row in rows]
   assert len(set(begun)) == len(begun)
-  groups = {(r["step"], r["began"], r["row"] // 4, r["name"]) for r in rows}
+  groups = {
+    (r["iteration"], r["began"], r["index"] // 4, r["name"]) for r in rows
+  }
   assert 4 * len(groups) == len(rows)
   assert any(row["num_carried"] for row in rows)
-  assert all(row["began"] < row["step"] for row in rows if row["num_carried"])
+  assert all(
+    row["began"] < row["iteration"] for row in rows if row["num_carried"]
+  )
   assert max(column(tight, "sampler/tokens")[:-1]) < 400 + 2 * 8 * 16
 
 
@@ -246,8 +250,10 @@ def test_with_the_same_weights_a_rollout_goes_on_as_if_uncut(
 ):
   still = {"init_from": cold_start, "optimizer.learning_rate": 0.0}
   finish(start(tmp_path, cache, **still | TIGHT))
-  whole = {r["row"]: r for r in rollouts(uninterrupted) if r["step"] == 0}
-  cut = {r["row"]: r for r in rollouts(tmp_path) if r["began"] == 0}
+  whole = {
+    r["index"]: r for r in rollouts(uninterrupted) if r["iteration"] == 0
+  }
+  cut = {r["index"]: r for r in rollouts(tmp_path) if r["began"] == 0}
   assert cut.keys() == whole.keys()
   assert any(row["num_carried"] for row in cut.values())
   same = ("name", "text", "stop", "verdict", "reward", "response_len")
@@ -266,7 +272,7 @@ def test_evaluation_goes_on_after_its_whole_parts(cold_start, cache, tmp_path):
   finish(start(tmp_path, cache, "evaluate", *flags, **settings))
   whole = rollouts(tmp_path)
   result = json.loads((tmp_path / "result.json").read_text())
-  assert [row["row"] for row in whole] == [*range(64), *range(32)]
+  assert [row["index"] for row in whole] == [*range(64), *range(32)]
   assert result["num_problems"] == 6
   path = tmp_path / "rollouts.jsonl"
   lines = path.read_bytes().splitlines(keepends=True)

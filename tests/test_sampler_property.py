@@ -52,9 +52,11 @@ class _Requests:
 
 def test_ten_thousand_requests():
   rng, requests = np.random.default_rng(0), _Requests()
-  for step in range(NUM_CALLS):
-    is_last = step == NUM_CALLS - 1
-    _call(requests, rng, step=step, max_tokens=0 if is_last else BUDGET)
+  for iteration in range(NUM_CALLS):
+    is_last = iteration == NUM_CALLS - 1
+    _call(
+      requests, rng, iteration=iteration, max_tokens=0 if is_last else BUDGET
+    )
     assert is_last == (not requests.begun)
   ended = requests.ended
   assert len(ended) == len(set(map(_name, ended))) == 10_000
@@ -68,7 +70,7 @@ def test_ten_thousand_requests():
   assert sum(rollout.num_carried > 0 for rollout in ended) > 30
 
 
-def _call(requests: _Requests, rng, *, step: int, max_tokens: int) -> None:
+def _call(requests: _Requests, rng, *, iteration: int, max_tokens: int) -> None:
   """One call of generate, out of which now and then a row is cancelled."""
   engine, count = _engine(), NUM_PROMPTS * PER_PROMPT
   lens = rng.integers(1, MAX_RESPONSE_LEN + 1, count).tolist()
@@ -77,21 +79,21 @@ def _call(requests: _Requests, rng, *, step: int, max_tokens: int) -> None:
     _prompts(rng),
     num_per_prompt=PER_PROMPT,
     seed=7,
-    step=step,
+    iteration=iteration,
     begun=requests.begun,
     max_lens=lens,
     max_tokens=max_tokens,
   )
   # Whoever is carried over may go on up to the longest of all.
-  new = {(step, row): length for row, length in enumerate(lens)}
+  new = {(iteration, index): length for index, length in enumerate(lens)}
   old = {_name(rollout): MAX_RESPONSE_LEN for rollout in requests.begun}
   requests.limits |= new | old
   names, found = [*new, *old], []
   for rollout in rollouts:
     found.append(rollout)
     if rng.random() < 0.15:
-      some_step, row = some = names[rng.integers(len(names))]
-      rollouts.cancel(row, step=some_step)
+      some_iteration, index = some = names[rng.integers(len(names))]
+      rollouts.cancel(index, iteration=some_iteration)
       requests.cancelled.add(some)
   assert sorted(map(_name, found)) == sorted(names)
   for schedule in rollouts._schedules:
@@ -128,7 +130,7 @@ def _prompts(rng) -> list[Prompt]:
 
 
 def _name(rollout: Rollout) -> tuple[int, int]:
-  return rollout.step, rollout.row
+  return rollout.iteration, rollout.index
 
 
 def _check_end(rollout: Rollout, requests: _Requests) -> None:

@@ -167,11 +167,11 @@ class _Device:
 
   def _advance(self, index: int) -> tuple[int, int]:
     seat = self._seats[index]
-    token = _draw(seat.row.row, seat.num_drawn)
+    token = _draw(seat.row.index, seat.num_drawn)
     seat.num_drawn += 1
     seat.tokens.append(token)
     seat.names.append(hash((seat.names[-1], token)))
-    if seat.num_drawn == self._ends[seat.row.row]:
+    if seat.num_drawn == self._ends[seat.row.index]:
       seat.code = _STOP
     elif seat.num_drawn == seat.row.max_len:
       seat.code = _LENGTH
@@ -224,7 +224,7 @@ class _Host:
 
   def waiting(self) -> list[int]:
     """Rows in the order in which they stand in line."""
-    return [row.row for group in self._groups for row in group]
+    return [row.index for group in self._groups for row in group]
 
   def run(self) -> None:
     schedule = self.schedule
@@ -244,8 +244,8 @@ class _Host:
 
   def _plan(self):
     plan = self.schedule.plan()
-    self.admitted += [row.row for _, row in sorted(plan.new.items())]
-    new = {index: row.row for index, row in plan.new.items()}
+    self.admitted += [row.index for _, row in sorted(plan.new.items())]
+    new = {index: row.index for index, row in plan.new.items()}
     chunks = [(page, list(prefix.pages)) for page, prefix in plan.chunks]
     tables = {index: list(pages) for index, pages in plan.tables.items()}
     self.plans.append((new, list(plan.gone), tables, plan.copies, chunks))
@@ -333,7 +333,7 @@ def _workload(seed: int):
     prompts,
     range(len(prompts)),
     num_per_prompt=per_prompt,
-    step=0,
+    iteration=0,
     max_lens=max_lens,
   )
   groups = _begin_some(groups, ends, rng)
@@ -352,7 +352,7 @@ def _host(prompts, *, per_prompt, length=3, num_pages=64, **sizes):
     prompts,
     range(len(prompts)),
     num_per_prompt=per_prompt,
-    step=0,
+    iteration=0,
     max_lens=[length] * count,
   )
   sizes |= {
@@ -371,13 +371,13 @@ def _begin_some(groups, ends, rng):
   fresh, begun = [], []
   for group in groups:
     for row in list(group):
-      most = min(ends[row.row], row.max_len) - 1
+      most = min(ends[row.index], row.max_len) - 1
       if rng.random() < 0.15 and most:
         drawn = range(rng.randint(0, most))
-        tokens = np.array([_draw(row.row, t) for t in drawn], np.int32)
+        tokens = np.array([_draw(row.index, t) for t in drawn], np.int32)
         logps = tokens.astype(np.float32)
         rollout = Rollout(
-          row.prompt, row.row, tokens, logps, logps, "", "budget"
+          row.prompt, row.index, tokens, logps, logps, "", "budget"
         )
         group.remove(row)
         begun.append([rowing.resume_row(rollout, row.max_len)])
@@ -388,15 +388,15 @@ def _begin_some(groups, ends, rng):
 
 def _assert_whole(host, ends) -> None:
   """Every row ended once, for its own reason, with its own tokens."""
-  assert sorted(row.row for row in host.ended) == sorted(ends)
+  assert sorted(row.index for row in host.ended) == sorted(ends)
   for row in host.ended:
     response = row.response.tolist()
-    assert response == [_draw(row.row, t) for t in range(len(response))]
-    full = min(ends[row.row], row.max_len)
+    assert response == [_draw(row.index, t) for t in range(len(response))]
+    full = min(ends[row.index], row.max_len)
     if row.stop in ("cancelled", "budget"):
       assert len(response) < full
     else:
-      assert row.stop == ("stop" if ends[row.row] == full else "length")
+      assert row.stop == ("stop" if ends[row.index] == full else "length")
       assert len(response) == full
     logps = row.rollout("").logps
     np.testing.assert_array_equal(logps, np.array(response, np.float32))

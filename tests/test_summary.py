@@ -8,12 +8,12 @@ from kimina_jax.types import Problem, Prompt, Rollout, Sample, Status, Verdict
 
 
 def sample(
-  name, status, reward, *, length=3, stop="stop", step=0, source="", **more
+  name, status, reward, *, length=3, stop="stop", iteration=0, source="", **more
 ):
   tokens = np.zeros(length, np.int32)
   logps = np.zeros(length, np.float32)
   prompt = Prompt(Problem(name, "", "", source=source), "", tokens)
-  rollout = Rollout(prompt, 0, tokens, logps, logps, "", stop, step)
+  rollout = Rollout(prompt, 0, tokens, logps, logps, "", stop, iteration)
   return Sample(rollout, Verdict(status), reward=reward, **more)
 
 
@@ -63,10 +63,10 @@ def test_a_mean_over_nothing_is_left_out():
 def test_groups_of_one_problem_from_two_iterations_are_two():
   found = summarize(
     [
-      sample("a", Status.PROVED, 1.0, step=1),
-      sample("a", Status.PROVED, 1.0, step=1),
-      sample("a", Status.LEAN_ERROR, 0.0, step=2),
-      sample("a", Status.LEAN_ERROR, 0.0, step=2),
+      sample("a", Status.PROVED, 1.0, iteration=1),
+      sample("a", Status.PROVED, 1.0, iteration=1),
+      sample("a", Status.LEAN_ERROR, 0.0, iteration=2),
+      sample("a", Status.LEAN_ERROR, 0.0, iteration=2),
     ]
   )
   assert (found["group/all_0"], found["group/all_1"]) == (0.5, 0.5)

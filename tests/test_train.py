@@ -73,7 +73,7 @@ def test_a_proved_canary_stops_the_run_before_it_learns(tmp_path):
   train._check_canaries(run, samples, 5)
   assert not run.rows.rows
   samples.append(sample(canary, Status.PROVED))
-  with pytest.raises(CheckerFooled, match="row 7 of step 5") as caught:
+  with pytest.raises(CheckerFooled, match="rollout 7 of iteration 5") as caught:
     train._check_canaries(run, samples, 5)
   assert canary.statement in str(caught.value)
   assert run.rows.rows == [(5, samples)]

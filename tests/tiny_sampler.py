@@ -87,7 +87,7 @@ def generate(
   prompts=None,
   num_per_prompt: int = 3,
   seed: int = 0,
-  step: int = 0,
+  iteration: int = 0,
   **more: Any,
 ) -> Generation:
   return engine.generate(
@@ -95,7 +95,7 @@ def generate(
     some_prompts() if prompts is None else prompts,
     num_per_prompt=num_per_prompt,
     seed=seed,
-    step=step,
+    iteration=iteration,
     **more,
   )
 
@@ -134,11 +134,11 @@ def draw_prompt(rng: np.random.Generator, length: int = 0) -> Prompt:
 
 
 def by_row(rollouts):
-  return sorted(rollouts, key=lambda rollout: rollout.row)
+  return sorted(rollouts, key=lambda rollout: rollout.index)
 
 
 def assert_same(ours, theirs) -> None:
-  assert [rollout.row for rollout in ours] == [r.row for r in theirs]
+  assert [rollout.index for rollout in ours] == [r.index for r in theirs]
   for mine, other in zip(ours, theirs, strict=True):
     np.testing.assert_array_equal(mine.tokens, other.tokens)
     np.testing.assert_allclose(mine.logps, other.logps, atol=1e-5)

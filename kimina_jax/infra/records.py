@@ -18,7 +18,9 @@ from typing import Any, BinaryIO
 from kimina_jax.infra import distributed
 from kimina_jax.types import Sample, UsageError
 
-_STEP = re.compile(rb'\{"step": (\d+)[,}]')
+_STEP = re.compile(rb'\{"(?:iteration|step)": (\d+)[,}]')
+# Keys of rollouts.jsonl as earlier versions wrote them.
+_OLD_NAMES = {"step": "iteration", "row": "index"}
 
 
 class Silent:
@@ -56,18 +58,18 @@ class RolloutWriter:
 
 
 def to_row(step: int, sample: Sample) -> dict[str, Any]:
-  """A sample as JSON; `step` comes first. Lengths are in tokens.
+  """A sample as JSON; `iteration` comes first. Lengths are in tokens.
 
-  `step` is the iteration that learned from it, `began` and `row` name it: with
-  partial rollouts it may have begun earlier, and its first `num_carried`
-  tokens were drawn by then.
+  `iteration` is the one that learned from it; `began` (the iteration in which
+  it began) and `index` identify the rollout: with partial rollouts it may have
+  begun earlier, and its first `num_carried` tokens were drawn before.
   """
   rollout, verdict = sample.rollout, sample.verdict
   problem = rollout.prompt.problem
   return {
-    "step": step,
-    "row": rollout.row,
-    "began": rollout.step,
+    "iteration": step,
+    "index": rollout.index,
+    "began": rollout.iteration,
     **dataclasses.asdict(problem),
     "prompt": rollout.prompt.text,
     "text": rollout.text,
@@ -111,6 +113,20 @@ def read(path: str | pathlib.Path) -> Iterator[dict[str, Any]]:
         raise UsageError(f"{path}:{number} is not JSON: {error}") from error
 
 
+def read_rollouts(path: str | pathlib.Path) -> Iterator[dict[str, Any]]:
+  """Rows of a `rollouts.jsonl`, those of older files under today's keys.
+
+  Raises:
+    UsageError: as `read`.
+  """
+  return map(current_names, read(path))
+
+
+def current_names(row: dict[str, Any]) -> dict[str, Any]:
+  """A row of a `rollouts.jsonl` of any version under today's keys."""
+  return {_OLD_NAMES.get(name, name): value for name, value in row.items()}
+
+
 def append(file: BinaryIO, rows: Sequence[dict[str, Any]]) -> None:
   """Writes rows in one go, so that a kill tears the last line at most.
 
@@ -134,8 +150,8 @@ def append(file: BinaryIO, rows: Sequence[dict[str, Any]]) -> None:
 def open_jsonl(path: str | pathlib.Path, start_step: int) -> BinaryIO:
   """Opens for appending, without rows from `start_step` on or a torn one.
 
-  Rows start with `"step"` and are in its order, as the writers here make
-  them.
+  Rows start with `"step"` or `"iteration"` and are in its order, as the
+  writers of this package make them.
   """
   path = pathlib.Path(path)
   path.parent.mkdir(parents=True, exist_ok=True)

@@ -99,7 +99,7 @@ class Prover:
       prompts,
       num_per_prompt=num_per_problem,
       seed=seed,
-      step=step,
+      iteration=step,
       begun=begun,
       max_tokens=-(-max_tokens // engine.group.count),
       poll=interruption.check,

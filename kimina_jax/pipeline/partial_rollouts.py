@@ -24,6 +24,8 @@ from kimina_jax.types import Problem, Prompt, Rollout, Sample, Verdict
 T = TypeVar("T")
 
 _ARRAYS = {"tokens": "<i4", "logps": "<f4", "model_logps": "<f4"}
+# Names of fields in older checkpoints.
+_OLD_NAMES = {"step": "iteration", "row": "index"}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -143,12 +145,12 @@ def restore(
 def _by_group(
   items: Iterable[T], rollout_of: Callable[[T], Rollout], num_per_problem: int
 ) -> dict[tuple[int, int], list[T]]:
-  """By step and problem; in the order in which they began."""
+  """By iteration and problem; in the order in which they began."""
   ordered = sorted(items, key=lambda item: _place(rollout_of(item)))
 
   def group(item: T) -> tuple[int, int]:
-    step, row = _place(rollout_of(item))
-    return step, row // num_per_problem
+    iteration, index = _place(rollout_of(item))
+    return iteration, index // num_per_problem
 
   return {
     key: list(members) for key, members in itertools.groupby(ordered, group)
@@ -157,7 +159,7 @@ def _by_group(
 
 def _place(rollout: Rollout) -> tuple[int, int]:
   """What tells a rollout from all others of its run."""
-  return rollout.step, rollout.row
+  return rollout.iteration, rollout.index
 
 
 def _save_sample(sample: Sample) -> dict[str, Any]:
@@ -179,7 +181,7 @@ def _load_sample(prompt: Prompt, saved: Mapping[str, Any]) -> Sample:
 
 
 def _save_rollout(rollout: Rollout) -> dict[str, Any]:
-  fields = ("row", "text", "stop", "step", "num_carried")
+  fields = ("index", "text", "stop", "iteration", "num_carried")
   return {name: getattr(rollout, name) for name in fields} | {
     name: base64.b64encode(
       getattr(rollout, name).astype(dtype, casting="equiv").tobytes()
@@ -193,4 +195,5 @@ def _load_rollout(prompt: Prompt, saved: Mapping[str, Any]) -> Rollout:
     name: np.frombuffer(base64.b64decode(saved[name]), dtype)
     for name, dtype in _ARRAYS.items()
   }
-  return Rollout(prompt=prompt, **{**saved, **arrays})
+  fields = {_OLD_NAMES.get(name, name): saved[name] for name in saved}
+  return Rollout(prompt=prompt, **{**fields, **arrays})

@@ -222,7 +222,7 @@ def _writer(job: Job, problem: Problem, view: View) -> Callable[[int], Rollout]:
       [prompt],
       num_per_prompt=1,
       seed=job.config.seed,
-      step=number,
+      iteration=number,
       poll=interruption.check,
       watch=watch,
     )

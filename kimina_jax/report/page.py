@@ -20,9 +20,10 @@ from kimina_jax.verification import stats
 _MAX_ROLLOUTS = 2000  # embedded in the page
 _MAX_ROLLOUT_BYTES = 8 << 20
 _ROLLOUT_FIELDS = (
-  "step", "row", "name", "source", "prompt", "text", "verdict", "messages",
-  "detail", "notes", "confirmed", "format_error", "reward", "advantage",
-  "dropped", "response_len", "began", "num_carried", "stop", "exec_s",
+  "iteration", "index", "name", "source", "prompt", "text", "verdict",
+  "messages", "detail", "notes", "confirmed", "format_error", "reward",
+  "advantage", "dropped", "response_len", "began", "num_carried", "stop",
+  "exec_s",
 )  # fmt: skip
 # Label and key in config.json of what heads the page.
 _FACTS = (
@@ -141,7 +142,7 @@ def sample_rollouts(
     rollouts = []
     for index in chosen:
       file.seek(ends[index])
-      row = json.loads(file.readline())
+      row = records.current_names(json.loads(file.readline()))
       rollouts.append({name: row.get(name) for name in _ROLLOUT_FIELDS})
   return rollouts, num_rollouts
 

@@ -132,5 +132,5 @@ def _is_dropped(sample: Sample, probability: float, seed: int) -> bool:
   if sample.reward is None or sample.advantage >= 0:
     return False
   rollout = sample.rollout
-  rng = np.random.default_rng([_DROP, seed, rollout.step, rollout.row])
+  rng = np.random.default_rng([_DROP, seed, rollout.iteration, rollout.index])
   return bool(rng.random() < probability)

@@ -70,7 +70,7 @@ def _groups(judged: Sequence[Sample]) -> dict[str, float]:
   groups = [
     [sample.reward for sample in group]
     for _, group in itertools.groupby(
-      judged, key=lambda s: (s.rollout.step, s.rollout.prompt.problem.name)
+      judged, key=lambda s: (s.rollout.iteration, s.rollout.prompt.problem.name)
     )
   ]
   return {

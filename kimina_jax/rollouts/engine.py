@@ -89,7 +89,7 @@ class Engine:
     *,
     num_per_prompt: int,
     seed: int,
-    step: int,
+    iteration: int,
     begun: Sequence[Rollout] = (),
     max_lens: Sequence[int] | None = None,
     max_tokens: int = 0,
@@ -105,13 +105,13 @@ class Engine:
     Args:
       params: in decode layout and compute dtype on `replicas`, see weights.py.
         Not to be donated before the iterator is exhausted.
-      prompts: rollout j of prompt i is row i × num_per_prompt + j.
+      prompts: rollout j of prompt i has index i × num_per_prompt + j.
       num_per_prompt: R, rollouts of each prompt, at least 1.
       seed: in [0, 2³²).
-      step: in [0, 2³²), the iteration; draws differ between steps.
+      iteration: in [0, 2³²), of the run; draws differ between iterations.
       begun: unfinished rollouts of earlier iterations, to go on with first;
         this process takes all that it is given.
-      max_lens: tokens of the response at most, by row; None is
+      max_lens: tokens of the response at most, by index; None is
         max_response_len for all.
       max_tokens: when so many tokens are drawn, by this process, what is not
         finished is yielded as it is, to be carried over; 0 is no end.
@@ -130,7 +130,11 @@ class Engine:
     groups = [[resume_row(rollout, longest)] for rollout in begun]
     mine = self.share(range(len(prompts)))
     groups += start_rows(
-      prompts, mine, num_per_prompt=num_per_prompt, step=step, max_lens=lens
+      prompts,
+      mine,
+      num_per_prompt=num_per_prompt,
+      iteration=iteration,
+      max_lens=lens,
     )
     return Generation(
       self._setup,

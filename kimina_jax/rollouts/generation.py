@@ -126,7 +126,7 @@ class Generation(Iterator[Rollout]):
     ]
     parts = {-(-setup.num_lanes // part) for part in _PARTS}
     self._widths = sorted(w for w in parts if w >= _MIN_LANES)
-    self._rows = {(row.step, row.row): row for g in groups for row in g}
+    self._rows = {(row.iteration, row.index): row for g in groups for row in g}
     self._constants = self._put((np.uint32(seed), setup.automaton.next_QV), "")
     self._state: Any = None
     self._asked = ""
@@ -143,17 +143,17 @@ class Generation(Iterator[Rollout]):
     self._left -= 1
     return self._rollout(self._ended.popleft())
 
-  def cancel(self, row: int, *, step: int) -> None:
+  def cancel(self, index: int, *, iteration: int) -> None:
     """Ends a rollout; it is yielded once, as it is, if it had not ended.
 
     Args:
-      row: its number.
-      step: the iteration in which it began.
+      index: of the rollout.
+      iteration: the iteration in which it began.
 
     Raises:
-      KeyError: there is no such row.
+      KeyError: there is no such rollout.
     """
-    found = self._rows[step, row]
+    found = self._rows[iteration, index]
     if not found.stop:
       self._remove(found, "cancelled")
 
@@ -231,7 +231,7 @@ class Generation(Iterator[Rollout]):
       for row in drew:
         self._num_tokens += len(row.pieces[-1][0])
         if self._watch:
-          self._watch(row.row, row.pieces[-1][0])
+          self._watch(row.index, row.pieces[-1][0])
     if 0 < self._max_tokens <= self._num_tokens:
       self._stop_all("budget")
 
@@ -307,7 +307,7 @@ class Generation(Iterator[Rollout]):
     rollout = row.rollout(text)
     if not np.isfinite(rollout.model_logps).all():
       raise FloatingPointError(
-        f"row {row.row} ({row.prompt.problem.name}): log-probabilities are not"
-        " finite, so the weights or the activations are not"
+        f"rollout {row.index} ({row.prompt.problem.name}): log-probabilities"
+        " are not finite, so the weights or the activations are not"
       )
     return rollout

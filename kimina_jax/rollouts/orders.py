@@ -63,7 +63,7 @@ def _enter(
   automaton: Automaton,
 ) -> None:
   response = row.response
-  orders.name_ER2[at] = (row.step, row.row)
+  orders.name_ER2[at] = (row.iteration, row.index)
   orders.serial_ER[at] = row.serial
   orders.token_ER[at] = response[-1] if row.num_drawn else row.prompt.tokens[-1]
   orders.position_ER[at] = row.position

@@ -45,8 +45,8 @@ class Row:
 
   Attributes:
     prompt: what is asked.
-    step: iteration in which it began; with `row` it names its random numbers.
-    row: as in Rollout.
+    iteration: in which it began; with `index` it selects its random numbers.
+    index: as in Rollout.
     max_len: tokens of the response at most.
     pieces: tokens and both log-probabilities, as they came.
     num_drawn: their number.
@@ -59,8 +59,8 @@ class Row:
   """
 
   prompt: Prompt
-  step: int
-  row: int
+  iteration: int
+  index: int
   max_len: int
   pieces: list[tuple[np.ndarray, ...]] = dataclasses.field(default_factory=list)
   num_drawn: int = 0
@@ -90,13 +90,13 @@ class Row:
     """What the caller sees of it."""
     return Rollout(
       prompt=self.prompt,
-      row=self.row,
+      index=self.index,
       tokens=self.response,
       logps=self._joined(1, np.float32),
       model_logps=self._joined(2, np.float32),
       text=text,
       stop=self.stop,
-      step=self.step,
+      iteration=self.iteration,
       num_carried=self.num_carried,
     )
 
@@ -110,14 +110,14 @@ def start_rows(
   numbers: Sequence[int],
   *,
   num_per_prompt: int,
-  step: int,
+  iteration: int,
   max_lens: Sequence[int],
 ) -> list[list[Row]]:
   """A group of rows for each of the prompts with these numbers."""
   return [
     [
-      Row(prompts[number], step, row, max_lens[row])
-      for row in range(number * num_per_prompt, (number + 1) * num_per_prompt)
+      Row(prompts[number], iteration, index, max_lens[index])
+      for index in range(number * num_per_prompt, (number + 1) * num_per_prompt)
     ]
     for number in numbers
   ]
@@ -125,7 +125,7 @@ def start_rows(
 
 def resume_row(rollout: Rollout, max_len: int) -> Row:
   """A row that goes on where a rollout was left."""
-  row = Row(rollout.prompt, rollout.step, rollout.row, max_len)
+  row = Row(rollout.prompt, rollout.iteration, rollout.index, max_len)
   if len(rollout.tokens):
     row.add(rollout.tokens, rollout.logps, rollout.model_logps)
   row.num_carried = row.num_drawn
