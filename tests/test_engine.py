@@ -402,7 +402,7 @@ def test_narrow_caches(cache_dtype, bound):
 
 def test_weights_that_are_not_finite_are_an_error():
   params = jax.tree.map(lambda leaf: leaf * math.nan, draw_params(one_device()))
-  with pytest.raises(FloatingPointError, match=r"row 0 \(problem_1\)"):
+  with pytest.raises(FloatingPointError, match=r"rollout 0 \(problem_1\)"):
     list(generate(make_engine(), params=params, prompts=some_prompts()[:1]))
 
 
