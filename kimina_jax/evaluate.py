@@ -24,7 +24,8 @@ from kimina_jax.infra import cli, distributed, interruption, records
 from kimina_jax.infra.checkpoint import find_weights
 from kimina_jax.infra.metrics import open_metrics
 from kimina_jax.pipeline.collector import Prover
-from kimina_jax.pipeline.setup import Job, eval_problems, first_params, open_job
+from kimina_jax.pipeline.setup import Job, first_params, open_job
+from kimina_jax.problems.load import ProblemsSettings, load_eval_problems
 from kimina_jax.rewards.pass_at_k import (
   SolveCount,
   bootstrap_interval,
@@ -54,7 +55,9 @@ def evaluate(config: ConfigDict, checkpoint: str, run_dir: str) -> None:
     config, run_dir, program="evaluate", rows_per_batch=0, sequence_len=0
   )
   path = job.run_dir / "rollouts.jsonl"
-  problems = eval_problems(job)
+  problems = load_eval_problems(
+    ProblemsSettings(**config.problems), job.prompt_limit
+  )
   _sample(job, problems, path)
   if distributed.is_first():
     found = count_solved_rows(records.read_rollouts(path))

@@ -11,7 +11,7 @@ tokens only).
 import contextlib
 import itertools
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import jax
 import numpy as np
@@ -26,14 +26,11 @@ from kimina_jax.learning.optimizer import Optimizer, cosine, make_optimizer
 from kimina_jax.learning.update import TrainState, check_finite, make_update
 from kimina_jax.pipeline.setup import (
   Job,
-  decontaminate,
   open_job,
   resume_state,
   save_state,
-  train_problems,
 )
-from kimina_jax.problems.arithmetic import demonstrate
-from kimina_jax.problems.demonstrations import load_demonstrations
+from kimina_jax.problems.load import ProblemsSettings, repeat_demonstrations
 from kimina_jax.prompts.template import make_prompt
 from kimina_jax.types import Batch, Demonstration, UsageError
 
@@ -105,30 +102,17 @@ def examples(job: Job) -> list[Example]:
   ).astype(int)
   found = []
   for (source, _), count in zip(settings.sources, np.diff(shares), strict=True):
-    found += itertools.islice(_demonstrations(job, source), int(count))
+    demonstrations = repeat_demonstrations(
+      source,
+      ProblemsSettings(**job.config.problems),
+      job.prompt_limit,
+      skill=settings.skill,
+      confirmed_only=settings.confirmed_only,
+      seed=job.config.seed,
+    )
+    found += itertools.islice(demonstrations, int(count))
   order = np.random.default_rng(job.config.seed).permutation(len(found))
   return [_tokenize(job, found[i]) for i in order]
-
-
-def _demonstrations(job: Job, source: str) -> Iterator[Demonstration]:
-  """Without end: every demonstration of a source, again and again."""
-  seed, skill = job.config.seed, job.config.sft.skill
-  if source == "arithmetic":
-    problems = train_problems(job)
-    for attempt in itertools.count():
-      for problem in problems:
-        yield demonstrate(problem, skill=skill, seed=seed * 1000 + attempt)
-  found = load_demonstrations(
-    source, confirmed_only=job.config.sft.confirmed_only
-  )
-  clean = {p.name for p in decontaminate(job, [d.problem for d in found])}
-  kept = [d for d in found if d.problem.name in clean]
-  if not kept:
-    raise UsageError(
-      f"{source}: every demonstration is of a held-out statement"
-    )
-  order = np.random.default_rng(seed).permutation(len(kept))
-  yield from itertools.cycle([kept[i] for i in order])
 
 
 def _tokenize(job: Job, demonstration: Demonstration) -> Example:

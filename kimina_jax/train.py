@@ -25,7 +25,7 @@ from kimina_jax.pipeline.run import Session, open_session, save
 from kimina_jax.pipeline.setup import open_job
 from kimina_jax.problems.canaries import canaries, caught
 from kimina_jax.report.page import write_report
-from kimina_jax.rewards.advantage import add_advantages
+from kimina_jax.rewards.advantage import AdvantageSettings, add_advantages
 from kimina_jax.rewards.pass_at_k import check_ks, count_solved, pass_metrics
 from kimina_jax.rewards.summary import disputed, solve_counts, summarize
 from kimina_jax.types import CheckerFooled, Problem, Sample, UsageError
@@ -131,10 +131,10 @@ def advantages(config: ConfigDict, samples: Sequence[Sample]) -> list[Sample]:
   """Rewards against the baseline of each problem's group."""
   return add_advantages(
     samples,
+    AdvantageSettings(**config.advantage),
     num_per_problem=config.train.num_per_problem,
     seed=config.seed,
     tau=config.loss.tau,
-    **config.advantage,
   )
 
 

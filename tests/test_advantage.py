@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from kimina_jax.rewards.advantage import add_advantages
+from kimina_jax.rewards.advantage import AdvantageSettings, add_advantages
 from kimina_jax.types import (
   Problem,
   Prompt,
@@ -35,14 +35,13 @@ def make(rewards, lengths=None, *, iteration=0):
 
 
 def run(samples, k, **changes):
-  options = {
-    "seed": 0,
-    "tau": 0.4,
-    "baseline": "mean",
-    "length_penalty": False,
-    "drop_negative": 0.0,
-  }
-  return add_advantages(samples, num_per_problem=k, **{**options, **changes})
+  options = {"baseline": "mean", "length_penalty": False, "drop_negative": 0.0}
+  options |= {"seed": 0, "tau": 0.4, **changes}
+  seed, tau = options.pop("seed"), options.pop("tau")
+  settings = AdvantageSettings(**options)
+  return add_advantages(
+    samples, settings, num_per_problem=k, seed=seed, tau=tau
+  )
 
 
 def advantages(rewards, k, **changes):
@@ -133,9 +132,9 @@ def test_drops_depend_on_the_seed_and_the_beginning_alone():
 @pytest.mark.parametrize(
   ("changes", "words"),
   [
-    ({"baseline": "median"}, "'median' is none of mean"),
+    ({"baseline": "median"}, "baseline is 'median'; choose one of mean"),
     ({"baseline": "softmax", "tau": 0.0}, "tau > 0"),
-    ({"drop_negative": 1.5}, "no probability"),
+    ({"drop_negative": 1.5}, "drop_negative is 1.5; choose a probability"),
   ],
 )
 def test_bad_options(changes, words):

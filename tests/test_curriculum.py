@@ -6,7 +6,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from kimina_jax.problems.curriculum import Curriculum
+from kimina_jax.problems.curriculum import Curriculum, CurriculumSettings
 from kimina_jax.types import Problem, UsageError
 
 _NAMES = "abcdefgh"
@@ -19,9 +19,8 @@ def _problems(names=_NAMES):
 def _curriculum(prioritized=True, prune_after=0, seed=0, names=_NAMES):
   return Curriculum(
     _problems(names),
+    CurriculumSettings(prioritized=prioritized, prune_after=prune_after),
     seed=seed,
-    prioritized=prioritized,
-    prune_after=prune_after,
   )
 
 
@@ -86,7 +85,7 @@ def test_uniform_draws_ignore_outcomes():
 
 
 @pytest.mark.parametrize("prioritized", [True, False])
-def test_a_mastered_problem_is_retired(prioritized):
+def test_a_mastered_problem_is_pruned(prioritized):
   curriculum = _curriculum(prioritized, prune_after=2)
   curriculum.record(0, {"a": (8, 8), "b": (8, 8), "c": (8, 8)})
   curriculum.record(1, {"a": (8, 8), "b": (7, 8), "c": (0, 0)})
@@ -97,24 +96,23 @@ def test_a_mastered_problem_is_retired(prioritized):
   assert sorted(Counter(_drawn(curriculum, 0, 8)).values()) == [1] * 6 + [2]
 
 
-def test_when_all_are_retired_it_says_so_and_draws_from_all():
+def test_when_all_are_pruned_all_are_drawn():
   curriculum = _curriculum(prune_after=1)
-  assert not curriculum.exhausted
+  assert curriculum.num_pruned == 0
   curriculum.record(0, dict.fromkeys(_NAMES, (8, 8)))
-  assert curriculum.exhausted
+  assert curriculum.num_pruned == len(_NAMES)
   assert sorted(_drawn(curriculum, 1, 8)) == list(_NAMES)
   # A failure brings a problem back.
   curriculum.record(1, {"c": (7, 8)})
-  assert not curriculum.exhausted
+  assert curriculum.num_pruned == len(_NAMES) - 1
   assert _drawn(curriculum, 2, 1) == ["c"]
 
 
-def test_zero_never_retires():
+def test_zero_prunes_none():
   curriculum = _curriculum(prune_after=0)
   for step in range(20):
     curriculum.record(step, dict.fromkeys(_NAMES, (8, 8)))
   assert curriculum.num_pruned == 0
-  assert not curriculum.exhausted
 
 
 def test_restored_through_json_it_goes_on_alike():
@@ -136,11 +134,21 @@ def test_restored_through_json_it_goes_on_alike():
   assert restored.state() == curriculum.state()
 
 
+def test_a_state_of_an_older_version_is_restored():
+  curriculum, restored = _curriculum(), _curriculum()
+  curriculum.record(3, {"a": (1, 8)})
+  state = curriculum.state()
+  restored.restore({"last_step": 3, "records": state["records"]})
+  assert restored.state() == state
+
+
 def test_outcomes_count_once():
   curriculum = _curriculum()
   curriculum.record(3, {"a": (1, 8)})
   for step in (3, 2):
-    with pytest.raises(ValueError, match=f"step {step} come after .* step 3"):
+    with pytest.raises(
+      ValueError, match=f"iteration {step} come after .* iteration 3"
+    ):
       curriculum.record(step, {"a": (1, 8)})
   with pytest.raises(ValueError, match="9 right of 8"):
     curriculum.record(4, {"a": (9, 8)})
@@ -151,7 +159,7 @@ def test_usage_errors():
     _curriculum(names="")
   with pytest.raises(UsageError, match="same name"):
     _curriculum(names="aa")
-  with pytest.raises(UsageError, match="prune_after=-1"):
+  with pytest.raises(UsageError, match="prune_after = -1"):
     _curriculum(prune_after=-1)
   curriculum = _curriculum()
   curriculum.record(0, {"h": (1, 8)})
@@ -174,6 +182,6 @@ def test_a_disputed_problem_is_drawn_no_more():
 def test_not_even_when_all_others_are_mastered():
   curriculum = _curriculum(prune_after=1, names="abc")
   curriculum.record(0, {"a": (8, 8), "b": (8, 8)}, disputed=["c"])
-  assert curriculum.exhausted
+  assert curriculum.num_pruned == 3
   drawn = {n for step in range(100) for n in _drawn(curriculum, step, 1)}
   assert drawn == {"a", "b"}

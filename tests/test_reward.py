@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from kimina_jax.rewards.reward import score
+from kimina_jax.rewards.reward import RewardSettings, score
 from kimina_jax.types import (
   Extraction,
   Problem,
@@ -17,7 +17,11 @@ from kimina_jax.types import (
 GOOD = Extraction(tactics=("a",), final="a")
 UNCOVERED = Extraction(tactics=("b",), final="a")
 BROKEN = Extraction(error="no </think>")
-CHOICES = {"format_failure": "zero", "truncated": "zero"}
+SETTINGS = {
+  "min_coverage": 0.6,
+  "format_failure": "zero",
+  "truncated": "zero",
+}
 
 
 def rollout(stop: str = "stop") -> Rollout:
@@ -26,14 +30,8 @@ def rollout(stop: str = "stop") -> Rollout:
 
 
 def reward(extraction, status, *, stop="stop", **choices):
-  sample = score(
-    rollout(stop),
-    extraction,
-    Verdict(status),
-    min_coverage=0.6,
-    **{**CHOICES, **choices},
-  )
-  return sample.reward
+  settings = RewardSettings(**{**SETTINGS, **choices})
+  return score(rollout(stop), extraction, Verdict(status), settings).reward
 
 
 @pytest.mark.parametrize("status", list(Status))
@@ -75,12 +73,21 @@ def test_infrastructure_is_never_the_policys_fault():
 
 def test_sample_says_why():
   sample = score(
-    rollout(), BROKEN, Verdict(Status.MALFORMED), min_coverage=0.6, **CHOICES
+    rollout(),
+    BROKEN,
+    Verdict(Status.MALFORMED),
+    RewardSettings(**SETTINGS),
   )
   assert sample.format_error == "no </think>"
   assert (sample.advantage, sample.dropped) == (0.0, False)
 
 
 def test_unknown_choice():
-  with pytest.raises(UsageError, match="truncated 'mask' is neither"):
+  with pytest.raises(UsageError, match="truncated is 'mask'; choose 'zero' or"):
     reward(GOOD, Status.PROVED, truncated="mask")
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
+def test_coverage_is_a_share(share):
+  with pytest.raises(UsageError, match="reward.min_coverage"):
+    RewardSettings(**{**SETTINGS, "min_coverage": share})

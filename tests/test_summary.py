@@ -104,4 +104,6 @@ def test_disputed_problems():
     sample("f", Status.DISPUTED, None),
   ]
   assert disputed([*SAMPLES, *more]) == {"b", "f"}
+  canary = sample("canary_3", Status.DISPUTED, None, source="canary")
+  assert disputed([*SAMPLES, *more, canary]) == {"b", "f"}
   assert disputed(SAMPLES) == set()

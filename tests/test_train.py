@@ -9,7 +9,7 @@ import pytest
 from configs import debug
 from kimina_jax import train
 from kimina_jax.problems import arithmetic
-from kimina_jax.problems.curriculum import Curriculum
+from kimina_jax.problems.curriculum import Curriculum, CurriculumSettings
 from kimina_jax.types import (
   CheckerFooled,
   Problem,
@@ -38,7 +38,9 @@ def make_run(tmp_path, **changes):
   problems = arithmetic.generate("train", 64, seed=0)
   return types.SimpleNamespace(
     job=types.SimpleNamespace(config=config, run_dir=tmp_path),
-    curriculum=Curriculum(problems, seed=0, **config.curriculum),
+    curriculum=Curriculum(
+      problems, CurriculumSettings(**config.curriculum), seed=0
+    ),
     rows=Kept(),
     log=Kept(),
   )

@@ -17,7 +17,7 @@ from kimina_jax.infra import distributed, interruption
 from kimina_jax.pipeline.partial_rollouts import Group, sort_out
 from kimina_jax.pipeline.setup import Job
 from kimina_jax.prompts.template import make_prompt
-from kimina_jax.rewards.reward import check, score
+from kimina_jax.rewards.reward import RewardSettings, score
 from kimina_jax.rollouts.engine import Engine
 from kimina_jax.rollouts.settings import Settings as RolloutSettings
 from kimina_jax.types import Problem, Rollout, Sample, Status, UsageError
@@ -42,8 +42,7 @@ class Prover:
   def __init__(self, job: Job):
     """Starts the checker's processes; compiles at the first attempt."""
     self._tokenizer = job.tokenizer
-    self._reward = job.config.reward
-    check(**self._reward)
+    self._reward = RewardSettings(**job.config.reward)
     self.engine = Engine(
       job.model, job.tokenizer, job.mesh, RolloutSettings(**job.config.rollouts)
     )
@@ -181,9 +180,7 @@ class Prover:
     samples = []
     for rollout, extraction, verdict in waiting:
       interruption.check()
-      samples.append(
-        score(rollout, extraction, verdict.result(), **self._reward)
-      )
+      samples.append(score(rollout, extraction, verdict.result(), self._reward))
       progress("verifying", done=len(samples), total=len(waiting))
     return samples, unfinished
 

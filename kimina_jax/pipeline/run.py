@@ -25,14 +25,13 @@ from kimina_jax.learning.update import (
 )
 from kimina_jax.pipeline import partial_rollouts
 from kimina_jax.pipeline.collector import Prover
-from kimina_jax.pipeline.setup import (
-  Job,
-  eval_problems,
-  resume_state,
-  save_state,
-  train_problems,
+from kimina_jax.pipeline.setup import Job, resume_state, save_state
+from kimina_jax.problems.curriculum import Curriculum, CurriculumSettings
+from kimina_jax.problems.load import (
+  ProblemsSettings,
+  load_eval_problems,
+  load_train_problems,
 )
-from kimina_jax.problems.curriculum import Curriculum
 from kimina_jax.rollouts.weights import make_reshard
 from kimina_jax.types import Problem, UsageError
 
@@ -81,8 +80,13 @@ class Session:
 def open_session(job: Job) -> Iterator[Session]:
   """Starts or resumes a run, and lets go of all it owns at the end."""
   config = job.config
-  problems, held_out = train_problems(job), eval_problems(job)
-  curriculum = Curriculum(problems, seed=config.seed, **config.curriculum)
+  sources = ProblemsSettings(**config.problems)
+  held_out = load_eval_problems(sources, job.prompt_limit)
+  curriculum = Curriculum(
+    load_train_problems(sources, job.prompt_limit, seed=config.seed),
+    CurriculumSettings(**config.curriculum),
+    seed=config.seed,
+  )
   optimizer = make_optimizer(**config.optimizer)
   with contextlib.ExitStack() as stack:
     prover = stack.enter_context(Prover(job))

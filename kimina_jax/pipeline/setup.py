@@ -8,12 +8,10 @@ the tokenizer is refused here, before anything is compiled.
 import dataclasses
 import json
 import pathlib
-from collections.abc import Sequence
 from typing import Any
 
 import jax
 import numpy as np
-from absl import logging
 from ml_collections import ConfigDict
 
 from kimina_jax.infra.checkpoint import Checkpointer, restore_params
@@ -28,10 +26,10 @@ from kimina_jax.model.params import (
   init_params,
   param_shardings,
 )
-from kimina_jax.problems import arithmetic, dataset
+from kimina_jax.problems.load import PromptLimit
 from kimina_jax.prompts.template import make_prompt
 from kimina_jax.prompts.tokenizer import Tokenizer, load_tokenizer
-from kimina_jax.types import Problem, UsageError
+from kimina_jax.types import UsageError
 
 # What weights of one size have in common.
 _SHAPE = (
@@ -74,6 +72,14 @@ class Job:
   mesh: jax.sharding.Mesh
   model: ModelConfig
   tokenizer: Tokenizer
+
+  @property
+  def prompt_limit(self) -> PromptLimit:
+    """The longest prompt, in tokens of this tokenizer."""
+    return PromptLimit(
+      self.config.rollouts.max_prompt_len,
+      lambda problem: len(make_prompt(problem, self.tokenizer).tokens),
+    )
 
 
 def open_job(
@@ -213,39 +219,6 @@ def resume_state(
   return state, step, found.host
 
 
-def train_problems(job: Job) -> list[Problem]:
-  """Statements to train on, none of which is held out.
-
-  Those that come close to any statement of the evaluation file are left out,
-  whichever split of it is evaluated on.
-  """
-  settings = job.config.problems
-  found = _load(settings.train, "train", settings.num_train, job.config.seed)
-  kept = decontaminate(job, found)
-  _log_left_out(len(found) - len(kept), "close to held-out statements")
-  return _short_enough(job, kept)
-
-
-def eval_problems(job: Job) -> list[Problem]:
-  """Held-out statements."""
-  settings = job.config.problems
-  return _short_enough(
-    job, _load(settings.eval, settings.eval_split, settings.num_eval, 0)
-  )
-
-
-def decontaminate(job: Job, found: Sequence[Problem]) -> list[Problem]:
-  """What shares no n-gram with any split of the evaluation file."""
-  settings = job.config.problems
-  if not settings.decontaminate_ngram:
-    return list(found)
-  split = settings.eval_split if settings.eval == "arithmetic" else ""
-  held_out = _load(settings.eval, split, settings.num_eval, 0)
-  return dataset.decontaminate(
-    found, held_out, ngram=settings.decontaminate_ngram
-  )
-
-
 def _check_numbers(config: ConfigDict) -> None:
   """No number is negative, and counts of something are at least one."""
   if not 0 <= config.seed < 2**31:
@@ -317,32 +290,3 @@ def _model_file(weights: str) -> pathlib.Path | None:
     place / "model" / "config.json" for place in (path, path.parent.parent)
   )
   return next(filter(pathlib.Path.exists, found), None)
-
-
-def _load(source: str, split: str, count: int, seed: int) -> list[Problem]:
-  if source == "arithmetic":
-    return arithmetic.generate(split, count, seed=seed)
-  return dataset.load(source, split=split)
-
-
-def _short_enough(job: Job, problems: Sequence[Problem]) -> list[Problem]:
-  limit = job.config.rollouts.max_prompt_len
-  kept = [
-    problem
-    for problem in problems
-    if len(make_prompt(problem, job.tokenizer).tokens) <= limit
-  ]
-  _log_left_out(
-    len(problems) - len(kept), f"longer than max_prompt_len = {limit} tokens"
-  )
-  if not kept:
-    raise UsageError(
-      f"no problem is left of {len(problems)}: all are longer than "
-      f"rollouts.max_prompt_len = {limit} tokens, or the split is empty"
-    )
-  return kept
-
-
-def _log_left_out(count: int, why: str) -> None:
-  if count:
-    logging.info("%d problems left out: %s", count, why)

@@ -1,9 +1,10 @@
-"""Which problems to train on next.
+"""Curriculum: draws the problems of each iteration by their solve rates.
 
-In: the problems, and how many rollouts of each were right. Out: the next
-problems, those that are solved least often first. Never draws by anything but
-the seed, the step and the outcomes recorded, so that a resumed run goes on as
-if it had not stopped.
+In: the problems, and after each iteration how many rollouts of each were
+right. Out: the problems of the next iteration, preferably those that are
+solved least often. A draw is a function of the seed, the iteration and the
+recorded solve counts only, so that a resumed run draws what the uninterrupted
+one would have drawn.
 """
 
 import dataclasses
@@ -11,98 +12,105 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from kimina_jax.types import Problem, UsageError
+from kimina_jax.types import Problem, UsageError, check_numbers
+
+# Distinguishes this random stream from others of the same seed and iteration.
+_DRAW = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class CurriculumSettings:
+  """The config's `curriculum` section.
+
+  Attributes:
+    prioritized: whether problems are drawn by solve rate; else uniformly.
+    prune_after: number of visits in a row with every rollout right, after
+      which a problem is pruned, that is, drawn no more; 0 prunes none.
+  """
+
+  prioritized: bool
+  prune_after: int
+
+  def __post_init__(self):
+    check_numbers("curriculum", self)
 
 
 @dataclasses.dataclass
-class _Record:
-  """What is known of one problem.
+class _SolveRecord:
+  """The solve history of one problem.
 
   Attributes:
     solved: right rollouts; each visit halves the weight of those before it,
-      since they were made by an older policy.
+      since an older policy made them.
     attempts: rollouts, weighted alike.
-    streak: visits in a row, up to the last, on which every rollout was right.
-    frozen: whether verifiers disagree on it.
+    streak: number of visits in a row, up to the last, on which every rollout
+      was right.
+    disputed: whether verifiers disagree on a proof of it.
   """
 
   solved: float = 0.0
   attempts: float = 0.0
   streak: int = 0
-  frozen: bool = False
-
-
-# Tells this stream of random numbers from others of the same seed and step.
-_DRAW = 3
+  disputed: bool = False
 
 
 class Curriculum:
-  """Draws problems by their solve rates, and retires the mastered ones.
+  """Draws problems by their solve rates, and prunes the mastered ones.
 
   A problem is drawn with probability ∝ 1 − solved / (attempts + 1) (Kimi
-  k1.5, arXiv 2501.12599, §2.3, prioritized sampling). The imagined failure
-  makes an untried problem as likely as one that was never solved, and keeps a
+  k1.5, arXiv 2501.12599, §2.3, prioritized sampling). The added attempt makes
+  an untried problem as likely as one that was never solved, and keeps a
   solved one from vanishing.
   """
 
   def __init__(
     self,
     problems: Sequence[Problem],
+    settings: CurriculumSettings,
     *,
     seed: int,
-    prioritized: bool,
-    prune_after: int,
   ):
-    """Starts with no outcomes.
+    """Starts without any solve counts.
 
     Args:
       problems: names must differ.
+      settings: how to draw and when to prune.
       seed: of the draws.
-      prioritized: draw by solve rate; else uniformly.
-      prune_after: visits in a row with every rollout right, after which a
-        problem is drawn no more; 0 never.
 
     Raises:
-      UsageError: no problems, two of one name, or a negative `prune_after`.
+      UsageError: no problems, or two of one name.
     """
     self._problems = list(problems)
-    self._records = {p.name: _Record() for p in self._problems}
+    self._records = {p.name: _SolveRecord() for p in self._problems}
     if not self._problems:
       raise UsageError("there are no problems to draw from")
     if len(self._records) < len(self._problems):
       raise UsageError("two problems have the same name; names must differ")
-    if prune_after < 0:
-      raise UsageError(f"prune_after={prune_after} is negative; 0 never prunes")
+    self._settings = settings
     self._seed = seed
-    self._prioritized = prioritized
-    self._prune_after = prune_after
-    self._last_step = -1
-
-  @property
-  def exhausted(self) -> bool:
-    """Whether every problem is retired; then draws are uniform over those that
-    are not frozen."""
-    return not self._active().any()
+    self._last_iteration = -1
 
   @property
   def num_pruned(self) -> int:
-    """Problems that are drawn no more."""
+    """Number of problems that are drawn no more, disputed ones included."""
     return int(len(self._problems) - self._active().sum())
 
-  def draw(self, step: int, count: int) -> list[Problem]:
-    """The problems of an iteration: a function of seed, step and outcomes.
+  def draw(self, iteration: int, count: int) -> list[Problem]:
+    """Draws the problems of an iteration.
 
-    No problem comes twice, unless more are asked for than there are: then
-    each comes as often as the next, give or take one.
+    No problem is drawn twice, unless `count` exceeds their number: then each
+    is drawn as often as any other, give or take once. When all problems are
+    pruned, draws are uniform over those that are not disputed.
     """
     active = self._active()
     if not active.any():
-      weights = (self._thawed() if self._thawed().any() else ~active) * 1.0
-    elif self._prioritized:
+      undisputed = self._undisputed()
+      weights = (undisputed if undisputed.any() else ~active) * 1.0
+    elif self._settings.prioritized:
       weights = active * self._weights()
     else:
       weights = active.astype(float)
-    rng = np.random.default_rng([_DRAW, self._seed, step])
+    rng = np.random.default_rng([_DRAW, self._seed, iteration])
     candidates = np.flatnonzero(weights)
     num_rounds, num_rest = divmod(count, len(candidates))
     rounds = [rng.permutation(candidates) for _ in range(num_rounds)]
@@ -113,31 +121,33 @@ class Curriculum:
 
   def record(
     self,
-    step: int,
-    outcomes: Mapping[str, tuple[int, int]],
+    iteration: int,
+    solve_counts: Mapping[str, tuple[int, int]],
     *,
     disputed: Iterable[str] = (),
   ) -> None:
-    """Takes in an iteration's outcomes.
+    """Records the solve counts of an iteration.
 
     Args:
-      step: of the iteration; later than the last one recorded.
-      outcomes: problem name -> (rollouts that were right, rollouts judged);
-        a problem none of whose rollouts could be judged counts as not visited.
-      disputed: problems that are drawn no more, for verifiers disagree on them.
+      iteration: later than the last one recorded.
+      solve_counts: problem name -> (rollouts that were right, rollouts
+        judged); a problem without judged rollouts counts as not visited.
+      disputed: names of problems on whose proof verifiers disagree; they are
+        drawn no more.
 
     Raises:
-      ValueError: outcomes of this step are in already, or counts make no
-        sense.
+      ValueError: an iteration that is recorded already, or counts that make
+        no sense.
     """
-    if step <= self._last_step:
+    if iteration <= self._last_iteration:
       raise ValueError(
-        f"outcomes of step {step} come after those of step {self._last_step}"
+        f"solve counts of iteration {iteration} come after those of iteration "
+        f"{self._last_iteration}"
       )
-    self._last_step = step
+    self._last_iteration = iteration
     for name in disputed:
-      self._records[name].frozen = True
-    for name, (solved, attempts) in outcomes.items():
+      self._records[name].disputed = True
+    for name, (solved, attempts) in solve_counts.items():
       if not 0 <= solved <= attempts:
         raise ValueError(f"{name}: {solved} right of {attempts}")
       if not attempts:
@@ -148,48 +158,52 @@ class Curriculum:
       record.streak = record.streak + 1 if solved == attempts else 0
 
   def state(self) -> dict:
-    """Everything recorded, as JSON.
+    """Gives everything recorded, as JSON.
 
-    Example:
-      {"last_step": 3, "records": {"numeric_nat_12": [4.5, 12.0, 0, False]}}
+    Example (solved, attempts, streak, disputed):
+      {"last_iteration": 3, "records": {"linear_int_12": [4.5, 12.0, 0, False]}}
     """
     records = {
-      name: [record.solved, record.attempts, record.streak, record.frozen]
+      name: [record.solved, record.attempts, record.streak, record.disputed]
       for name, record in self._records.items()
-      if record.attempts or record.frozen
+      if record.attempts or record.disputed
     }
-    return {"last_step": self._last_step, "records": records}
+    return {"last_iteration": self._last_iteration, "records": records}
 
   def restore(self, state: dict) -> None:
-    """Goes back to a `state`, of the same problems.
+    """Restores what `state` gave for the same problems.
 
     Raises:
-      UsageError: the state speaks of problems that are not here.
+      UsageError: the state has problems that this curriculum lacks.
     """
     records = state["records"]
     unknown = [name for name in records if name not in self._records]
     if unknown:
       raise UsageError(
-        f"the saved curriculum knows {len(unknown)} problems that this run "
+        f"the saved curriculum has {len(unknown)} problems that this run "
         f"does not have, {unknown[0]!r} for one; use the same problems"
       )
-    self._records = {p.name: _Record() for p in self._problems}
+    self._records = {p.name: _SolveRecord() for p in self._problems}
     for name, values in records.items():
-      self._records[name] = _Record(*values)
-    self._last_step = state["last_step"]
+      self._records[name] = _SolveRecord(*values)
+    # Checkpoints of older versions call it `last_step`.
+    last = "last_iteration" if "last_iteration" in state else "last_step"
+    self._last_iteration = state[last]
 
   def _active(self) -> np.ndarray:
-    """bool [num problems]: not retired."""
+    """bool [num problems]: neither pruned nor disputed."""
+    prune_after = self._settings.prune_after
+    if not prune_after:
+      return self._undisputed()
     streaks = np.array([r.streak for r in self._records.values()])
-    if not self._prune_after:
-      return self._thawed()
-    return self._thawed() & (streaks < self._prune_after)
+    return self._undisputed() & (streaks < prune_after)
 
-  def _thawed(self) -> np.ndarray:
-    """bool [num problems]: verifiers do not disagree on it."""
-    return ~np.array([r.frozen for r in self._records.values()])
+  def _undisputed(self) -> np.ndarray:
+    """bool [num problems]: no verifiers disagree on a proof of it."""
+    return ~np.array([r.disputed for r in self._records.values()])
 
   def _weights(self) -> np.ndarray:
+    """float64 [num problems]: what the probability of a draw is ∝ to."""
     records = self._records.values()
     solved = np.array([r.solved for r in records])
     attempts = np.array([r.attempts for r in records])

@@ -31,7 +31,8 @@ def load_demonstrations(
   path = pathlib.Path(path)
   if not path.is_file():
     raise UsageError(
-      f'no demonstrations at {str(path)!r}; give "arithmetic" or a JSONL file'
+      f"no demonstrations at {str(path)!r}; name a JSONL file or a source of "
+      "generated problems, such as arithmetic"
     )
   found = []
   with path.open(encoding="utf-8") as file:

@@ -1,10 +1,11 @@
-"""Rewards of a group in, advantages out.
+"""Advantages of rollouts, from the rewards of their groups.
 
 The k rollouts of a problem form a group; a rollout's advantage is its reward
-minus the group's baseline. Excluded samples (reward None) neither have an
-advantage nor touch the group's. Which negative samples are dropped depends on
-the seed and on where a rollout began alone, so a resumed run and any layout
-drop the same.
+minus the group's baseline. A sample without a reward (None) has advantage 0
+and does not count in the group's baseline. Which negative samples are dropped
+depends only on the seed and on where a rollout began, so that a resumed run
+and any layout drop the same ones. To add a baseline, write a function and add
+a line to BASELINES.
 """
 
 import dataclasses
@@ -13,102 +14,151 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from kimina_jax.types import Sample, UsageError
-
-BASELINES = ("mean", "softmax", "leave_one_out", "standardized")
+from kimina_jax.types import Sample, UsageError, check_numbers, require
 
 _EPSILON = 1e-6
 
-# Tells this stream of random numbers from others of the same seed and step.
+# Distinguishes this random stream from others of the same seed and iteration.
 _DROP = 2
+
+
+def mean(rewards_B: np.ndarray, tau: float) -> np.ndarray:
+  """Subtracts the group's mean, the sample itself included."""
+  return rewards_B - rewards_B.mean()
+
+
+def softmax(rewards_B: np.ndarray, tau: float) -> np.ndarray:
+  """Subtracts τ log mean exp(r/τ) (k1.5, arXiv 2501.12599, §2.3.1)."""
+  # The maximum comes out of the exponential, which then cannot overflow.
+  top = rewards_B.max()
+  average = np.exp((rewards_B - top) / tau).mean()
+  return rewards_B - (top + tau * math.log(average))
+
+
+def leave_one_out(rewards_B: np.ndarray, tau: float) -> np.ndarray:
+  """Subtracts the mean of the others (RLOO, arXiv 2402.14740, eq. 8).
+
+  r − (Σr − r)/(n − 1) = n/(n − 1) (r − r̄); 0 for a group of one.
+  """
+  count = len(rewards_B)
+  return (rewards_B - rewards_B.mean()) * count / max(count - 1, 1)
+
+
+def standardized(rewards_B: np.ndarray, tau: float) -> np.ndarray:
+  """Subtracts the mean, divides by the standard deviation.
+
+  (GRPO, arXiv 2402.03300, §4.1.2.)
+  """
+  return (rewards_B - rewards_B.mean()) / (rewards_B.std() + _EPSILON)
+
+
+# Each takes a group's rewards [B], at least one, and τ; it gives their
+# advantages [B].
+BASELINES = {
+  "mean": mean,
+  "softmax": softmax,
+  "leave_one_out": leave_one_out,
+  "standardized": standardized,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class AdvantageSettings:
+  """The config's `advantage` section.
+
+  Attributes:
+    baseline: of BASELINES.
+    length_penalty: whether k1.5's length reward (arXiv 2501.12599, §2.3.3) is
+      added to the rewards first.
+    drop_negative: ω, the probability that a sample with A < 0 is dropped from
+      the loss.
+  """
+
+  baseline: str
+  length_penalty: bool
+  drop_negative: float
+
+  def __post_init__(self):
+    check_numbers("advantage", self)
+    require(
+      self.baseline in BASELINES,
+      "advantage.baseline",
+      repr(self.baseline),
+      f"choose one of {', '.join(BASELINES)}",
+    )
+    require(
+      self.drop_negative <= 1,
+      "advantage.drop_negative",
+      self.drop_negative,
+      "choose a probability, from 0 to 1",
+    )
+
+
+def check_tau(settings: AdvantageSettings, tau: float) -> None:
+  """Raises UsageError if the baseline cannot work with this τ (loss.tau)."""
+  if settings.baseline == "softmax" and tau <= 0:
+    raise UsageError(
+      f"advantage.baseline 'softmax' needs loss.tau > 0, got {tau}"
+    )
 
 
 def add_advantages(
   samples: Sequence[Sample],
+  settings: AdvantageSettings,
   *,
   num_per_problem: int,
   seed: int,
   tau: float,
-  baseline: str,
-  length_penalty: bool,
-  drop_negative: float,
 ) -> list[Sample]:
   """Fills in `advantage` and `dropped`, and shapes `reward` if asked to.
 
   Args:
     samples: in the order in which they began; each run of `num_per_problem`
       is one group.
+    settings: baseline, length reward, dropping.
     num_per_problem: k.
     seed: of the run.
     tau: temperature of the softmax baseline.
-    baseline: `mean` of the group, self included; `softmax`, τ log mean
-      exp(r/τ) (k1.5, arXiv 2501.12599, §2.3.1); `leave_one_out`, the mean
-      of the others (RLOO, arXiv 2402.14740, eq. 8); `standardized`, the
-      mean, then divided by the standard deviation (GRPO, arXiv 2402.03300,
-      §4.1.2).
-    length_penalty: adds k1.5's length reward (§2.3.3) to the rewards first.
-    drop_negative: ω, the probability to drop a sample with A < 0.
 
   Returns:
     New samples in the same order.
 
   Raises:
-    UsageError: an unknown baseline, τ or ω out of range, or samples that do
+    UsageError: τ is not positive for the softmax baseline, or samples that do
       not fill their groups.
   """
-  _check_options(baseline, tau, drop_negative)
+  check_tau(settings, tau)
   if len(samples) % num_per_problem:
     raise UsageError(
       f"{len(samples)} samples are not groups of {num_per_problem}"
     )
-  judged = []
+  judged: list[Sample] = []
   for start in range(0, len(samples), num_per_problem):
     group = list(samples[start : start + num_per_problem])
-    if length_penalty:
+    if settings.length_penalty:
       group = _add_length_reward(group)
-    judged += _center(group, baseline, tau)
+    judged += _subtract_baseline(group, settings.baseline, tau)
   return [
-    dataclasses.replace(s, dropped=_is_dropped(s, drop_negative, seed))
-    for s in judged
+    dataclasses.replace(
+      sample, dropped=_is_dropped(sample, settings.drop_negative, seed)
+    )
+    for sample in judged
   ]
 
 
-def _check_options(baseline: str, tau: float, drop_negative: float) -> None:
-  if baseline not in BASELINES:
-    raise UsageError(f"baseline {baseline!r} is none of {', '.join(BASELINES)}")
-  if baseline == "softmax" and tau <= 0:
-    raise UsageError(f"baseline 'softmax' needs tau > 0, got {tau}")
-  if not 0 <= drop_negative <= 1:
-    raise UsageError(f"drop_negative {drop_negative} is no probability")
-
-
-def _center(group: list[Sample], baseline: str, tau: float) -> list[Sample]:
+def _subtract_baseline(
+  group: Sequence[Sample], baseline: str, tau: float
+) -> list[Sample]:
   rewards = [s.reward for s in group if s.reward is not None]
-  advantages = iter(_advantages(np.asarray(rewards), baseline, tau))
+  if not rewards:
+    return [dataclasses.replace(s, advantage=0.0) for s in group]
+  advantages = iter(BASELINES[baseline](np.asarray(rewards), tau))
   return [
     dataclasses.replace(
       s, advantage=0.0 if s.reward is None else float(next(advantages))
     )
     for s in group
   ]
-
-
-def _advantages(rewards_R: np.ndarray, baseline: str, tau: float) -> np.ndarray:
-  count = len(rewards_R)
-  if count == 0:
-    return rewards_R
-  centered_R = rewards_R - rewards_R.mean()
-  if baseline == "softmax":
-    # The maximum comes out of the exponential, which then cannot overflow.
-    top = rewards_R.max()
-    mean = np.exp((rewards_R - top) / tau).mean()
-    return rewards_R - (top + tau * math.log(mean))
-  if baseline == "leave_one_out":
-    # r − (Σr − r)/(n − 1) = n/(n − 1) (r − r̄); alone, there is no other.
-    return centered_R * count / max(count - 1, 1)
-  if baseline == "standardized":
-    return centered_R / (rewards_R.std() + _EPSILON)
-  return centered_R
 
 
 def _add_length_reward(group: list[Sample]) -> list[Sample]:

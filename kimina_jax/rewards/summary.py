@@ -57,12 +57,16 @@ def solve_counts(samples: Iterable[Sample]) -> dict[str, tuple[int, int]]:
 
 
 def disputed(samples: Iterable[Sample]) -> set[str]:
-  """Problems of which two verifiers disagree on a proof."""
-  return {
-    sample.rollout.prompt.problem.name
+  """Names of the problems on a proof of which two verifiers disagree.
+
+  Canaries are left out: they are no problems of the curriculum.
+  """
+  problems = (
+    sample.rollout.prompt.problem
     for sample in samples
     if sample.verdict.status is Status.DISPUTED
-  }
+  )
+  return {problem.name for problem in problems if not problem.is_canary}
 
 
 def _groups(judged: Sequence[Sample]) -> dict[str, float]:
