@@ -34,8 +34,9 @@ import safetensors.numpy
 from kimina_jax.convert import __main__ as convert
 from kimina_jax.convert.weights import read_config
 from kimina_jax.infra.stream import stream
-from kimina_jax.model import hf
-from kimina_jax.model.config import ModelConfig, model_config, to_hf
+from kimina_jax.model import hf_weights
+from kimina_jax.model.config import ModelConfig, ModelSettings, model_config
+from kimina_jax.model.hf_config import config_to_hf
 from kimina_jax.model.params import abstract_params, declarations
 
 _PIECE_BYTES = 2**25
@@ -64,9 +65,9 @@ def make(directory: pathlib.Path, name: str) -> None:
   """Writes a Hugging Face directory of random numbers in bfloat16."""
   config = _config(name)
   directory.mkdir(parents=True)
-  (directory / "config.json").write_text(json.dumps(to_hf(config)))
-  leaves = hf.leaves(config)
-  with hf.create_weights(
+  (directory / "config.json").write_text(json.dumps(config_to_hf(config)))
+  leaves = hf_weights.leaves(config)
+  with hf_weights.create_weights(
     directory,
     config,
     dtype=np.dtype(ml_dtypes.bfloat16),
@@ -75,8 +76,8 @@ def make(directory: pathlib.Path, name: str) -> None:
     regions = [
       (name, region)
       for name, leaf in leaves.items()
-      for region in hf.cells(
-        leaf, hf.block_shape(leaf, 2, _PIECE_BYTES), 2, _PIECE_BYTES
+      for region in hf_weights.cells(
+        leaf, hf_weights.block_shape(leaf, 2, _PIECE_BYTES), 2, _PIECE_BYTES
       )
     ]
 
@@ -85,7 +86,9 @@ def make(directory: pathlib.Path, name: str) -> None:
       rng = np.random.default_rng(seed)
       shape = [part.stop - part.start for part in region]
       values = rng.standard_normal(shape, np.float32) * np.float32(0.02)
-      hf.write(tensors, leaves[name], region, values.astype(ml_dtypes.bfloat16))
+      hf_weights.write(
+        tensors, leaves[name], region, values.astype(ml_dtypes.bfloat16)
+      )
 
     pieces = [
       (piece, 2 * math.prod(part.stop - part.start for part in piece[1][1]))
@@ -176,7 +179,7 @@ def _peer_from_hf(src: pathlib.Path, dst: pathlib.Path) -> None:
     del axes
     parts = [
       tensors[name].reshape(sizes).transpose(order)
-      for name in hf.tensor_names(leaf)
+      for name in hf_weights.tensor_names(leaf)
     ]
     return np.stack(parts) if leaf.dims.startswith("L") else parts[0]
 
@@ -201,7 +204,7 @@ def _peer_to_hf(src: pathlib.Path, dst: pathlib.Path) -> None:
     axes, _, sizes = _layout(leaf)
     array = np.asarray(array)
     for name, part in zip(
-      hf.tensor_names(leaf),
+      hf_weights.tensor_names(leaf),
       array if leaf.dims.startswith("L") else array[None],
       strict=True,
     ):
@@ -232,12 +235,15 @@ def _merged(leaf, sizes: list[int]) -> list[int]:
 
 
 def _config(name: str) -> ModelConfig:
-  return model_config(
+  settings = ModelSettings(
     name=name,
     param_dtype="bfloat16",
     compute_dtype="bfloat16",
     remat="none",
+    attention="auto",
+    yarn_factor=1.0,
   )
+  return model_config(settings)
 
 
 def _status_kib(key: str) -> int:

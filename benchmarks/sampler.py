@@ -49,10 +49,11 @@ import decode_cost
 import decoding
 import jax
 import numpy as np
+from hf_params import load_params, save_params
 from peers import serve
 
-from kimina_jax.model import hf
-from kimina_jax.model.config import ModelConfig, model_config, to_hf
+from kimina_jax.model.config import ModelConfig, ModelSettings, model_config
+from kimina_jax.model.hf_config import config_to_hf
 from kimina_jax.model.params import init_params, param_shardings
 
 _PEERS = pathlib.Path(__file__).parent / "peers"
@@ -149,12 +150,15 @@ def _config(args: argparse.Namespace) -> ModelConfig:
       _CONFIG, num_layers=2, model_dim=64, head_dim=8, ffn_dim=128
     )
   if args.device:
-    return model_config(
+    settings = ModelSettings(
       name=args.model,
       param_dtype="bfloat16",
       compute_dtype="bfloat16",
       remat="none",
+      attention="auto",
+      yarn_factor=1.0,
     )
+    return model_config(settings)
   return _CONFIG
 
 
@@ -282,8 +286,8 @@ def _write_inputs(
 ) -> None:
   """Weights as Hugging Face has them, and the workloads."""
   params = jax.jit(init_params, static_argnums=1)(jax.random.key(0), config)
-  (directory / "config.json").write_text(json.dumps(to_hf(config)))
-  hf.save_params(params, config, directory, shard_bytes=2**30)
+  (directory / "config.json").write_text(json.dumps(config_to_hf(config)))
+  save_params(params, config, directory, shard_bytes=2**30)
   (directory / "workloads.json").write_text(json.dumps(work))
 
 
@@ -292,7 +296,7 @@ def _serve(config: ModelConfig, args: argparse.Namespace) -> None:
   directory, workload = pathlib.Path(args.child[0]), args.child[1]
   works = json.loads((directory / "workloads.json").read_text())
   params = jax.device_put(
-    hf.load_params(directory, config),
+    load_params(directory, config),
     param_shardings(config, decoding.one_device(), "decode"),
   )
 

@@ -34,15 +34,16 @@ import time
 import jax
 import jax.numpy as jnp
 import numpy as np
+from hf_params import load_params, save_params
 from peers import serve
 
 from kimina_jax.infra.mesh import MeshSettings, make_mesh
 from kimina_jax.learning import batch as batching
 from kimina_jax.learning import losses
-from kimina_jax.learning.optimizer import make_optimizer
+from kimina_jax.learning.optimizer import OptimizerSettings, make_optimizer
 from kimina_jax.learning.update import make_update, start_state
-from kimina_jax.model import hf
-from kimina_jax.model.config import ModelConfig, model_config, to_hf
+from kimina_jax.model.config import ModelConfig, ModelSettings, model_config
+from kimina_jax.model.hf_config import config_to_hf
 from kimina_jax.model.params import (
   abstract_params,
   init_params,
@@ -138,8 +139,8 @@ def _compare(args: argparse.Namespace) -> None:
 def _write_inputs(directory: pathlib.Path) -> None:
   """Weights as Hugging Face has them, and a batch."""
   params = jax.jit(init_params, static_argnums=1)(jax.random.key(0), _CONFIG)
-  (directory / "config.json").write_text(json.dumps(to_hf(_CONFIG)))
-  hf.save_params(params, _CONFIG, directory, shard_bytes=2**30)
+  (directory / "config.json").write_text(json.dumps(config_to_hf(_CONFIG)))
+  save_params(params, _CONFIG, directory, shard_bytes=2**30)
   rng = np.random.default_rng(1)
   batch = {
     "tokens": rng.integers(1, _CONFIG.vocab_size, (_ROWS, _LENGTH)).tolist(),
@@ -156,22 +157,21 @@ def _serve(directory: pathlib.Path, mode: str) -> None:
   """This project's turn."""
   batch = json.loads((directory / "batch.json").read_text())
   mesh = make_mesh(MeshSettings(data=1, fsdp=1, context=1, tensor=1))
-  params = hf.load_params(directory, _CONFIG)
+  params = load_params(directory, _CONFIG)
   params = jax.device_put(params, param_shardings(_CONFIG, mesh, "train"))
   tokens_BT = np.int32(batch["tokens"])
   rows = _rows(tokens_BT, batch["num_prompt"][mode], batch["advantages"])
   rows = rows._replace(old_logp_BT=rows.response_BT * batch["old_logp"])
   loss = losses.sft
   if mode == "grpo":
-    loss = losses.make_loss(
+    settings = losses.LossSettings(
       name="grpo",
       tau=0.0,
       clip_low=batch["clip"],
       clip_high=batch["clip"],
-      sft_kl=0.0,
       max_sampler_ratio=0.0,
-      max_len=_LENGTH,
     )
+    loss = losses.make_loss(settings, max_len=_LENGTH)
   serve.serve(_stepper(_CONFIG, mesh, params, rows, loss))
 
 
@@ -197,7 +197,7 @@ def _rows(tokens_BT, num_prompt, advantages):
 
 def _stepper(config, mesh, params, rows, loss):
   """A function that does one update and returns its loss."""
-  optimizer = make_optimizer(
+  settings = OptimizerSettings(
     learning_rate=1e-5,
     b1=0.9,
     b2=0.999,
@@ -207,6 +207,7 @@ def _stepper(config, mesh, params, rows, loss):
     reset=False,
     offload=False,
   )
+  optimizer = make_optimizer(settings)
   state = start_state(params, config, optimizer=optimizer, mesh=mesh)
   update = make_update(config, optimizer, loss=loss, mesh=mesh)
   batch = batching.put(rows, mesh)
@@ -222,12 +223,15 @@ def _stepper(config, mesh, params, rows, loss):
 
 def _measure_mfu(args: argparse.Namespace) -> None:
   """Model FLOPs per second of an update over those of a large matmul."""
-  config = model_config(
+  settings = ModelSettings(
     name=args.model,
     param_dtype="float32",
     compute_dtype=args.dtype,
     remat=args.remat,
+    attention="auto",
+    yarn_factor=1.0,
   )
+  config = model_config(settings)
   mesh = make_mesh(MeshSettings(data=1, fsdp=-1, context=1, tensor=1))
   shardings = param_shardings(config, mesh, "train")
   init = jax.jit(init_params, static_argnums=1, out_shardings=shardings)

@@ -185,7 +185,6 @@ def _loss() -> ConfigDict:
   loss.tau = 0.4  # weight of (τ/2)ρ² and temperature of "softmax"
   loss.clip_low = 0.2  # ratio clipping of the ratio-based losses
   loss.clip_high = 0.28
-  loss.sft_kl = 0.0  # weight of KL to the policy that started the run
   loss.max_sampler_ratio = 0.0  # truncated importance sampling; 0 is off
   return loss
 

@@ -9,6 +9,7 @@ tokens only).
 """
 
 import contextlib
+import dataclasses
 import itertools
 import time
 from collections.abc import Mapping, Sequence
@@ -22,7 +23,12 @@ from kimina_jax.infra.checkpoint import Checkpointer, CheckpointSettings
 from kimina_jax.infra.metrics import open_metrics
 from kimina_jax.learning import losses
 from kimina_jax.learning.batch import Example, from_demonstration, pack, put
-from kimina_jax.learning.optimizer import Optimizer, cosine, make_optimizer
+from kimina_jax.learning.optimizer import (
+  Optimizer,
+  OptimizerSettings,
+  cosine,
+  make_optimizer,
+)
 from kimina_jax.learning.update import TrainState, check_finite, make_update
 from kimina_jax.pipeline.setup import (
   Job,
@@ -137,14 +143,12 @@ def _optimizer(config: ConfigDict, num_steps: int) -> Optimizer:
   schedule = cosine(
     settings.learning_rate, num_steps, warmup_fraction=settings.warmup_fraction
   )
-  return make_optimizer(
-    **config.optimizer.to_dict()
-    | {
-      "learning_rate": schedule,
-      "weight_decay": settings.weight_decay,
-      "reset": False,
-    }
+  optimizer = dataclasses.replace(
+    OptimizerSettings(**config.optimizer),
+    weight_decay=settings.weight_decay,
+    reset=False,
   )
+  return make_optimizer(optimizer, schedule=schedule)
 
 
 def _save(

@@ -15,6 +15,7 @@ import orbax.checkpoint as ocp
 import pytest
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
+from plain_settings import model_settings
 
 from kimina_jax.infra import checkpoint
 from kimina_jax.infra.arrays import open_checkpoint
@@ -67,9 +68,7 @@ def test_restore_is_bit_exact_on_another_mesh(tmp_path):
 
 def test_a_model_moves_from_8_to_2_to_4_devices(tmp_path):
   """Params and Adam's state, by the tables of the mesh, bit for bit."""
-  config = model_config(
-    name="debug", param_dtype="float32", compute_dtype="float32", remat="none"
-  )
+  config = model_config(model_settings())
   optimizer = _adamw()
   shapes = {8: (2, 2, 2), 2: (1, 1, 2), 4: (1, 4, 1)}
   abstract, saved = {}, []

@@ -46,13 +46,15 @@ def test_docstring_states_command_and_machine(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_sections_are_valid(name):
   """What can be checked without weights, data or devices is checked."""
-  from kimina_jax.learning.losses import make_loss
-  from kimina_jax.model.config import model_config
+  from kimina_jax.learning.losses import LossSettings
+  from kimina_jax.learning.optimizer import OptimizerSettings
+  from kimina_jax.model.config import ModelSettings, model_config
 
   config = load(name)
-  model = model_config(**config.model)
+  model = model_config(ModelSettings(**config.model))
   assert model.num_q_heads % model.num_kv_heads == 0
-  make_loss(**config.loss, max_len=config.rollouts.max_response_len)
+  LossSettings(**config.loss)
+  OptimizerSettings(**config.optimizer)
   longest = config.rollouts.max_prompt_len + config.rollouts.max_response_len
   assert longest <= config.train.sequence_len or name in ("eval_minif2f",)
 

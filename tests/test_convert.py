@@ -18,7 +18,9 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 import safetensors.numpy
+from plain_settings import model_settings
 
+from benchmarks.hf_params import load_params, save_params
 from kimina_jax.convert import __main__ as convert
 from kimina_jax.infra.checkpoint import (
   Checkpointer,
@@ -26,15 +28,14 @@ from kimina_jax.infra.checkpoint import (
   restore_params,
 )
 from kimina_jax.infra.mesh import MeshSettings, make_mesh
-from kimina_jax.model import hf, params
-from kimina_jax.model.config import ModelConfig, model_config, to_hf
+from kimina_jax.model import params
+from kimina_jax.model.config import ModelConfig, model_config
+from kimina_jax.model.hf_config import config_to_hf
 from kimina_jax.types import UsageError
 
 
 def _config(dtype="float32") -> ModelConfig:
-  debug = model_config(
-    name="debug", param_dtype=dtype, compute_dtype="float32", remat="none"
-  )
+  debug = model_config(model_settings(param_dtype=dtype))
   return dataclasses.replace(debug, model_dim=12, vocab_size=17, ffn_dim=9)
 
 
@@ -53,8 +54,8 @@ def _write_source(directory: pathlib.Path, config: ModelConfig, seed: int = 0):
     lambda leaf: rng.standard_normal(leaf.shape).astype(leaf.dtype),
     params.abstract_params(config),
   )
-  hf.save_params(weights, config, directory, shard_bytes=9000)
-  (directory / "config.json").write_text(json.dumps(to_hf(config)))
+  save_params(weights, config, directory, shard_bytes=9000)
+  (directory / "config.json").write_text(json.dumps(config_to_hf(config)))
   (directory / "tokenizer.json").write_text('{"fake": "tokenizer"}')
   (directory / "README.md").write_text("stays behind")
   return weights
@@ -87,7 +88,7 @@ def test_from_hf_writes_what_a_run_restores(tmp_path, source):
   jax.tree.map(
     lambda a, b: np.testing.assert_array_equal(a, b.astype(np.float32)),
     restored,
-    hf.load_params(source, config),
+    load_params(source, config),
   )
 
 
@@ -95,7 +96,7 @@ def test_to_hf_reads_the_newest_checkpoint_of_a_run(tmp_path):
   config = _config()
   (tmp_path / "run" / "model").mkdir(parents=True)
   (tmp_path / "run" / "model" / "config.json").write_text(
-    json.dumps(to_hf(config))
+    json.dumps(config_to_hf(config))
   )
   for step in (3, 12):
     weights = jax.tree.map(
@@ -225,9 +226,9 @@ def test_to_hf_reads_the_chunks_of_a_sharded_run(tmp_path, num_devices):
   ) as checkpointer:
     checkpointer.save(1, params=weights, host={})
   (run / "model").mkdir()
-  (run / "model" / "config.json").write_text(json.dumps(to_hf(config)))
+  (run / "model" / "config.json").write_text(json.dumps(config_to_hf(config)))
   convert.to_hf(run, tmp_path / "out", shard_gib=1.0)
-  hf.save_params(weights, config, tmp_path, shard_bytes=2**30)
+  save_params(weights, config, tmp_path, shard_bytes=2**30)
   name = "model.safetensors"
   assert (tmp_path / "out" / name).read_bytes() == (
     tmp_path / name
@@ -249,7 +250,7 @@ def test_target_dtype(tmp_path, dtype):
   for name in ("back", "late"):
     raw = json.loads((tmp_path / name / "config.json").read_text())
     assert raw["dtype"] == dtype
-    found = hf.load_params(tmp_path / name, _config())
+    found = load_params(tmp_path / name, _config())
     jax.tree.map(np.testing.assert_array_equal, found, want)
     assert {x.dtype.name for x in jax.tree.leaves(found)} == {dtype}
 

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from plain_settings import model_settings
 from tiny_sampler import (
   CONFIG,
   LetterTokenizer,
@@ -90,10 +91,6 @@ def test_rollouts_are_the_same(monkeypatch):
 
 def test_only_large_models_are_taken_apart():
   def is_large(name: str) -> bool:
-    return cpu_weights.is_large(
-      model_config(
-        name=name, param_dtype="float32", compute_dtype="float32", remat="none"
-      )
-    )
+    return cpu_weights.is_large(model_config(model_settings(name=name)))
 
   assert not is_large("debug") and is_large("qwen2.5-0.5b")

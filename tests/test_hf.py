@@ -11,18 +11,19 @@ import pytest
 import safetensors.numpy
 import torch
 import transformers
+from plain_settings import model_settings
 
-from kimina_jax.model import hf
-from kimina_jax.model.config import ModelConfig, model_config, to_hf
+from benchmarks.hf_params import load_params, save_params
+from kimina_jax.model import hf_weights
+from kimina_jax.model.config import ModelConfig, model_config
+from kimina_jax.model.hf_config import config_to_hf
 from kimina_jax.types import UsageError
 
 INDEX = "model.safetensors.index.json"
 
 
 def _config(**changes) -> ModelConfig:
-  debug = model_config(
-    name="debug", param_dtype="float32", compute_dtype="float32", remat="none"
-  )
+  debug = model_config(model_settings())
   sizes = {
     **{"model_dim": 10, "num_layers": 2, "head_dim": 6, "ffn_dim": 7},
     "vocab_size": 13,
@@ -36,10 +37,10 @@ def _config(**changes) -> ModelConfig:
 def test_round_trip_is_bit_exact(tmp_path, dtype, tied, shard_bytes):
   config = _config(tied=tied)
   want = _write(tmp_path, config, dtype)
-  params = hf.load_params(tmp_path, config)
+  params = load_params(tmp_path, config)
   assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {np.dtype(dtype)}
   (tmp_path / "out").mkdir()
-  hf.save_params(params, config, tmp_path / "out", shard_bytes=shard_bytes)
+  save_params(params, config, tmp_path / "out", shard_bytes=shard_bytes)
   got = {}
   files = sorted((tmp_path / "out").glob("*.safetensors"))
   for path in files:
@@ -51,14 +52,14 @@ def test_round_trip_is_bit_exact(tmp_path, dtype, tied, shard_bytes):
   _expect_equal_bits(got, want)
   assert (len(files) > 1) == (shard_bytes == 1500)
   assert (tmp_path / "out" / INDEX).exists() == (len(files) > 1)
-  _expect_equal_trees(hf.load_params(tmp_path / "out", config), params)
+  _expect_equal_trees(load_params(tmp_path / "out", config), params)
 
 
 def test_layouts_follow_the_letters(tmp_path):
   """One entry of each kernel, found by hand in Hugging Face's matrices."""
   config = _config()
   tensors = _write(tmp_path, config, np.float32)
-  attention = hf.load_params(tmp_path, config)["layers"]["attention"]
+  attention = load_params(tmp_path, config)["layers"]["attention"]
   layer, d, n, k, h = 1, 4, 3, 1, 5
   prefix = f"model.layers.{layer}.self_attn"
   q = tensors[f"{prefix}.q_proj.weight"]
@@ -74,13 +75,15 @@ def test_transformers_loads_what_is_saved(tmp_path, tied):
   config = _config(tied=tied)
   torch.manual_seed(0)
   model = transformers.Qwen2ForCausalLM(
-    transformers.Qwen2Config(**to_hf(config))
+    transformers.Qwen2Config(**config_to_hf(config))
   ).eval()
   model.save_pretrained(tmp_path / "src")
-  params = hf.load_params(tmp_path / "src", config)
+  params = load_params(tmp_path / "src", config)
   (tmp_path / "out").mkdir()
-  hf.save_params(params, config, tmp_path / "out", shard_bytes=2000)
-  (tmp_path / "out" / "config.json").write_text(json.dumps(to_hf(config)))
+  save_params(params, config, tmp_path / "out", shard_bytes=2000)
+  (tmp_path / "out" / "config.json").write_text(
+    json.dumps(config_to_hf(config))
+  )
   again = transformers.Qwen2ForCausalLM.from_pretrained(tmp_path / "out")
   tokens = torch.arange(12)[None]
   with torch.no_grad():
@@ -96,7 +99,7 @@ def test_all_faults_in_one_error(tmp_path):
   tensors["model.layers.0.mlp.down_proj.weight"] = np.zeros((7, 10), np.float32)
   safetensors.numpy.save_file(tensors, tmp_path / "model.safetensors")
   with pytest.raises(UsageError) as error:
-    hf.load_params(tmp_path, config)
+    load_params(tmp_path, config)
   faults = str(error.value).splitlines()[1:]
   assert sorted(line.strip() for line in faults) == [
     "missing model.layers.1.mlp.up_proj.weight",
@@ -109,7 +112,7 @@ def test_all_faults_in_one_error(tmp_path):
 def test_untied_model_needs_its_unembedding(tmp_path):
   _write(tmp_path, _config(tied=True), np.float32)
   with pytest.raises(UsageError, match="missing lm_head.weight"):
-    hf.load_params(tmp_path, _config(tied=False))
+    load_params(tmp_path, _config(tied=False))
 
 
 @pytest.mark.parametrize("dtypes", [("F16",), ("BF16", "F32")])
@@ -123,7 +126,7 @@ def test_dtypes_that_cannot_be_kept(tmp_path, dtypes):
     tensors[name] = tensors[name].astype(ml_dtypes.bfloat16)
   safetensors.numpy.save_file(tensors, tmp_path / "model.safetensors")
   with pytest.raises(UsageError) as error:
-    hf.load_params(tmp_path, config)
+    load_params(tmp_path, config)
   assert str(sorted(dtypes)) in str(error.value)
 
 
@@ -134,33 +137,33 @@ def test_truncated_file(tmp_path, keep):
   path = tmp_path / "model.safetensors"
   path.write_bytes(path.read_bytes()[:keep])
   with pytest.raises(UsageError, match="truncated or damaged"):
-    hf.load_params(tmp_path, config)
+    load_params(tmp_path, config)
 
 
 def test_missing_shard_and_damaged_index(tmp_path):
   config = _config()
   _write(tmp_path, config, np.float32)
-  params = hf.load_params(tmp_path, config)
+  params = load_params(tmp_path, config)
   out = tmp_path / "out"
   out.mkdir()
-  hf.save_params(params, config, out, shard_bytes=2000)
+  save_params(params, config, out, shard_bytes=2000)
   shard = sorted(out.glob("*.safetensors"))[1]
   shard.rename(out / "elsewhere")
   with pytest.raises(UsageError, match=shard.name):
-    hf.load_params(out, config)
+    load_params(out, config)
   (out / INDEX).write_text('{"weight_map": {')
   with pytest.raises(UsageError, match="damaged"):
-    hf.load_params(out, config)
+    load_params(out, config)
 
 
 @pytest.mark.parametrize("max_bytes", [1, 300, 10**6])
 @pytest.mark.parametrize("chunk", [1, 2, 5])
 def test_cells_cover_each_value_once(chunk, max_bytes):
   """Whole chunks, none twice, and not above the size but for one chunk."""
-  for leaf in hf.leaves(_config()).values():
+  for leaf in hf_weights.leaves(_config()).values():
     chunks = [min(chunk, size) for size in leaf.shape]
     seen = np.zeros(leaf.shape, int)
-    for region in hf.cells(leaf, chunks, 4, max_bytes):
+    for region in hf_weights.cells(leaf, chunks, 4, max_bytes):
       assert seen[region].nbytes // 2 <= max(max_bytes, 4 * np.prod(chunks))
       assert all(
         part.start % size == 0
@@ -181,13 +184,13 @@ def test_a_block_is_one_stretch_of_the_file(tmp_path, max_bytes, monkeypatch):
     reads.append(offset)
     return preadv(file, buffers, offset)
 
-  with hf.open_weights(tmp_path, config) as tensors:
+  with hf_weights.open_weights(tmp_path, config) as tensors:
     monkeypatch.setattr(os, "preadv", count)
-    for leaf in hf.leaves(config).values():
-      block = hf.block_shape(leaf, 4, max_bytes)
+    for leaf in hf_weights.leaves(config).values():
+      block = hf_weights.block_shape(leaf, 4, max_bytes)
       region = tuple(slice(0, size) for size in block)
       reads.clear()
-      found = hf.read(tensors, leaf, region)
+      found = hf_weights.read(tensors, leaf, region)
       assert found.shape == block
       assert len(reads) == 1
       assert leaf.dims[0] != "L" or block[0] == 1
@@ -197,13 +200,13 @@ def test_any_region_is_read_and_written_where_it_lies(tmp_path):
   """Against the same region of the whole, for random regions."""
   config = _config()
   _write(tmp_path, config, np.float32)
-  whole = hf.load_params(tmp_path, config)
+  whole = load_params(tmp_path, config)
   rng = np.random.default_rng(0)
   (tmp_path / "out").mkdir()
-  names = hf.leaves(config)
+  names = hf_weights.leaves(config)
   with (
-    hf.open_weights(tmp_path, config) as tensors,
-    hf.create_weights(
+    hf_weights.open_weights(tmp_path, config) as tensors,
+    hf_weights.create_weights(
       tmp_path / "out", config, dtype=np.dtype(np.float32), shard_bytes=1500
     ) as out,
   ):
@@ -213,11 +216,13 @@ def test_any_region_is_read_and_written_where_it_lies(tmp_path):
       for _ in range(20):
         ends = [sorted(rng.choice(n + 1, 2, replace=False)) for n in leaf.shape]
         region = tuple(slice(int(a), int(b)) for a, b in ends)
-        found = hf.read(tensors, leaf, region)
+        found = hf_weights.read(tensors, leaf, region)
         np.testing.assert_array_equal(found, want[region], err_msg=name)
-      for region in hf.cells(leaf, [2] * len(leaf.shape), 4, 200):
-        hf.write(out, leaf, region, hf.read(tensors, leaf, region))
-  _expect_equal_trees(hf.load_params(tmp_path / "out", config), whole)
+      for region in hf_weights.cells(leaf, [2] * len(leaf.shape), 4, 200):
+        hf_weights.write(
+          out, leaf, region, hf_weights.read(tensors, leaf, region)
+        )
+  _expect_equal_trees(load_params(tmp_path / "out", config), whole)
 
 
 def test_header_that_does_not_fit_its_values(tmp_path):
@@ -240,19 +245,19 @@ def test_header_that_does_not_fit_its_values(tmp_path):
       len(text).to_bytes(8, "little") + text + good[8 + length :]
     )
     with pytest.raises(UsageError, match="truncated or damaged"):
-      hf.load_params(tmp_path, config)
+      load_params(tmp_path, config)
 
 
 def test_directory_without_weights(tmp_path):
   with pytest.raises(UsageError, match="no weights"):
-    hf.load_params(tmp_path, _config())
+    load_params(tmp_path, _config())
 
 
 def _write(directory, config, dtype) -> dict[str, np.ndarray]:
   """A checkpoint with the names and shapes that transformers gives it."""
   with torch.device("meta"):
     model = transformers.Qwen2ForCausalLM(
-      transformers.Qwen2Config(**to_hf(config))
+      transformers.Qwen2Config(**config_to_hf(config))
     )
   rng = np.random.default_rng(0)
   tensors = {

@@ -33,15 +33,14 @@ class Response(NamedTuple):
 def _make(name: str, max_sampler_ratio: float = 0.0) -> losses.Loss:
   if name == "sft":
     return losses.sft
-  return losses.make_loss(
+  settings = losses.LossSettings(
     name=name,
     tau=TAU,
     clip_low=LOW,
     clip_high=HIGH,
-    sft_kl=0.0,
     max_sampler_ratio=max_sampler_ratio,
-    max_len=MAX_LEN,
   )
+  return losses.make_loss(settings, max_len=MAX_LEN)
 
 
 def _responses() -> list[Response]:
@@ -337,18 +336,21 @@ def test_the_configuration_names_every_loss():
   for name in NAMES:
     with config.unlocked():
       config.loss.name = name
-    assert callable(losses.make_loss(**config.loss, max_len=MAX_LEN))
+    settings = losses.LossSettings(**config.loss)
+    assert callable(losses.make_loss(settings, max_len=MAX_LEN))
+  assert set(NAMES) == set(losses.LOSSES)
 
 
 @pytest.mark.parametrize(
   "change, words",
   [
     ({"name": "ppo"}, "'ppo'; choose one of kimi"),
-    ({"sft_kl": 0.1}, "sft_kl = 0.1"),
+    ({"tau": -0.1}, "loss.tau = -0.1"),
+    ({"clip_high": math.nan}, "loss.clip_high = nan"),
     ({"max_sampler_ratio": 2.0}, "max_sampler_ratio = 2.0: kimi"),
   ],
 )
 def test_a_switch_that_is_not_there_is_refused(change, words):
   section = {**common.get_config().loss, **change}
   with pytest.raises(UsageError, match=words):
-    losses.make_loss(**section, max_len=MAX_LEN)
+    losses.LossSettings(**section)

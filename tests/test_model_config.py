@@ -5,16 +5,18 @@ import functools
 
 import pytest
 import transformers
+from plain_settings import model_settings
 
-from kimina_jax.model import config as configs
+from kimina_jax.model.config import (
+  DEBUG_VOCAB_SIZE,
+  ModelConfig,
+  RopeScaling,
+  model_config,
+)
+from kimina_jax.model.hf_config import config_from_hf, config_to_hf
 from kimina_jax.types import UsageError
 
-OPTIONS = {
-  "param_dtype": "float32",
-  "compute_dtype": "bfloat16",
-  "remat": "full",
-  "attention": "auto",
-}
+OPTIONS = {"compute_dtype": "bfloat16", "remat": "full"}
 YARN = {
   "type": "yarn",
   "factor": 4.0,
@@ -22,11 +24,19 @@ YARN = {
 }
 
 
+def _named(**changes) -> ModelConfig:
+  return model_config(model_settings(**changes))
+
+
+def _parsed(hf, **changes) -> ModelConfig:
+  return config_from_hf(hf, model_settings(**changes))
+
+
 def test_debug_has_the_sizes_of_the_embedded_default():
-  config = configs.model_config(name="debug", **OPTIONS)
+  config = _named(**OPTIONS)
   assert config.sizes == {
     **{"L": 4, "D": 128, "N": 4, "K": 2, "H": 32, "F": 256},
-    "V": configs.DEBUG_VOCAB_SIZE,
+    "V": DEBUG_VOCAB_SIZE,
   }
   assert config.tied
 
@@ -44,20 +54,20 @@ def test_debug_has_the_sizes_of_the_embedded_default():
 )
 def test_wrong_value_names_the_key_and_what_is_allowed(key, value, allowed):
   with pytest.raises(UsageError) as error:
-    configs.model_config(**{"name": "debug", **OPTIONS, key: value})
+    _named(**{"name": "debug", **OPTIONS, key: value})
   text = str(error.value)
   assert f"model.{key}" in text and repr(value) in text and allowed in text
 
 
 def test_yarn_factor_stretches_what_was_trained_for():
-  config = configs.model_config(name="qwen2.5-7b", yarn_factor=4, **OPTIONS)
+  config = _named(name="qwen2.5-7b", yarn_factor=4, **OPTIONS)
   assert config.max_position == 131072
-  assert config.rope_scaling == configs.RopeScaling("yarn", 4, 32768)
+  assert config.rope_scaling == RopeScaling("yarn", 4, 32768)
 
 
 def test_yarn_factor_replaces_the_scaling_of_the_weights():
-  hf = configs.to_hf(configs.model_config(name="qwen2.5-7b", **OPTIONS))
-  read = functools.partial(configs.from_hf, name="qwen2.5-7b", **OPTIONS)
+  hf = config_to_hf(_named(name="qwen2.5-7b", **OPTIONS))
+  read = functools.partial(_parsed, name="qwen2.5-7b", **OPTIONS)
   kept = read(hf | {"rope_scaling": YARN})
   assert kept == read(hf, yarn_factor=4.0)
   assert read(hf | {"rope_scaling": YARN}, yarn_factor=2.0) == read(
@@ -67,7 +77,7 @@ def test_yarn_factor_replaces_the_scaling_of_the_weights():
 
 @pytest.mark.parametrize("changes", [{"num_kv_heads": 3}, {"head_dim": 31}])
 def test_impossible_heads(changes):
-  config = configs.model_config(name="debug", **OPTIONS)
+  config = _named(**OPTIONS)
   with pytest.raises(UsageError, match="debug"):
     dataclasses.replace(config, **changes)
 
@@ -75,23 +85,23 @@ def test_impossible_heads(changes):
 @pytest.mark.parametrize("yarn_factor", [1.0, 4.0])
 @pytest.mark.parametrize("name", ["debug", "qwen2.5-0.5b", "qwen2.5-72b"])
 def test_hf_round_trip(name, yarn_factor):
-  config = configs.model_config(name=name, yarn_factor=yarn_factor, **OPTIONS)
-  again = configs.from_hf(configs.to_hf(config), name=name, **OPTIONS)
+  config = _named(name=name, yarn_factor=yarn_factor, **OPTIONS)
+  again = _parsed(config_to_hf(config), name=name, **OPTIONS)
   assert again == config
 
 
 @pytest.mark.parametrize("yarn_factor", [1.0, 4.0])
 @pytest.mark.parametrize("name", ["debug", "qwen2.5-1.5b", "qwen2.5-7b"])
 def test_transformers_reads_to_hf(name, yarn_factor):
-  config = configs.model_config(name=name, yarn_factor=yarn_factor, **OPTIONS)
-  theirs = transformers.Qwen2Config(**configs.to_hf(config))
+  config = _named(name=name, yarn_factor=yarn_factor, **OPTIONS)
+  theirs = transformers.Qwen2Config(**config_to_hf(config))
   assert theirs.hidden_size == config.model_dim
   assert theirs.num_key_value_heads == config.num_kv_heads
   assert theirs.rope_parameters["rope_theta"] == config.rope_theta
   assert theirs.tie_word_embeddings == config.tied
   assert str(theirs.dtype) == "torch.float32"
   # And what it writes, in its newer spelling, reads back the same.
-  assert configs.from_hf(theirs.to_dict(), name=name, **OPTIONS) == config
+  assert _parsed(theirs.to_dict(), name=name, **OPTIONS) == config
 
 
 def test_from_hf_reads_the_spelling_of_transformers_4():
@@ -112,13 +122,11 @@ def test_from_hf_reads_the_spelling_of_transformers_4():
     "use_sliding_window": False,
     "vocab_size": 151936,
   }
-  config = configs.model_config(name="qwen2.5-1.5b", **OPTIONS)
-  assert configs.from_hf(hf, name="qwen2.5-1.5b", **OPTIONS) == config
-  long = configs.from_hf(
-    hf | {"rope_scaling": YARN}, name="qwen2.5-1.5b", **OPTIONS
-  )
+  config = _named(name="qwen2.5-1.5b", **OPTIONS)
+  assert _parsed(hf, name="qwen2.5-1.5b", **OPTIONS) == config
+  long = _parsed(hf | {"rope_scaling": YARN}, name="qwen2.5-1.5b", **OPTIONS)
   assert long.max_position == 131072
-  assert long.rope_scaling == configs.RopeScaling("yarn", 4.0, 32768)
+  assert long.rope_scaling == RopeScaling("yarn", 4.0, 32768)
 
 
 def test_from_hf_reads_every_field_of_a_scaling():
@@ -130,12 +138,12 @@ def test_from_hf_reads_every_field_of_a_scaling():
     "mscale_all_dim": 0.9,
     "truncate": False,
   }
-  hf = configs.to_hf(configs.model_config(name="debug", **OPTIONS))
+  hf = config_to_hf(_named(**OPTIONS))
   rope = {"rope_type": "yarn", "rope_theta": 5e5, **YARN, **fields}
-  found = configs.from_hf(hf | {"rope_parameters": rope}, name="x", **OPTIONS)
+  found = _parsed(hf | {"rope_parameters": rope}, name="x", **OPTIONS)
   assert found.rope_theta == 5e5
-  assert found.rope_scaling == configs.RopeScaling("yarn", 4.0, 32768, **fields)
-  assert configs.from_hf(configs.to_hf(found), name="x", **OPTIONS) == found
+  assert found.rope_scaling == RopeScaling("yarn", 4.0, 32768, **fields)
+  assert _parsed(config_to_hf(found), name="x", **OPTIONS) == found
 
 
 @pytest.mark.parametrize(
@@ -151,6 +159,6 @@ def test_from_hf_reads_every_field_of_a_scaling():
   ],
 )
 def test_from_hf_refuses_what_it_cannot_represent(changes, word):
-  hf = configs.to_hf(configs.model_config(name="debug", **OPTIONS))
+  hf = config_to_hf(_named(**OPTIONS))
   with pytest.raises(UsageError, match=word):
-    configs.from_hf(hf | changes, name="x", **OPTIONS)
+    _parsed(hf | changes, name="x", **OPTIONS)

@@ -6,9 +6,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from plain_settings import optimizer_settings
 
 from configs import common
-from kimina_jax.learning.optimizer import cosine, make_optimizer
+from kimina_jax.learning.optimizer import (
+  OptimizerSettings,
+  cosine,
+  make_optimizer,
+)
 
 
 def _params():
@@ -49,16 +54,8 @@ def test_directions_by_hand(clip, decay):
     jax.tree.map(lambda p: rng.normal(size=p.shape).astype(np.float32), params)
     for _ in range(3)
   ]
-  optimizer = make_optimizer(
-    learning_rate=0.1,
-    b1=0.9,
-    b2=0.95,
-    eps=1e-3,
-    weight_decay=decay,
-    clip_norm=clip,
-    reset=True,
-    offload=False,
-  )
+  settings = optimizer_settings(eps=1e-3, weight_decay=decay, clip_norm=clip)
+  optimizer = make_optimizer(settings)
   state = optimizer.transform.init(params)
   for gradient in gradients:
     found, state = optimizer.transform.update(gradient, state, params)
@@ -73,7 +70,8 @@ def test_directions_by_hand(clip, decay):
 
 
 def test_the_configuration_is_the_arguments():
-  optimizer = make_optimizer(**common.get_config().optimizer)
+  settings = OptimizerSettings(**common.get_config().optimizer)
+  optimizer = make_optimizer(settings)
   assert optimizer.reset
   np.testing.assert_allclose(optimizer.learning_rate(jnp.int32(9)), 2e-6)
 

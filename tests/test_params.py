@@ -7,6 +7,7 @@ import math
 import jax
 import numpy as np
 import pytest
+from plain_settings import model_settings
 
 from kimina_jax.infra.mesh import AXES, MeshSettings, make_mesh
 from kimina_jax.model import params
@@ -27,9 +28,7 @@ COUNTS = {
 
 @functools.cache
 def _config(name="debug", param_dtype="float32") -> ModelConfig:
-  return model_config(
-    name=name, param_dtype=param_dtype, compute_dtype="float32", remat="none"
-  )
+  return model_config(model_settings(name=name, param_dtype=param_dtype))
 
 
 @functools.cache

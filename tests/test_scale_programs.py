@@ -17,7 +17,7 @@ from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from kimina_jax.infra.mesh import MeshSettings, make_mesh
-from kimina_jax.model.config import model_config
+from kimina_jax.model.config import ModelSettings, model_config
 from kimina_jax.rollouts.engine import Engine
 from kimina_jax.rollouts.orders import blank_orders
 from kimina_jax.rollouts.settings import Settings
@@ -156,7 +156,7 @@ def test_flops_of_the_model(program, remat, passes, products):
   part = plan.parts[0]
   with jax.set_mesh(plan.mesh):
     counted = flops.count(part.function.trace(*part.args).jaxpr)
-  model = model_config(**case.sections["model"])
+  model = model_config(ModelSettings(**case.sections["model"]))
   V, D, L, N, K, H, F = (model.sizes[dim] for dim in "VDLNKHF")
   tokens, T = 8 * 128, 128
   weights = 2 * D * N * H + 2 * D * K * H + 3 * D * F
@@ -244,7 +244,7 @@ def test_sampler_rows_are_what_the_engine_runs(program):
     "num_slots": case.num_rows,
     "max_response_len": case.sequence_len - section["max_prompt_len"],
   }
-  model = model_config(**case.sections["model"])
+  model = model_config(ModelSettings(**case.sections["model"]))
   mesh = make_mesh(MeshSettings(data=8, fsdp=1, context=1, tensor=1))
   setup = Engine(model, LetterTokenizer(), mesh, Settings(**section))._setup
   plan = plans.make_plan(case, jax.devices())
@@ -277,7 +277,7 @@ def test_flops_of_a_dispatch():
   with jax.set_mesh(plan.mesh):
     jaxpr = part.function.trace(*part.args, **part.options).jaxpr
   counted = flops.count(jaxpr, while_trips=part.while_trips)
-  model = model_config(**case.sections["model"])
+  model = model_config(ModelSettings(**case.sections["model"]))
   V, D, L, N, K, H, F = (model.sizes[dim] for dim in "VDLNKHF")
   tokens = 16 * case.sections["rollouts"]["steps_per_dispatch"]
   layer = 2 * D * N * H + 2 * D * K * H + 3 * D * F + 2 * N * H * 256
@@ -289,7 +289,7 @@ def test_memory_of_a_case():
   """Shards are counted on one device; Adam has two moments and a count."""
   case = make_case("update", "fsdp=4,tensor=2", remat="none")
   plan = plans.make_plan(case, jax.devices())
-  model = model_config(**case.sections["model"])
+  model = model_config(ModelSettings(**case.sections["model"]))
   V, D, L, N, K, H, F = (model.sizes[dim] for dim in "VDLNKHF")
   both = V * D + L * (2 * D * N * H + 2 * D * K * H + 3 * D * F)
   split = both // 8 + L * (N * H + 2 * K * H) // 2 + (2 * L + 1) * D // 4
@@ -319,7 +319,7 @@ def test_fsdp_gathers_the_weights_twice():
     [case], measure=False, jobs=1, timeout_s=300
   )
   assert row["status"] == "fits", row
-  model = model_config(**case.sections["model"])
+  model = model_config(ModelSettings(**case.sections["model"]))
   V, D, L, N, K, H, F = (model.sizes[dim] for dim in "VDLNKHF")
   layers = L * (2 * D * N * H + 2 * D * K * H + 3 * D * F)
   gathered = row["parts"]["gradient"]["collective_bytes"]["fsdp"]["all-gather"]

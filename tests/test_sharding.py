@@ -5,6 +5,7 @@ import functools
 import jax
 import numpy as np
 import pytest
+from plain_settings import loss_settings, optimizer_settings
 
 from kimina_jax.infra.mesh import AXES, MeshSettings, make_mesh
 from kimina_jax.learning import batch as batching
@@ -99,27 +100,8 @@ def _learner(shape):
   mesh = make_mesh(
     MeshSettings(**dict(zip(AXES, shape, strict=True))), devices=devices
   )
-  # An eps as large as this keeps Adam from blowing up the rounding of
-  # gradients that are zero in exact arithmetic (the bias of keys).
-  optimizer = make_optimizer(
-    learning_rate=1e-2,
-    b1=0.9,
-    b2=0.95,
-    eps=1e-2,
-    weight_decay=0.0,
-    clip_norm=1.0,
-    reset=True,
-    offload=False,
-  )
-  loss = losses.make_loss(
-    name="kimi",
-    tau=0.4,
-    clip_low=0.2,
-    clip_high=0.28,
-    sft_kl=0.0,
-    max_sampler_ratio=0.0,
-    max_len=16,
-  )
+  optimizer = make_optimizer(optimizer_settings())
+  loss = losses.make_loss(loss_settings(), max_len=16)
   return (
     mesh,
     optimizer,

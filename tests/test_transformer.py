@@ -9,16 +9,18 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from plain_settings import model_settings
 
+from benchmarks.hf_params import load_params
 from kimina_jax.infra.mesh import MeshSettings, make_mesh
-from kimina_jax.model import hf, paged, params, transformer
+from kimina_jax.model import paged, params, transformer
 from kimina_jax.model.config import (
   REMATS,
   ModelConfig,
   RopeScaling,
   model_config,
-  to_hf,
 )
+from kimina_jax.model.hf_config import config_to_hf
 from kimina_jax.model.paged import Ragged
 
 TOLERANCE = 1e-4  # on logits
@@ -28,9 +30,7 @@ MESHES = [(1, 8, 1, 1), (1, 2, 2, 2), (2, 2, 1, 2)]
 
 
 def _config(**changes) -> ModelConfig:
-  small = model_config(
-    name="debug", param_dtype="float32", compute_dtype="float32", remat="none"
-  )
+  small = model_config(model_settings())
   sizes = {"vocab_size": 210, "model_dim": 48, "num_layers": 2, "ffn_dim": 88}
   return dataclasses.replace(small, **(sizes | changes))
 
@@ -81,7 +81,7 @@ def case(request, tmp_path_factory):
   model = _reference(config)
   directory = tmp_path_factory.mktemp(request.param)
   model.save_pretrained(directory)
-  return config, hf.load_params(directory, config), model
+  return config, load_params(directory, config), model
 
 
 def test_logits_equal_transformers(case):
@@ -102,7 +102,7 @@ def test_scaled_rotary_equals_transformers(name, tmp_path):
   model = _reference(config)
   assert model.config.rope_parameters["rope_type"] == scaling.kind
   model.save_pretrained(tmp_path)
-  weights = hf.load_params(tmp_path, config)
+  weights = load_params(tmp_path, config)
   tokens_BT = _tokens(config, 2, 37)
   args = (tokens_BT, _positions(tokens_BT))
   got = _logits(weights, config, *args)
@@ -262,7 +262,7 @@ def _reference(config) -> transformers.Qwen2ForCausalLM:
   """A random Qwen2 whose biases and norms matter."""
   torch.manual_seed(config.model_dim)
   model = transformers.Qwen2ForCausalLM(
-    transformers.Qwen2Config(**to_hf(config))
+    transformers.Qwen2Config(**config_to_hf(config))
   )
   for name, value in model.named_parameters():
     noise = 0.2 * torch.randn_like(value)

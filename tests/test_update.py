@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from plain_settings import loss_settings, optimizer_settings
 
 from kimina_jax.infra.mesh import MeshSettings, make_mesh
 from kimina_jax.learning import batch as batching
@@ -38,15 +39,7 @@ CONFIG = ModelConfig(
   remat="none",
 )
 NUM_SEQUENCES = 20
-KIMI = losses.make_loss(
-  name="kimi",
-  tau=0.4,
-  clip_low=0.2,
-  clip_high=0.28,
-  sft_kl=0.0,
-  max_sampler_ratio=0.0,
-  max_len=16,
-)
+KIMI = losses.make_loss(loss_settings(), max_len=16)
 
 
 def _params():
@@ -54,21 +47,6 @@ def _params():
   return jax.tree.map(
     lambda leaf: rng.normal(0, 0.1, leaf.shape).astype(leaf.dtype),
     abstract_params(CONFIG),
-  )
-
-
-def _optimizer(learning_rate=1e-2, *, eps=1e-2, reset=True, offload=False):
-  # An eps as large as 1e-2 keeps Adam from blowing the rounding of gradients
-  # that are zero in exact arithmetic (the bias of keys) up to full steps.
-  return make_optimizer(
-    learning_rate=learning_rate,
-    b1=0.9,
-    b2=0.95,
-    eps=eps,
-    weight_decay=0.0,
-    clip_norm=1.0,
-    reset=reset,
-    offload=offload,
   )
 
 
@@ -84,7 +62,7 @@ def _mesh(*sizes: int) -> jax.sharding.Mesh:
 @functools.cache
 def _learner(sizes=(1, 1, 1), loss=KIMI, eps=1e-2):
   """Mesh, maker of fresh states, scorer, update; compiled once per run."""
-  mesh, optimizer = _mesh(*sizes), _optimizer(eps=eps)
+  mesh, optimizer = _mesh(*sizes), make_optimizer(optimizer_settings(eps=eps))
 
   def new_state():
     shardings = param_shardings(CONFIG, mesh, "train")
@@ -285,7 +263,8 @@ def test_resetting_keeps_the_schedule():
   mesh = _mesh(2, 2, 2)
   schedule = cosine(1e-2, 10, warmup_fraction=0.2)
   for reset in (True, False):
-    optimizer = _optimizer(schedule, reset=reset)
+    settings = optimizer_settings(reset=reset)
+    optimizer = make_optimizer(settings, schedule=schedule)
     begin = updating.make_begin_iteration(CONFIG, optimizer, mesh=mesh)
     state = updating.start_state(
       jax.device_put(_params(), param_shardings(CONFIG, mesh, "train")),
@@ -305,7 +284,7 @@ def test_resetting_keeps_the_schedule():
 
 def test_a_state_is_born_where_it_is_wanted():
   config = dataclasses.replace(CONFIG, param_dtype="bfloat16")
-  mesh, optimizer = _mesh(1, 4, 2), _optimizer()
+  mesh, optimizer = _mesh(1, 4, 2), make_optimizer(optimizer_settings())
   init = jax.jit(
     init_params,
     static_argnums=1,
@@ -343,7 +322,7 @@ def test_offloaded_moments_live_on_the_host_and_change_no_number():
   assert len(batches) > 1
   found = {}
   for offload in (False, True):
-    optimizer = _optimizer(offload=offload)
+    optimizer = make_optimizer(optimizer_settings(offload=offload))
     update = updating.make_update(CONFIG, optimizer, loss=KIMI, mesh=mesh)
     begin = updating.make_begin_iteration(CONFIG, optimizer, mesh=mesh)
     params = jax.device_put(_params(), param_shardings(CONFIG, mesh, "train"))

@@ -21,6 +21,7 @@ os.environ |= {
 import jax
 import jax.numpy as jnp
 from jax.experimental import topologies
+from plain_settings import loss_settings, optimizer_settings
 
 from kimina_jax.infra.mesh import AXES, MeshSettings, make_mesh
 from kimina_jax.learning import losses
@@ -71,25 +72,8 @@ def main(program: str, remat: str, sizes: list[int]) -> dict[str, Any]:
 def _lower(
   program: str, config: ModelConfig, mesh: jax.sharding.Mesh
 ) -> jax.stages.Lowered:
-  optimizer = make_optimizer(
-    learning_rate=1e-6,
-    b1=0.9,
-    b2=0.95,
-    eps=1e-8,
-    weight_decay=0.0,
-    clip_norm=1.0,
-    reset=True,
-    offload=False,
-  )
-  loss = losses.make_loss(
-    name="kimi",
-    tau=0.4,
-    clip_low=0.2,
-    clip_high=0.28,
-    sft_kl=0.0,
-    max_sampler_ratio=0.0,
-    max_len=_LENGTH,
-  )
+  optimizer = make_optimizer(optimizer_settings())
+  loss = losses.make_loss(loss_settings(), max_len=_LENGTH)
   state = updating.abstract_state(config, optimizer, mesh=mesh)
   batch = abstract_batch(mesh, num_rows=_ROWS, sequence_len=_LENGTH)
   scalar = jax.ShapeDtypeStruct((), jnp.float32, sharding=state.step.sharding)

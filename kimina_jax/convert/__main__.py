@@ -42,10 +42,10 @@ from kimina_jax.convert.weights import (
 from kimina_jax.infra import cli
 from kimina_jax.infra.arrays import Arrays, Blank, fill_checkpoint
 from kimina_jax.infra.stream import stream
-from kimina_jax.model import hf
+from kimina_jax.model import hf_weights
 from kimina_jax.model.config import DTYPES
 from kimina_jax.model.params import declarations
-from kimina_jax.model.shards import Region
+from kimina_jax.model.safetensors_io import Region
 from kimina_jax.types import UsageError
 
 _SHARD_GIB = flags.DEFINE_float(
@@ -83,7 +83,9 @@ def from_hf(src: pathlib.Path, dst: pathlib.Path, *, dtype: str = "") -> None:
     _write_config(partial / "model", source.raw, stored)
     blanks = jax.tree.map(
       lambda leaf: Blank(
-        leaf.shape, stored, hf.block_shape(leaf, stored.itemsize, _CHUNK_BYTES)
+        leaf.shape,
+        stored,
+        hf_weights.block_shape(leaf, stored.itemsize, _CHUNK_BYTES),
       ),
       declarations(source.config),
     )
@@ -125,12 +127,12 @@ def to_hf(
     stored = jnp.dtype(dtype or config.param_dtype)
     _copy_companions(src / "model", partial)
     _write_config(partial, source.raw, stored)
-    with hf.create_weights(
+    with hf_weights.create_weights(
       partial, config, dtype=stored, shard_bytes=int(shard_gib * 2**30)
     ) as tensors:
       _copy(
         source,
-        lambda name, region, values: hf.write(
+        lambda name, region, values: hf_weights.write(
           tensors, source.leaves[name], region, values
         ),
         dtype=stored,
@@ -143,7 +145,7 @@ def verify(a: pathlib.Path, b: pathlib.Path) -> int:
   with open_weights(a) as one, open_weights(b) as other:
     differences = compare(one, other)
     num_tensors = sum(
-      len(hf.tensor_names(leaf)) for leaf in one.leaves.values()
+      len(hf_weights.tensor_names(leaf)) for leaf in one.leaves.values()
     )
   for name, words in sorted(differences.items()):
     print(f"{name}  {words}")
@@ -195,7 +197,7 @@ def _copy(
       itemsize * math.prod(part.stop - part.start for part in region),
     )
     for name, leaf in source.leaves.items()
-    for region in hf.cells(leaf, chunks[name], itemsize, _PIECE_BYTES)
+    for region in hf_weights.cells(leaf, chunks[name], itemsize, _PIECE_BYTES)
   ]
 
   def move(piece: tuple[str, Region]) -> None:

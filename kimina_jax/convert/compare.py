@@ -13,8 +13,8 @@ import numpy as np
 
 from kimina_jax.convert.weights import Weights
 from kimina_jax.infra.stream import stream
-from kimina_jax.model import hf
-from kimina_jax.model.shards import Region
+from kimina_jax.model import hf_weights
+from kimina_jax.model.safetensors_io import Region
 
 _PIECE_BYTES = 2**25
 _MAX_BYTES = 2**27
@@ -43,7 +43,7 @@ def compare(a: Weights, b: Weights) -> dict[str, str]:
   common = [name for name in a.leaves if _shape(a, name) == _shape(b, name)]
   for name in a.leaves.keys() & b.leaves.keys() - set(common):
     words = f"has sizes {_shape(a, name)} in A, {_shape(b, name)} in B"
-    faults |= dict.fromkeys(hf.tensor_names(a.leaves[name]), words)
+    faults |= dict.fromkeys(hf_weights.tensor_names(a.leaves[name]), words)
   found: dict[str, Difference] = {}
   for _, differences in stream(
     lambda piece: _compare_region(a, b, *piece),
@@ -66,7 +66,7 @@ def _missing(a: Weights, b: Weights, where: str) -> dict[str, str]:
   return {
     tensor: f"is not in {where}"
     for name in a.leaves.keys() - b.leaves.keys()
-    for tensor in hf.tensor_names(a.leaves[name])
+    for tensor in hf_weights.tensor_names(a.leaves[name])
   }
 
 
@@ -82,8 +82,10 @@ def _pieces(
   leaf = a.leaves[name]
   itemsize = max(a.dtype.itemsize, b.dtype.itemsize)
   chunks = a.chunks or b.chunks
-  chunk = chunks.get(name) or hf.block_shape(leaf, itemsize, _PIECE_BYTES)
-  regions = hf.cells(leaf, chunk, itemsize, _PIECE_BYTES)
+  chunk = chunks.get(name) or hf_weights.block_shape(
+    leaf, itemsize, _PIECE_BYTES
+  )
+  regions = hf_weights.cells(leaf, chunk, itemsize, _PIECE_BYTES)
   return [
     (
       (name, region),
@@ -108,7 +110,7 @@ def _compare_region(
     size = np.abs(x.astype(np.float32) - y.astype(np.float32))
   size = np.where(differs & np.isnan(size), np.inf, size * differs)
   leaf = a.leaves[name]
-  tensors = hf.tensor_names(leaf)
+  tensors = hf_weights.tensor_names(leaf)
   if leaf.dims.startswith("L"):
     tensors = tensors[region[0]]
   else:

@@ -17,11 +17,11 @@ import numpy as np
 
 from kimina_jax.infra.arrays import open_checkpoint
 from kimina_jax.infra.checkpoint import find_weights
-from kimina_jax.model import hf, shards
-from kimina_jax.model.config import ModelConfig
-from kimina_jax.model.config import from_hf as parse_config
+from kimina_jax.model import hf_weights, safetensors_io
+from kimina_jax.model.config import ModelConfig, ModelSettings
+from kimina_jax.model.hf_config import config_from_hf
 from kimina_jax.model.params import Declaration, abstract_params
-from kimina_jax.model.shards import Region
+from kimina_jax.model.safetensors_io import Region
 from kimina_jax.types import UsageError
 
 
@@ -63,15 +63,15 @@ def open_weights(path: pathlib.Path) -> Iterator[Weights]:
 def open_hf(path: pathlib.Path) -> Iterator[Weights]:
   """Opens a Hugging Face directory: config.json and safetensors."""
   config, raw = read_config(path)
-  leaves = hf.leaves(config)
-  with hf.open_weights(path, config) as tensors:
+  leaves = hf_weights.leaves(config)
+  with hf_weights.open_weights(path, config) as tensors:
     yield Weights(
       config=config,
       raw=raw,
-      dtype=shards.DTYPES[next(iter(tensors.values())).dtype],
+      dtype=safetensors_io.DTYPES[next(iter(tensors.values())).dtype],
       leaves=leaves,
       chunks={},
-      read=lambda name, region: hf.read(tensors, leaves[name], region),
+      read=lambda name, region: hf_weights.read(tensors, leaves[name], region),
     )
 
 
@@ -79,7 +79,7 @@ def open_hf(path: pathlib.Path) -> Iterator[Weights]:
 def open_ours(path: pathlib.Path) -> Iterator[Weights]:
   """Opens a model or a run: `model/`, and `params` or `checkpoints/`."""
   config, raw = read_config(path / "model")
-  leaves = hf.leaves(config)
+  leaves = hf_weights.leaves(config)
   arrays = open_checkpoint(
     find_weights(path) / "params", abstract_params(config)
   )
@@ -110,14 +110,15 @@ def read_config(directory: pathlib.Path) -> tuple[ModelConfig, dict[str, Any]]:
     raw = json.loads(path.read_text())
   except ValueError as error:
     raise UsageError(f"{path} is not JSON ({error}): copy it again") from error
-  config = parse_config(
-    raw,
+  settings = ModelSettings(
     name=directory.resolve().name,
     param_dtype=raw.get(_dtype_key(raw)) or "bfloat16",
     compute_dtype="bfloat16",
     remat="none",
+    attention="auto",
+    yarn_factor=1.0,
   )
-  return config, raw
+  return config_from_hf(raw, settings), raw
 
 
 def _dtype_key(raw: Mapping[str, Any]) -> str:

@@ -16,6 +16,7 @@ length, m the number of response tokens of the update, and
 Of a response that several iterations drew, y is what the last one drew.
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import NamedTuple
@@ -23,7 +24,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from kimina_jax.types import Batch, UsageError
+from kimina_jax.types import Batch, UsageError, check_numbers
 
 
 class Totals(NamedTuple):
@@ -40,77 +41,62 @@ class Totals(NamedTuple):
   num_tokens: jax.Array | float
 
 
-class Clip(NamedTuple):
-  """Bounds of the importance ratios.
+@dataclasses.dataclass(frozen=True)
+class LossSettings:
+  """The `loss` section of an experiment.
 
   Attributes:
-    low: ε_low, ratios are clipped below 1 − low ...
-    high: ε_high, ... and above 1 + high.
-    max_sampler_ratio: bound of the sampler's ratio, π_old / π_sampler per
-      token (truncated importance sampling; Ionides, Journal of Computational
-      and Graphical Statistics 17, 2008); 0 is off.
+    name: a key of LOSSES.
+    tau: τ of kimi.
+    clip_low: ε_low; importance ratios are clipped below 1 − ε_low ...
+    clip_high: ε_high; ... and above 1 + ε_high.
+    max_sampler_ratio: upper bound of the sampler's ratio, π_old / π_sampler
+      per token (truncated importance sampling; Ionides, Journal of
+      Computational and Graphical Statistics 17, 2008); 0 is off.
   """
 
-  low: float
-  high: float
+  name: str
+  tau: float
+  clip_low: float
+  clip_high: float
   max_sampler_ratio: float
+
+  def __post_init__(self):
+    check_numbers("loss", self)
+    if self.name not in LOSSES:
+      raise UsageError(
+        f"loss.name = {self.name!r}; choose one of {', '.join(LOSSES)}"
+      )
+    if self.max_sampler_ratio and self.name in _WITHOUT_RATIO:
+      raise UsageError(
+        f"loss.max_sampler_ratio = {self.max_sampler_ratio}: {self.name} has "
+        "no importance ratio; set it to 0 or choose a ratio-based loss"
+      )
 
 
 Metrics = dict[str, jax.Array]
 Loss = Callable[[jax.Array, Batch, Totals], tuple[jax.Array, Metrics]]
 
 
-def make_loss(
-  *,
-  name: str,
-  tau: float,
-  clip_low: float,
-  clip_high: float,
-  sft_kl: float,
-  max_sampler_ratio: float,
-  max_len: int,
-) -> Loss:
-  """The loss that the configuration names.
+def make_loss(settings: LossSettings, *, max_len: int) -> Loss:
+  """The loss function that the settings name.
 
   Args:
-    name: kimi, reinforce, grpo, dr_grpo, dapo, gspo or cispo.
-    tau: τ of kimi.
-    clip_low: ratios are clipped below 1 − clip_low ...
-    clip_high: ... and above 1 + clip_high.
-    sft_kl: must be 0; a batch does not hold the starting policy's log-probs.
-    max_sampler_ratio: bound of truncated importance sampling; 0 is off.
+    settings: the loss section.
     max_len: L, the maximum response length in tokens.
-
-  Raises:
-    UsageError: unknown name, or a switch that the loss does not have.
   """
-  clip = Clip(clip_low, clip_high, max_sampler_ratio)
-  losses = {
-    "kimi": functools.partial(kimi, tau=tau, max_len=max_len),
-    "reinforce": functools.partial(reinforce, max_len=max_len),
-    "grpo": functools.partial(grpo, clip=clip),
-    "dr_grpo": functools.partial(dr_grpo, clip=clip, max_len=max_len),
-    "dapo": functools.partial(dapo, clip=clip),
-    "gspo": functools.partial(gspo, clip=clip),
-    "cispo": functools.partial(cispo, clip=clip),
-  }
-  if name not in losses:
-    raise UsageError(f"loss.name = {name!r}; choose one of {', '.join(losses)}")
-  if sft_kl:
-    raise UsageError(
-      f"loss.sft_kl = {sft_kl}: the KL to the starting policy is not "
-      "implemented; set it to 0"
-    )
-  if max_sampler_ratio and name in ("kimi", "reinforce"):
-    raise UsageError(
-      f"loss.max_sampler_ratio = {max_sampler_ratio}: {name} has no importance "
-      "ratio; set it to 0 or choose a ratio-based loss"
-    )
-  return losses[name]
+  return functools.partial(
+    LOSSES[settings.name], settings=settings, max_len=max_len
+  )
 
 
 def kimi(
-  logp_BT: jax.Array, batch: Batch, totals: Totals, *, tau: float, max_len: int
+  logp_BT: jax.Array,
+  batch: Batch,
+  totals: Totals,
+  *,
+  settings: LossSettings,
+  max_len: int,
 ) -> tuple[jax.Array, Metrics]:
   """Kimina-Prover's loss: the squared surrogate of Kimi k1.5.
 
@@ -122,9 +108,9 @@ def kimi(
   """
   A_BS, w_BS = batch.advantage_BS, batch.weight_BS
   rho_BS = _per_sequence(_delta(logp_BT, batch), batch)
-  loss_BS = -A_BS * rho_BS + tau / 2 * rho_BS**2
+  loss_BS = -A_BS * rho_BS + settings.tau / 2 * rho_BS**2
   loss = jnp.sum(w_BS * loss_BS) / (totals.num_sequences * max_len)
-  flipped_BS = (A_BS - tau * rho_BS) * A_BS < 0
+  flipped_BS = (A_BS - settings.tau * rho_BS) * A_BS < 0
   return loss, {
     **_drift_metrics(logp_BT, batch, totals),
     "sign_flips": _kept_mean(flipped_BS, batch, totals),
@@ -132,7 +118,12 @@ def kimi(
 
 
 def reinforce(
-  logp_BT: jax.Array, batch: Batch, totals: Totals, *, max_len: int
+  logp_BT: jax.Array,
+  batch: Batch,
+  totals: Totals,
+  *,
+  settings: LossSettings,
+  max_len: int,
 ) -> tuple[jax.Array, Metrics]:
   """REINFORCE with a baseline: −1/(n·L) Σ_y A Σ_t log π_θ(y_t).
 
@@ -145,7 +136,12 @@ def reinforce(
 
 
 def grpo(
-  logp_BT: jax.Array, batch: Batch, totals: Totals, *, clip: Clip
+  logp_BT: jax.Array,
+  batch: Batch,
+  totals: Totals,
+  *,
+  settings: LossSettings,
+  max_len: int,
 ) -> tuple[jax.Array, Metrics]:
   """GRPO without its KL term: mean over sequences of the mean over tokens.
 
@@ -154,13 +150,18 @@ def grpo(
   Eq. 3 of arXiv 2402.03300, where ε_low = ε_high and the advantage is
   `standardized`.
   """
-  surrogate_BT, metrics = _clipped_surrogate(logp_BT, batch, totals, clip)
+  surrogate_BT, metrics = _clipped_surrogate(logp_BT, batch, totals, settings)
   mean_BS = _per_sequence(surrogate_BT, batch) / _lengths(batch)
   return -jnp.sum(batch.weight_BS * mean_BS) / totals.num_sequences, metrics
 
 
 def dr_grpo(
-  logp_BT: jax.Array, batch: Batch, totals: Totals, *, clip: Clip, max_len: int
+  logp_BT: jax.Array,
+  batch: Batch,
+  totals: Totals,
+  *,
+  settings: LossSettings,
+  max_len: int,
 ) -> tuple[jax.Array, Metrics]:
   """Dr. GRPO: GRPO without its bias by length.
 
@@ -168,14 +169,19 @@ def dr_grpo(
 
   §3 of arXiv 2503.20783, where the advantage is reward minus `mean`.
   """
-  surrogate_BT, metrics = _clipped_surrogate(logp_BT, batch, totals, clip)
+  surrogate_BT, metrics = _clipped_surrogate(logp_BT, batch, totals, settings)
   sum_BS = _per_sequence(surrogate_BT, batch)
   loss = -jnp.sum(batch.weight_BS * sum_BS) / (totals.num_sequences * max_len)
   return loss, metrics
 
 
 def dapo(
-  logp_BT: jax.Array, batch: Batch, totals: Totals, *, clip: Clip
+  logp_BT: jax.Array,
+  batch: Batch,
+  totals: Totals,
+  *,
+  settings: LossSettings,
+  max_len: int,
 ) -> tuple[jax.Array, Metrics]:
   """DAPO: clip-higher, and the mean over all tokens of the update.
 
@@ -184,12 +190,17 @@ def dapo(
   Eq. 8 of arXiv 2503.14476, where ε_high > ε_low and the advantage is
   `standardized`. Its overlong shaping would be a reward, and is left out.
   """
-  surrogate_BT, metrics = _clipped_surrogate(logp_BT, batch, totals, clip)
+  surrogate_BT, metrics = _clipped_surrogate(logp_BT, batch, totals, settings)
   return -token_mean(surrogate_BT, batch, totals), metrics
 
 
 def gspo(
-  logp_BT: jax.Array, batch: Batch, totals: Totals, *, clip: Clip
+  logp_BT: jax.Array,
+  batch: Batch,
+  totals: Totals,
+  *,
+  settings: LossSettings,
+  max_len: int,
 ) -> tuple[jax.Array, Metrics]:
   """GSPO: one ratio per sequence, s = exp(ρ / |y|).
 
@@ -202,9 +213,9 @@ def gspo(
   length_BS = _lengths(batch)
   ratio_BS = jnp.exp(_per_sequence(_delta(logp_BT, batch), batch) / length_BS)
   gap_BS = _per_sequence(_sampler_gap(batch), batch) / length_BS
-  clipped_BS = jnp.clip(ratio_BS, 1 - clip.low, 1 + clip.high)
+  clipped_BS = jnp.clip(ratio_BS, 1 - settings.clip_low, 1 + settings.clip_high)
   surrogate_BS = jnp.minimum(ratio_BS * A_BS, clipped_BS * A_BS)
-  surrogate_BS *= _truncated_ratio(gap_BS, clip)
+  surrogate_BS *= _truncated_ratio(gap_BS, settings)
   loss = -jnp.sum(w_BS * surrogate_BS) / totals.num_sequences
   hit_BS = clipped_BS * A_BS < ratio_BS * A_BS
   return loss, {
@@ -214,7 +225,12 @@ def gspo(
 
 
 def cispo(
-  logp_BT: jax.Array, batch: Batch, totals: Totals, *, clip: Clip
+  logp_BT: jax.Array,
+  batch: Batch,
+  totals: Totals,
+  *,
+  settings: LossSettings,
+  max_len: int,
 ) -> tuple[jax.Array, Metrics]:
   """CISPO: clips the importance weight, never the gradient of a token.
 
@@ -225,12 +241,26 @@ def cispo(
   """
   A_BT = _per_token(batch.advantage_BS, batch)
   ratio_BT = jnp.exp(jax.lax.stop_gradient(_delta(logp_BT, batch)))
-  clipped_BT = jnp.clip(ratio_BT, 1 - clip.low, 1 + clip.high)
-  weight_BT = clipped_BT * _truncated_ratio(_sampler_gap(batch), clip)
+  clipped_BT = jnp.clip(ratio_BT, 1 - settings.clip_low, 1 + settings.clip_high)
+  weight_BT = clipped_BT * _truncated_ratio(_sampler_gap(batch), settings)
   return -token_mean(weight_BT * A_BT * logp_BT, batch, totals), {
     **_drift_metrics(logp_BT, batch, totals),
     "clip_fraction": token_mean(clipped_BT != ratio_BT, batch, totals),
   }
+
+
+# The losses that `loss.name` may be. A new one is a function like those above
+# and an entry here.
+LOSSES: dict[str, Callable[..., tuple[jax.Array, Metrics]]] = {
+  "kimi": kimi,
+  "reinforce": reinforce,
+  "grpo": grpo,
+  "dr_grpo": dr_grpo,
+  "dapo": dapo,
+  "gspo": gspo,
+  "cispo": cispo,
+}
+_WITHOUT_RATIO = ("kimi", "reinforce")
 
 
 def sft(
@@ -260,14 +290,14 @@ def token_mean(x_BT: jax.Array, batch: Batch, totals: Totals) -> jax.Array:
 
 
 def _clipped_surrogate(
-  logp_BT: jax.Array, batch: Batch, totals: Totals, clip: Clip
+  logp_BT: jax.Array, batch: Batch, totals: Totals, settings: LossSettings
 ) -> tuple[jax.Array, Metrics]:
   """PPO's min(r A, clip(r) A) per token, Eq. 7 of arXiv 1707.06347."""
   A_BT = _per_token(batch.advantage_BS, batch)
   ratio_BT = jnp.exp(_delta(logp_BT, batch))
-  clipped_BT = jnp.clip(ratio_BT, 1 - clip.low, 1 + clip.high)
+  clipped_BT = jnp.clip(ratio_BT, 1 - settings.clip_low, 1 + settings.clip_high)
   surrogate_BT = jnp.minimum(ratio_BT * A_BT, clipped_BT * A_BT)
-  surrogate_BT *= _truncated_ratio(_sampler_gap(batch), clip)
+  surrogate_BT *= _truncated_ratio(_sampler_gap(batch), settings)
   hit_BT = clipped_BT * A_BT < ratio_BT * A_BT
   return surrogate_BT, {
     **_drift_metrics(logp_BT, batch, totals),
@@ -275,15 +305,15 @@ def _clipped_surrogate(
   }
 
 
-def _truncated_ratio(gap: jax.Array, clip: Clip) -> jax.Array:
+def _truncated_ratio(gap: jax.Array, settings: LossSettings) -> jax.Array:
   """min(π_old / π_sampler, max_sampler_ratio), a constant; 1 if that is 0.
 
   Corrects for a sampler whose arithmetic differs from the trainer's.
   """
-  if not clip.max_sampler_ratio:
+  if not settings.max_sampler_ratio:
     return jnp.ones_like(gap)
   return jax.lax.stop_gradient(
-    jnp.minimum(jnp.exp(gap), clip.max_sampler_ratio)
+    jnp.minimum(jnp.exp(gap), settings.max_sampler_ratio)
   )
 
 

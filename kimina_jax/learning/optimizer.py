@@ -5,6 +5,7 @@ into directions and whose learning rate is a function of the step.
 Never holds state: that is part of TrainState.
 """
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -12,10 +13,43 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from kimina_jax.types import check_numbers, require
+
 Schedule = Callable[[jax.Array], jax.Array]
 
 # Parts of the names of parameters that do not decay.
 _UNDECAYED = ("scale", "bias")
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerSettings:
+  """The `optimizer` section of an experiment.
+
+  Attributes:
+    learning_rate: constant learning rate of RL.
+    b1: decay of the first moment.
+    b2: decay of the second moment.
+    eps: added to the denominator.
+    weight_decay: decoupled weight decay; 0 is off.
+    clip_norm: maximum global norm of the gradient; 0 is off.
+    reset: whether each iteration starts with fresh moments.
+    offload: whether the moments are kept in the host's memory between updates.
+  """
+
+  learning_rate: float
+  b1: float
+  b2: float
+  eps: float
+  weight_decay: float
+  clip_norm: float
+  reset: bool
+  offload: bool
+
+  def __post_init__(self):
+    check_numbers("optimizer", self)
+    for key in ("b1", "b2"):
+      decay = getattr(self, key)
+      require(decay < 1, f"optimizer.{key}", decay, "choose a number below 1")
 
 
 class Optimizer(NamedTuple):
@@ -37,15 +71,7 @@ class Optimizer(NamedTuple):
 
 
 def make_optimizer(
-  *,
-  learning_rate: float | Schedule,
-  b1: float,
-  b2: float,
-  eps: float,
-  weight_decay: float,
-  clip_norm: float,
-  reset: bool,
-  offload: bool,
+  settings: OptimizerSettings, *, schedule: Schedule | None = None
 ) -> Optimizer:
   """AdamW (arXiv 1711.05101, Algorithm 2) after clipping by the global norm.
 
@@ -57,29 +83,24 @@ def make_optimizer(
   Norms and biases do not decay.
 
   Args:
-    learning_rate: constant, or a function of the step.
-    b1: decay of the first moment.
-    b2: decay of the second moment.
-    eps: keeps the quotient finite.
-    weight_decay: 0 is off.
-    clip_norm: global norm of the gradient; 0 is off.
-    reset: see Optimizer.
-    offload: see Optimizer.
+    settings: the optimizer section.
+    schedule: learning rate by number of updates; settings.learning_rate if
+      None.
   """
-  transforms = [optax.scale_by_adam(b1, b2, eps)]
-  if clip_norm:
-    transforms.insert(0, optax.clip_by_global_norm(clip_norm))
-  if weight_decay:
-    transforms.append(optax.add_decayed_weights(weight_decay, mask=_decays))
+  transforms = [optax.scale_by_adam(settings.b1, settings.b2, settings.eps)]
+  if settings.clip_norm:
+    transforms.insert(0, optax.clip_by_global_norm(settings.clip_norm))
+  if settings.weight_decay:
+    transforms.append(
+      optax.add_decayed_weights(settings.weight_decay, mask=_decays)
+    )
   return Optimizer(
     transform=optax.chain(*transforms),
     learning_rate=(
-      learning_rate
-      if callable(learning_rate)
-      else lambda step: jnp.float32(learning_rate)
+      schedule or (lambda step: jnp.float32(settings.learning_rate))
     ),
-    reset=reset,
-    offload=offload,
+    reset=settings.reset,
+    offload=settings.offload,
   )
 
 

@@ -15,8 +15,12 @@ from kimina_jax.infra import interruption
 from kimina_jax.infra.checkpoint import Checkpointer, CheckpointSettings
 from kimina_jax.infra.metrics import MetricWriter, open_metrics
 from kimina_jax.infra.records import RolloutWriter, Silent, open_rollouts
-from kimina_jax.learning.losses import make_loss
-from kimina_jax.learning.optimizer import Optimizer, make_optimizer
+from kimina_jax.learning.losses import LossSettings, make_loss
+from kimina_jax.learning.optimizer import (
+  Optimizer,
+  OptimizerSettings,
+  make_optimizer,
+)
 from kimina_jax.learning.update import (
   TrainState,
   make_begin_iteration,
@@ -87,7 +91,7 @@ def open_session(job: Job) -> Iterator[Session]:
     CurriculumSettings(**config.curriculum),
     seed=config.seed,
   )
-  optimizer = make_optimizer(**config.optimizer)
+  optimizer = make_optimizer(OptimizerSettings(**config.optimizer))
   with contextlib.ExitStack() as stack:
     prover = stack.enter_context(Prover(job))
     programs = _programs(job, optimizer, prover.engine.replicas)
@@ -158,7 +162,7 @@ def _programs(
   job: Job, optimizer: Optimizer, replicas: jax.sharding.Mesh
 ) -> Programs:
   max_len = job.config.rollouts.max_response_len
-  loss = make_loss(**job.config.loss, max_len=max_len)
+  loss = make_loss(LossSettings(**job.config.loss), max_len=max_len)
   return Programs(
     reshard=make_reshard(job.model, job.mesh, replicas),
     score=make_scorer(job.model, mesh=job.mesh),

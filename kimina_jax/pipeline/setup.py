@@ -19,7 +19,8 @@ from kimina_jax.infra.mesh import MeshSettings, make_mesh
 from kimina_jax.infra.rundir import open_run
 from kimina_jax.learning.optimizer import Optimizer
 from kimina_jax.learning.update import TrainState, abstract_state, start_state
-from kimina_jax.model.config import ModelConfig, from_hf, model_config, to_hf
+from kimina_jax.model.config import ModelConfig, ModelSettings, model_config
+from kimina_jax.model.hf_config import config_from_hf, config_to_hf
 from kimina_jax.model.params import (
   abstract_params,
   check_mesh,
@@ -150,7 +151,9 @@ def write_model(
     "eos_token_id": tokenizer.stop_id,
     "pad_token_id": tokenizer.pad_id,
   }
-  (path / "config.json").write_text(json.dumps(to_hf(model) | stop, indent=2))
+  (path / "config.json").write_text(
+    json.dumps(config_to_hf(model) | stop, indent=2)
+  )
   tokenizer.save(path)
 
 
@@ -250,11 +253,12 @@ def _model(config: ConfigDict) -> ModelConfig:
   Base, instruct and math weights of one size differ in what is no shape: the
   base of the rotary wavelengths, epsilon, the length trained for.
   """
-  model = model_config(**config.model)
+  settings = ModelSettings(**config.model)
+  model = model_config(settings)
   path = _model_file(config.init_from)
   if not path:
     return model
-  there = from_hf(json.loads(path.read_text()), **config.model)
+  there = config_from_hf(json.loads(path.read_text()), settings)
   differing = [
     f"{name} is {getattr(there, name)} there, {getattr(model, name)} in "
     f"{model.name}"

@@ -304,7 +304,7 @@ def _fault(
   # Late, as it takes a second that a table from old rows does not need.
   from jax.sharding import AbstractMesh
 
-  from kimina_jax.model.config import model_config
+  from kimina_jax.model.config import ModelSettings, model_config
   from kimina_jax.model.params import check_mesh
 
   if program == "reshard":
@@ -312,7 +312,7 @@ def _fault(
     length = sizes["context"] * sizes["tensor"]
   mesh = AbstractMesh(tuple(sizes.values()), tuple(sizes))
   try:
-    model = model_config(**config.model)
+    model = model_config(ModelSettings(**config.model))
     check_mesh(model, mesh, num_rows=rows, sequence_len=length)
   except UsageError as error:
     return str(error)

@@ -14,14 +14,14 @@ from jax.sharding import Mesh
 
 from kimina_jax.infra import mesh as meshes
 from kimina_jax.learning.batch import abstract_batch
-from kimina_jax.learning.losses import Totals, make_loss
-from kimina_jax.learning.optimizer import make_optimizer
+from kimina_jax.learning.losses import LossSettings, Totals, make_loss
+from kimina_jax.learning.optimizer import OptimizerSettings, make_optimizer
 from kimina_jax.learning.update import (
   abstract_state,
   make_programs,
   make_score_program,
 )
-from kimina_jax.model.config import ModelConfig, model_config
+from kimina_jax.model.config import ModelConfig, ModelSettings, model_config
 from kimina_jax.rollouts.weights import make_reshard
 from kimina_jax.scale.cases import Case
 from kimina_jax.scale.parts import (
@@ -41,7 +41,7 @@ PyTree = Any
 
 def make_plan(case: Case, devices: list[Any]) -> Plan:
   """The programs of a case on devices, abstract or not."""
-  model = model_config(**case.sections["model"])
+  model = model_config(ModelSettings(**case.sections["model"]))
   mesh = meshes.make_mesh(meshes.MeshSettings(**case.mesh), devices=devices)
   make = {
     "update": _learn,
@@ -59,8 +59,9 @@ def _learn(case: Case, model: ModelConfig, mesh: Mesh) -> Plan:
 
   The moments wait on the device while gradients are computed.
   """
-  optimizer = make_optimizer(**case.sections["optimizer"])
-  loss = make_loss(**case.sections["loss"], max_len=case.sequence_len)
+  optimizer = make_optimizer(OptimizerSettings(**case.sections["optimizer"]))
+  settings = LossSettings(**case.sections["loss"])
+  loss = make_loss(settings, max_len=case.sequence_len)
   state = abstract_state(model, optimizer, mesh=mesh)
   programs = make_programs(model, optimizer, loss=loss, mesh=mesh)
   scalar = abstract_array(mesh, "", (), jnp.float32)

@@ -14,15 +14,14 @@ import math
 import pathlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 import jax
 import numpy as np
 
-from kimina_jax.model import shards
+from kimina_jax.model import safetensors_io
 from kimina_jax.model.config import DTYPES, ModelConfig
 from kimina_jax.model.params import Declaration, declarations
-from kimina_jax.model.shards import Region, Tensor
+from kimina_jax.model.safetensors_io import Region, Tensor
 from kimina_jax.types import UsageError
 
 _SINGLE = "model.safetensors"
@@ -35,51 +34,6 @@ def leaves(config: ModelConfig) -> dict[str, Declaration]:
     jax.tree_util.keystr(path, simple=True, separator="."): leaf
     for path, leaf in jax.tree.leaves_with_path(declarations(config))
   }
-
-
-def load_params(directory: pathlib.Path, config: ModelConfig) -> dict[str, Any]:
-  """Reads the checkpoint of a directory into NumPy arrays.
-
-  Args:
-    directory: holds model.safetensors, or shards with their index.
-    config: what the checkpoint should hold; its param_dtype is not looked at.
-
-  Returns:
-    params with the file's dtype.
-
-  Raises:
-    UsageError: as open_weights.
-  """
-  with open_weights(directory, config) as tensors:
-    return jax.tree.map(
-      lambda leaf: read(tensors, leaf, _whole(leaf.shape)),
-      declarations(config),
-    )
-
-
-def save_params(
-  params: Mapping[str, Any],
-  config: ModelConfig,
-  directory: pathlib.Path,
-  *,
-  shard_bytes: int,
-) -> None:
-  """Writes params as safetensors, in shards of at most about shard_bytes.
-
-  One shard is model.safetensors; several have an index beside them. A tensor
-  larger than shard_bytes has a shard of its own.
-  """
-  dtype = jax.tree.leaves(params)[0].dtype
-  with create_weights(
-    directory, config, dtype=dtype, shard_bytes=shard_bytes
-  ) as tensors:
-    jax.tree.map(
-      lambda leaf, array: write(
-        tensors, leaf, _whole(leaf.shape), np.asarray(array)
-      ),
-      declarations(config),
-      params,
-    )
 
 
 @contextlib.contextmanager
@@ -95,7 +49,7 @@ def open_weights(
   with contextlib.ExitStack() as stack:
     tensors: dict[str, Tensor] = {}
     for path in _weight_files(directory):
-      tensors |= stack.enter_context(shards.open_file(path))
+      tensors |= stack.enter_context(safetensors_io.open_file(path))
     _check(directory, config, tensors)
     yield tensors
 
@@ -108,7 +62,12 @@ def create_weights(
   dtype: np.dtype,
   shard_bytes: int,
 ) -> Iterator[dict[str, Tensor]]:
-  """The tensors of a checkpoint to fill, in files as save_params has them."""
+  """The tensors of a new checkpoint, to be written.
+
+  They lie in files of at most about shard_bytes: one model.safetensors, or
+  several with an index beside them. A tensor larger than shard_bytes has a
+  file of its own.
+  """
   plan = _plan(_hf_shapes(config), dtype.itemsize, shard_bytes)
   names = [_SINGLE]
   if len(plan) > 1:
@@ -119,7 +78,7 @@ def create_weights(
   with contextlib.ExitStack() as stack:
     tensors: dict[str, Tensor] = {}
     for name, shapes in zip(names, plan, strict=True):
-      file = shards.create_file(directory / name, shapes, dtype)
+      file = safetensors_io.create_file(directory / name, shapes, dtype)
       tensors |= stack.enter_context(file)
     yield tensors
   if len(plan) > 1:
@@ -133,7 +92,7 @@ def read(
   names, inner = _locate(leaf, region)
   axes, order, sizes = _layout(leaf)
   parts = [
-    shards.read(
+    safetensors_io.read(
       tensors[name]._replace(shape=sizes), [inner[axis] for axis in axes]
     ).transpose(order)
     for name in names
@@ -154,7 +113,7 @@ def write(
   axes, _, sizes = _layout(leaf)
   parts = array if leaf.dims.startswith("L") else array[None]
   for name, part in zip(names, parts, strict=True):
-    shards.write(
+    safetensors_io.write(
       tensors[name]._replace(shape=sizes),
       [inner[axis] for axis in axes],
       part.transpose(axes),
@@ -210,10 +169,6 @@ def tensor_names(leaf: Declaration) -> list[str]:
   if not leaf.dims.startswith("L"):
     return [leaf.hf_name]
   return [leaf.hf_name.format(layer=layer) for layer in range(leaf.shape[0])]
-
-
-def _whole(shape: Sequence[int]) -> Region:
-  return tuple(slice(0, size) for size in shape)
 
 
 def _locate(leaf: Declaration, region: Region) -> tuple[list[str], Region]:
@@ -317,7 +272,9 @@ def _check(
     if found.shape != expected[name]:
       faults.append(f"{name} has shape {found.shape}, not {expected[name]}")
   known = {
-    name for name, dtype in shards.DTYPES.items() if dtype.name in DTYPES
+    name
+    for name, dtype in safetensors_io.DTYPES.items()
+    if dtype.name in DTYPES
   }
   if not dtypes <= known or len(dtypes) > 1:
     faults.append(
