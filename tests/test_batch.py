@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 from jax.sharding import PartitionSpec
+from plain_settings import loss_settings
 
 from kimina_jax.infra.mesh import MeshSettings, make_mesh
 from kimina_jax.learning import batch as batching
@@ -228,7 +229,8 @@ def test_tokens_of_earlier_iterations_have_no_part_in_the_loss():
   logp_BT = np.zeros((1, 32), np.float32)
   logp_BT[0, 3:8] = [9.0, 8.0, 7.0, 0.25, -0.75]
   totals = losses.add_to_totals(losses.Totals(4.0, 0.0, 0.0), batch)
-  loss, metrics = losses.kimi(logp_BT, batch, totals, tau=0.4, max_len=10)
+  kimi = losses.make_loss(loss_settings(tau=0.4), max_len=10)
+  loss, metrics = kimi(logp_BT, batch, totals)
   rho = 0.25 - 0.75
   assert float(metrics["rho_mean"]) == pytest.approx(rho)
   assert float(loss) == pytest.approx((-0.5 * rho + 0.2 * rho**2) / (4 * 10))

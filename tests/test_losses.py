@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from plain_settings import loss_settings
 
 from configs import common
 from kimina_jax.learning import losses
@@ -245,9 +246,8 @@ def test_kimi_at_the_anchor_is_reinforce(tau):
   responses = [r._replace(logps=r.old) for r in _responses()]
   batches, (logp_BT,) = _batches(responses, packed=True)
   args = (jnp.array(logp_BT), batches[0], _totals(batches))
-  kimi = jax.grad(
-    lambda *x: losses.kimi(*x, tau=tau, max_len=MAX_LEN), has_aux=True
-  )
+  kimi = losses.make_loss(loss_settings(tau=tau), max_len=MAX_LEN)
+  kimi = jax.grad(kimi, has_aux=True)
   reinforce = jax.grad(_make("reinforce"), has_aux=True)
   np.testing.assert_allclose(kimi(*args)[0], reinforce(*args)[0], rtol=1e-6)
   assert np.any(kimi(*args)[0])
@@ -275,12 +275,13 @@ def test_kimi_descends_along_a_minus_tau_rho_times_the_score():
   theta_TV = rng.normal(size=(32, 5)).astype(np.float32)
   old = -rng.random(4)
   batch = _one_response_batch(tokens, A, old)
+  kimi = losses.make_loss(loss_settings(tau=TAU), max_len=1)
 
   def policy_loss(theta_TV: jax.Array) -> jax.Array:
     every_TV = jax.nn.log_softmax(theta_TV)
     logp_T = jnp.take_along_axis(every_TV, batch.tokens_BT.T, axis=1)[:, 0]
     totals = Totals(1.0, 1.0, 4.0)
-    return losses.kimi(logp_T[None], batch, totals, tau=TAU, max_len=1)[0]
+    return kimi(logp_T[None], batch, totals)[0]
 
   p_TV = np.exp(theta_TV) / np.exp(theta_TV).sum(1, keepdims=True)
   score_TV = np.zeros((32, 5))
@@ -306,11 +307,12 @@ def test_bandit_converges_to_advantage_over_tau():
   ]
   (batch,) = pack(examples, sequence_len=192, rows_per_batch=1)
   batch.old_logp_BT[:] = old
+  kimi = losses.make_loss(loss_settings(tau=TAU), max_len=1)
 
   def bandit_loss(theta_V: jax.Array) -> jax.Array:
     logp_BT = jax.nn.log_softmax(theta_V)[batch.tokens_BT]
     totals = Totals(float(len(r_R)), 0.0, 0.0)
-    return losses.kimi(logp_BT, batch, totals, tau=TAU, max_len=1)[0]
+    return kimi(logp_BT, batch, totals)[0]
 
   step = jax.jit(lambda theta_V: theta_V - 3 * jax.grad(bandit_loss)(theta_V))
   theta_V = jnp.zeros(len(r_R))
