@@ -52,7 +52,9 @@ _TRAIN_ACTIVATIONS: Table = {
   "F": "tensor",
   "V": "tensor",
   "P": ("data", "fsdp"),
+  "R": ("data", "fsdp"),
   "C": "tensor",
+  "Y": "tensor",
 }
 
 # Decoding holds a whole copy of the weights in each replica, split over its
