@@ -14,7 +14,7 @@ import numpy as np
 from kimina_jax.infra.mesh import MeshSettings, make_mesh
 from kimina_jax.model.config import ModelConfig
 from kimina_jax.rollouts.engine import Engine
-from kimina_jax.rollouts.settings import Settings
+from kimina_jax.rollouts.settings import RolloutSettings
 from kimina_jax.types import Problem, Prompt, Rollout
 
 
@@ -56,7 +56,7 @@ def make_engine(
     config,
     Numbers(config.vocab_size),
     one_device(),
-    Settings(
+    RolloutSettings(
       tensor=1,
       max_prompt_len=max_prompt_len,
       max_response_len=max_response_len,

@@ -20,7 +20,7 @@ from kimina_jax.infra.mesh import MeshSettings, make_mesh
 from kimina_jax.model.config import ModelSettings, model_config
 from kimina_jax.rollouts.engine import Engine
 from kimina_jax.rollouts.orders import blank_orders
-from kimina_jax.rollouts.settings import Settings
+from kimina_jax.rollouts.settings import RolloutSettings
 from kimina_jax.scale import cases, collectives, flops, hlo, processes
 from kimina_jax.scale import programs as plans
 from tests.tiny_sampler import LetterTokenizer
@@ -246,7 +246,9 @@ def test_sampler_rows_are_what_the_engine_runs(program):
   }
   model = model_config(ModelSettings(**case.sections["model"]))
   mesh = make_mesh(MeshSettings(data=8, fsdp=1, context=1, tensor=1))
-  setup = Engine(model, LetterTokenizer(), mesh, Settings(**section))._setup
+  setup = Engine(
+    model, LetterTokenizer(), mesh, RolloutSettings(**section)
+  )._setup
   plan = plans.make_plan(case, jax.devices())
   part = plan.parts[0]
   assert dict(plan.mesh.shape) == dict(setup.mesh.shape)

@@ -11,7 +11,7 @@ from kimina_jax.model.config import ModelConfig
 from kimina_jax.model.params import abstract_params, param_shardings
 from kimina_jax.rollouts.engine import Engine
 from kimina_jax.rollouts.generation import Generation
-from kimina_jax.rollouts.settings import Settings
+from kimina_jax.rollouts.settings import RolloutSettings
 from kimina_jax.types import Problem, Prompt
 
 STOP_ID = 3
@@ -49,7 +49,7 @@ class LetterTokenizer:
     return [self.decode([token]).encode() for token in range(self.vocab_size)]
 
 
-def options(**changes: Any) -> Settings:
+def options(**changes: Any) -> RolloutSettings:
   options = {
     "tensor": 1,
     "max_prompt_len": MAX_PROMPT_LEN,
@@ -67,11 +67,11 @@ def options(**changes: Any) -> Settings:
     "num_slots": 4,
     "steps_per_dispatch": 8,
   }
-  return Settings(**{**options, **changes})
+  return RolloutSettings(**{**options, **changes})
 
 
 @functools.cache
-def _shared_engine(settings: Settings) -> Engine:
+def _shared_engine(settings: RolloutSettings) -> Engine:
   return Engine(CONFIG, LetterTokenizer(), one_device(), settings)
 
 

@@ -19,7 +19,7 @@ from kimina_jax.pipeline.setup import Job
 from kimina_jax.prompts.template import make_prompt
 from kimina_jax.rewards.reward import RewardSettings, score
 from kimina_jax.rollouts.engine import Engine
-from kimina_jax.rollouts.settings import Settings as RolloutSettings
+from kimina_jax.rollouts.settings import RolloutSettings
 from kimina_jax.types import Problem, Rollout, Sample, Status, UsageError
 from kimina_jax.verification.extract import extract
 from kimina_jax.verification.pool import VerificationPool

@@ -36,7 +36,7 @@ from kimina_jax.prove.view import (
   show_verdict,
 )
 from kimina_jax.rollouts.engine import Engine
-from kimina_jax.rollouts.settings import Settings
+from kimina_jax.rollouts.settings import RolloutSettings
 from kimina_jax.rollouts.weights import make_reshard
 from kimina_jax.types import (
   Problem,
@@ -206,7 +206,9 @@ def _writer(job: Job, problem: Problem, view: View) -> Callable[[int], Rollout]:
     )
   # One slot for each replica, of which there must be one.
   options.num_slots = max(1, job.mesh.size // options.tensor)
-  engine = Engine(job.model, job.tokenizer, job.mesh, Settings(**options))
+  engine = Engine(
+    job.model, job.tokenizer, job.mesh, RolloutSettings(**options)
+  )
   reshard = make_reshard(job.model, job.mesh, engine.replicas)
   params = reshard(first_params(job))
 

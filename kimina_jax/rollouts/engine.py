@@ -28,7 +28,7 @@ from kimina_jax.rollouts import checks, programs, stops
 from kimina_jax.rollouts.generation import Generation, Setup, Tokenizer, Watch
 from kimina_jax.rollouts.pages import num_pages, pages_of_cache
 from kimina_jax.rollouts.sequence import resume_row, start_rows
-from kimina_jax.rollouts.settings import Settings
+from kimina_jax.rollouts.settings import RolloutSettings
 from kimina_jax.rollouts.state import Limits, Sizes
 from kimina_jax.rollouts.weights import local_part
 from kimina_jax.types import Prompt, Rollout
@@ -50,7 +50,7 @@ class Engine:
     config: ModelConfig,
     tokenizer: Tokenizer,
     mesh: Mesh,
-    settings: Settings,
+    settings: RolloutSettings,
   ):
     """Compiles nothing yet: that happens at first use and is logged.
 
@@ -151,7 +151,7 @@ class Engine:
 def _make_setup(
   config: ModelConfig,
   tokenizer: Tokenizer,
-  settings: Settings,
+  settings: RolloutSettings,
   *,
   local: Mesh,
   num_lanes: int,
@@ -172,7 +172,7 @@ def _make_setup(
     num_pages=pages_of_cache(
       settings.cache_tokens,
       page_size=settings.page_size,
-      longest=settings.longest,
+      longest=settings.max_sequence_len,
       num_slots=num_lanes,
     ),
     page_size=settings.page_size,
@@ -188,7 +188,7 @@ def _make_setup(
     programs=programs.make_programs(config, local, limits=limits, sizes=sizes),
     limits=limits,
     sizes=sizes,
-    table_len=num_pages(settings.longest, settings.page_size),
+    table_len=num_pages(settings.max_sequence_len, settings.page_size),
     num_lanes=num_lanes,
     num_chunks=max(1, settings.chunk_tokens // settings.page_size),
     tokenizer=tokenizer,
