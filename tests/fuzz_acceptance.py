@@ -1,14 +1,16 @@
-"""Coverage-guided fuzzing of the acceptance: normaliser, lexer, policy, anchor.
+"""Coverage-guided fuzzing of the acceptance of final blocks.
 
   python tests/fuzz_acceptance.py CORPUS FINDINGS [-max_total_time=3600 …]
 
-In: a folder of final blocks to start from, which grows; a folder for what was
-found; any argument of libFuzzer. Needs the package atheris. Texts are changed
-token by token, with the words and marks that matter put in at random, and
-sometimes byte by byte; most keep their header and the statement, so that many
-are accepted. A finding (see acceptance.py) is written down, and the search goes
-on. tests/fuzz_corpus/ keeps what such runs have left, without findings;
-tests/test_fuzz_corpus.py goes through it without atheris.
+In: a folder of final blocks to start from, which grows and, if it is empty,
+gets those of fuzz_corpus.jsonl first; a folder for what is found; any argument
+of libFuzzer. Needs the package atheris. Texts are changed token by token, with
+relevant words and marks inserted at random, and sometimes byte by byte; most
+keep their header and the statement, so that many are accepted. A finding (see
+acceptance.py) is written to a file, and the search goes on. fuzz_corpus.jsonl
+keeps the texts of such runs that are no findings (`python tests/corpus.py
+CORPUS` adds a folder to it), and test_fuzz_corpus.py tests them without
+atheris.
 """
 
 import hashlib
@@ -17,7 +19,8 @@ import random
 import re
 import sys
 
-HERE = pathlib.Path(__file__).parent
+import corpus
+
 _PIECE = re.compile(r"[A-Za-z_][\w'!?]*|[0-9]+|[ ]+|.", re.DOTALL)
 _MARKS = (
   *("/-", "-/", "--", "/--", "/-!", "/-/-", '"', '\\"', "\\\\", "\\\n", "'"),
@@ -92,14 +95,21 @@ class Mutator:
 def main() -> None:
   import atheris  # not a dependency of the tests
 
-  corpus, findings = map(pathlib.Path, sys.argv[1:3])
-  findings.mkdir(parents=True, exist_ok=True)
+  start, findings = map(pathlib.Path, sys.argv[1:3])
+  for folder in (start, findings):
+    folder.mkdir(parents=True, exist_ok=True)
+  if not any(start.iterdir()):
+    for record in corpus.load(corpus.FUZZ_CORPUS):
+      path = start / f"{record['name']}.lean"
+      path.write_bytes(corpus.to_bytes(record["text"]))
   with atheris.instrument_imports(include=["kimina_jax.verification"]):
     import acceptance
   from plain_syntax_rules import PARTS, WORDS
 
-  paths = (*(HERE / "attacks").glob("*.lean"), *corpus.iterdir())
-  texts = [path.read_bytes().decode(errors="replace") for path in paths]
+  texts = [record["text"] for record in corpus.load(corpus.ATTACKS)]
+  texts += [
+    path.read_bytes().decode(errors="replace") for path in start.iterdir()
+  ]
   frame = acceptance.HEADER + "\n" + acceptance.STATEMENT
   mutator = Mutator(texts, sorted(WORDS | PARTS), frame)
 
@@ -115,7 +125,7 @@ def main() -> None:
     changed = mutator.change(data.decode(errors="replace"), seed)
     return changed.encode(errors="replace")[:max_size]
 
-  arguments = [sys.argv[0], str(corpus), *sys.argv[3:]]
+  arguments = [sys.argv[0], str(start), *sys.argv[3:]]
   atheris.Setup(arguments, run, custom_mutator=mutate)
   atheris.Fuzz()
 

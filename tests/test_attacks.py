@@ -6,6 +6,7 @@ import re
 import sys
 import time
 
+import corpus
 import pytest
 from acceptance import (
   HEADER,
@@ -25,64 +26,34 @@ from kimina_jax.verification.pool import VerificationPool
 from kimina_jax.verification.settings import CheckerSettings
 
 HERE = pathlib.Path(__file__).parent
-ATTACKS = {path.stem: path for path in (HERE / "attacks").glob("*.lean")}
-BEHAVIOUR = {
-  path.stem: path for path in (HERE / "attacks" / "behaviour").glob("*.lean")
-}
-
-
-def groups(title: str) -> list[tuple[str, str, str, list[str]]]:
-  """Rows of a table of the README: idea, verdict, reason, names."""
-  readme = (HERE / "attacks" / "README.md").read_text()
-  section = readme.split(f"## {title}\n")[1].split("\n## ")[0]
-  rows, idea = [], ""
-  for line in section.splitlines():
-    cells = line.split("|")[1:-1]
-    if not cells or "`" not in line:
-      continue
-    idea = cells[0].strip() or idea
-    verdict, reason, names = (re.findall("`([^`]+)`", c) for c in cells[1:])
-    rows.append((idea, *verdict, "".join(reason), names))
-  return rows
-
-
-REFUSED = {
-  name: (idea, verdict, reason)
-  for idea, verdict, reason, names in groups("Refused without Lean")
-  for name in names
-}
-ENDED = {
-  name: verdict
-  for _, verdict, _, names in groups("Sent to Lean, and ended there")
-  for name in names
-}
+RECORDS = corpus.load(corpus.ATTACKS)
+ATTACKS = {r["name"]: r for r in RECORDS if r["stage"] == "acceptance"}
+BEHAVIOUR = {r["name"]: r for r in RECORDS if r["stage"] == "checker"}
 
 
 def judge(name: str) -> Audit | Verdict:
-  return prepare_audit(PROBLEM, ATTACKS[name].read_bytes().decode(), RULES)
+  return prepare_audit(PROBLEM, ATTACKS[name]["text"], RULES)
 
 
-def test_every_attack_is_in_one_group():
-  tables = (
-    ("Refused without Lean", ATTACKS),
-    ("Sent to Lean, and ended there", BEHAVIOUR),
-  )
-  for title, files in tables:
-    names = [name for row in groups(title) for name in row[3]]
-    assert sorted(names) == sorted(files)
+def test_attacks_are_complete():
+  assert corpus.pack(RECORDS) == corpus.ATTACKS.read_text(encoding="utf-8")
+  assert len({record["name"] for record in RECORDS}) == len(RECORDS)
+  assert len(ATTACKS) + len(BEHAVIOUR) == len(RECORDS)
+  for record in RECORDS:
+    assert record["idea"] and record["status"], record["name"]
+    is_refused = record["stage"] == "acceptance"
+    assert bool(record["reason"]) == is_refused, record["name"]
   assert len(ATTACKS) >= 260
-  texts = {path.read_bytes() for path in ATTACKS.values()}
-  assert len(texts) == len(ATTACKS)
+  assert len({record["text"] for record in ATTACKS.values()}) == len(ATTACKS)
 
 
 @pytest.mark.parametrize("name", sorted(ATTACKS))
 def test_attack_is_refused_for_what_it_does(name):
-  _, status, reason = REFUSED[name]
-  verdict = judge(name)
+  attack, verdict = ATTACKS[name], judge(name)
   assert isinstance(verdict, Verdict)
   assert verdict.status in REFUSALS
-  assert verdict.status == status
-  assert reason in verdict.detail
+  assert verdict.status == attack["status"]
+  assert attack["reason"] in verdict.detail
 
 
 INNOCENT_LINES = {*HEADER.split("\n"), STATEMENT, PROOF}
@@ -100,16 +71,16 @@ REACHING_OVER = (
 
 
 def own_lines(name: str) -> bool:
-  text = ATTACKS[name].read_bytes().decode()
-  is_by_lines = REFUSED[name][0].startswith(BY_LINES)
+  text = ATTACKS[name]["text"]
+  is_by_lines = ATTACKS[name]["idea"].startswith(BY_LINES)
   is_whole = text.startswith(HEADER) and f"\n{STATEMENT}\n" in text
   return is_by_lines and is_whole and name not in REACHING_OVER
 
 
-@pytest.mark.parametrize("name", [*filter(own_lines, sorted(REFUSED))])
+@pytest.mark.parametrize("name", [*filter(own_lines, sorted(ATTACKS))])
 def test_an_attack_without_its_lines_is_a_proof(name):
   """Refused lines are taken away; none of them is innocent."""
-  lines = ATTACKS[name].read_bytes().decode().split("\n")
+  lines = ATTACKS[name]["text"].split("\n")
   while isinstance(
     verdict := prepare_audit(PROBLEM, "\n".join(lines), RULES), Verdict
   ):
@@ -119,7 +90,7 @@ def test_an_attack_without_its_lines_is_a_proof(name):
 
 
 def test_most_attacks_have_lines_of_their_own():
-  assert len([*filter(own_lines, REFUSED)]) > 400
+  assert len([*filter(own_lines, ATTACKS)]) > 400
 
 
 def make_pool(command: pathlib.Path | str, **changes) -> VerificationPool:
@@ -150,22 +121,31 @@ def agreeable():
 def test_no_attack_is_proved_by_a_checker_that_agrees(agreeable):
   assert check(agreeable, INNOCENT).proved
   futures = {
-    name: agreeable.submit(
-      PROBLEM, Extraction(final=path.read_bytes().decode())
-    )
-    for name, path in ATTACKS.items()
+    name: agreeable.submit(PROBLEM, Extraction(final=attack["text"]))
+    for name, attack in ATTACKS.items()
   }
   for name, future in futures.items():
     verdict = future.result(timeout=120)
-    assert verdict.status == REFUSED[name][1], name
+    assert verdict.status == ATTACKS[name]["status"], name
   assert check(agreeable, INNOCENT + "-- again").proved
 
 
+@pytest.fixture(scope="module")
+def behaviour_verdicts():
+  """Verdicts by name, checked side by side since some end by a timeout."""
+  with make_pool(HERE / "fake_repl.py", num_workers=4) as pool:
+    futures = {
+      name: pool.submit(PROBLEM, Extraction(final=behaviour["text"]))
+      for name, behaviour in BEHAVIOUR.items()
+    }
+    return {name: f.result(timeout=120) for name, f in futures.items()}
+
+
 @pytest.mark.parametrize("name", sorted(BEHAVIOUR))
-def test_no_misbehaviour_is_proved(agreeable, name):
-  final = BEHAVIOUR[name].read_text()
-  assert isinstance(prepare_audit(PROBLEM, final, RULES), Audit)
-  assert check(agreeable, final).status == ENDED[name]
+def test_no_misbehaviour_is_proved(behaviour_verdicts, name):
+  behaviour = BEHAVIOUR[name]
+  assert isinstance(prepare_audit(PROBLEM, behaviour["text"], RULES), Audit)
+  assert behaviour_verdicts[name].status == behaviour["status"]
 
 
 def test_a_flood_of_messages_decides_nothing(agreeable):
@@ -191,7 +171,7 @@ def test_no_forged_frame_proves(mode):
   with make_pool(command, num_workers=1) as pool:
     assert check(pool, INNOCENT).status in FORGERIES[mode]
     for name in ("sorry", "eval_prints_frame", "in_comment"):
-      assert judge(name).status == check(pool, ATTACKS[name].read_text()).status
+      assert judge(name).status == check(pool, ATTACKS[name]["text"]).status
 
 
 BLOCK = f"```lean4\n{INNOCENT}```"

@@ -1,7 +1,6 @@
 """What fuzzing has left, gone through again; and that the fuzzer can find."""
 
-import pathlib
-
+import corpus
 import pytest
 from acceptance import HEADER, INNOCENT, PROBLEM, RULES, STATEMENT, finding
 from fuzz_acceptance import Mutator
@@ -10,31 +9,32 @@ from plain_syntax_rules import complaints
 
 from kimina_jax.verification.acceptance.audit import Audit, prepare_audit
 
-HERE = pathlib.Path(__file__).parent
-CORPUS = sorted((HERE / "fuzz_corpus").iterdir())
-PROOFS = [path for path in CORPUS if path.name.startswith("proof_")]
+CORPUS = {r["name"]: r["text"] for r in corpus.load(corpus.FUZZ_CORPUS)}
+PROOFS = [name for name in CORPUS if name.startswith("proof_")]
 
 
 def test_corpus_is_small():
-  assert len(CORPUS) <= 320
-  assert sum(path.stat().st_size for path in CORPUS) <= 500_000
+  records = corpus.load(corpus.FUZZ_CORPUS)
+  assert corpus.pack(records) == corpus.FUZZ_CORPUS.read_text(encoding="utf-8")
+  assert len(CORPUS) == len(records) <= 320
+  assert sum(len(corpus.to_bytes(t)) for t in CORPUS.values()) <= 500_000
 
 
-@pytest.mark.parametrize("path", CORPUS, ids=lambda path: path.stem)
-def test_corpus(path):
-  assert finding(path.read_bytes().decode(errors="surrogateescape")) == ""
+@pytest.mark.parametrize("name", CORPUS)
+def test_corpus(name):
+  assert finding(CORPUS[name]) == ""
 
 
-@pytest.mark.parametrize("path", PROOFS, ids=lambda path: path.stem)
-def test_proofs_of_the_corpus_are_accepted(path):
-  audit = prepare_audit(PROBLEM, path.read_text(), RULES)
+@pytest.mark.parametrize("name", PROOFS)
+def test_proofs_of_the_corpus_are_accepted(name):
+  audit = prepare_audit(PROBLEM, CORPUS[name], RULES)
   assert isinstance(audit, Audit), audit
   assert complaints(audit.proof, STATEMENT) == []
 
 
 def test_changed_proofs():
   """A few thousand steps of what the fuzzer does for hours."""
-  texts = [path.read_text() for path in PROOFS]
+  texts = [CORPUS[name] for name in PROOFS]
   mutator = Mutator(texts, ["sorry", "axiom"], f"{HEADER}\n{STATEMENT}")
   accepted = 0
   for seed in range(2000):
@@ -143,11 +143,11 @@ def test_finding_sees_a_broken_acceptance(monkeypatch):
     proof = "\n" * HEADER.count("\n") + final.removeprefix(HEADER)
     return Audit("", "", "target", "", proof, frozenset())
 
-  monkeypatch.setattr(acceptance, "prepare", gullible)
+  monkeypatch.setattr(acceptance, "prepare_audit", gullible)
   assert "word sorry" in finding(INNOCENT.replace("nlinarith", "sorry"))
 
   def broken(problem, final, rules):
     raise IndexError("pop from empty list")
 
-  monkeypatch.setattr(acceptance, "prepare", broken)
+  monkeypatch.setattr(acceptance, "prepare_audit", broken)
   assert finding(INNOCENT) == "raised IndexError: pop from empty list"

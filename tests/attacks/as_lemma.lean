@@ -1,9 +1,0 @@
-import Mathlib
-import Aesop
-
-set_option maxHeartbeats 400000
-
-open BigOperators Real Nat Topology Rat
-
-lemma target (n : ℕ) (h₀ : 1 < n) : (n : ℝ) + 1 ≤ Real.sqrt n := by
-  nlinarith

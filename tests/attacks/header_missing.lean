@@ -1,2 +1,0 @@
-theorem target (n : ℕ) (h₀ : 1 < n) : (n : ℝ) + 1 ≤ Real.sqrt n := by
-  nlinarith

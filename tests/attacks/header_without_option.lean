@@ -1,7 +1,0 @@
-import Mathlib
-import Aesop
-
-open BigOperators Real Nat Topology Rat
-
-theorem target (n : ℕ) (h₀ : 1 < n) : (n : ℝ) + 1 ≤ Real.sqrt n := by
-  nlinarith

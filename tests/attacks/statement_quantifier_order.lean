@@ -1,9 +1,0 @@
-import Mathlib
-import Aesop
-
-set_option maxHeartbeats 400000
-
-open BigOperators Real Nat Topology Rat
-
-theorem target : ∀ (h₀ : ∀ n : ℕ, 1 < n) (n : ℕ), (n : ℝ) + 1 ≤ Real.sqrt n := by
-  nlinarith

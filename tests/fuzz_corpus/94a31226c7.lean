@@ -1,1 +1,0 @@
-un_hint  : 1 < grindtern

@@ -1,7 +1,0 @@
-import 
-  
- atemented_byunsafe= #athlib
-unsafeEIOAop
-
-  
- atemented_byunsafe= 

@@ -1,5 +1,0 @@
-imtbeats 400000
-
-open admitNat Topology Rat
-
-0]

@@ -1,4 +1,0 @@
-import Mathli n) ºreduceBool (n y
-  plausible-- Ÿ–rst
-  /  -seal/- third
-  -/

@@ -1,4 +1,0 @@
- docs_to_verso
- maxHeartb
- BigOperators  l(x).end
-� @[
