@@ -14,23 +14,19 @@ import rich.console
 
 from kimina_jax.infra import chips
 from kimina_jax.model.ragged_kernel import Work
-from kimina_jax.scale import __main__ as scale
 from kimina_jax.scale import (
-  bounds,
   cases,
-  collectives,
-  compiling,
   hlo,
-  plot,
-  processes,
+  predict,
   report,
-  store,
-  tables,
+  roofline,
+  study,
   topologies,
   traffic,
 )
 from kimina_jax.types import UsageError
 
+OPTIONS = study.StudyOptions("", 1, 60.0, False, False)
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 # What compilers print, cut down: a loop of 5 with an asynchronous gather in a
@@ -104,9 +100,9 @@ replica_groups=mesh['axis_0'=2,'axis_1'=4], to_apply=%add
 
 
 def test_collectives_of_a_recorded_program():
-  module = hlo.parse(MODULE)
-  found = collectives.transfers(module, {"fsdp": 4, "tensor": 2})
-  assert collectives.totals(found) == {
+  module = hlo.parse_module(MODULE)
+  found = traffic.find_collectives(module, {"fsdp": 4, "tensor": 2})
+  assert traffic.bytes_per_axis(found) == {
     "fsdp": {
       "all-gather": 5 * 16 * 16 * 2,
       "reduce-scatter": 5 * 16 * 16 * 2,
@@ -135,7 +131,7 @@ ENTRY %main (p0: f32[100,8], p1: f32[1,8], p2: s32[]) -> f32[100,8] {
 }
 """
   copied, updated = 100 * 8 * 4, 2 * 8 * 4
-  assert traffic.hbm_bytes(hlo.parse(text)) == copied + updated
+  assert traffic.hbm_bytes(hlo.parse_module(text)) == copied + updated
 
 
 PAGES = """\
@@ -208,7 +204,7 @@ def test_memory_traffic_of_pages():
     return Work(flops=0, num_bytes=1_000_000)
 
   moved = traffic.hbm_bytes(
-    hlo.parse(text), while_trips=(3,), kernels={"look": look}
+    hlo.parse_module(text), while_trips=(3,), kernels={"look": look}
   )
   stored, looked = 2 * new, 1_000_000 + new
   product = 16 * 32 * 2 + 32 * 16 * 2 + 4 * 2
@@ -229,7 +225,7 @@ def test_memory_traffic_of_pages():
   ],
 )
 def test_replica_groups(text, rows):
-  found = collectives.replica_groups(text, 4)
+  found = traffic.replica_groups(text, 4)
   assert np.array_equal(np.array(found), rows)
 
 
@@ -251,20 +247,20 @@ def test_replica_groups(text, rows):
   ],
 )
 def test_exhausted_says_by_how_much(text, needed, limit):
-  found = compiling.exhausted(text)
+  found = predict.parse_out_of_memory(text)
   assert found == pytest.approx((needed * chips.GIB, limit * chips.GIB))
-  assert compiling.exhausted("INTERNAL: something else") is None
+  assert predict.parse_out_of_memory("INTERNAL: something else") is None
 
 
 def seconds(kind, size, count, *, closes):
   """A line of `count` devices moves `size` bytes."""
-  transfer = collectives.Transfer(kind, "fsdp", size, 1, tuple(range(count)))
-  where = [bounds.Place((i, 0), 0) for i in range(count)]
-  return bounds.seconds(
+  collective = traffic.Collective(kind, "fsdp", size, 1, tuple(range(count)))
+  places = [roofline.DevicePlace((i, 0), 0) for i in range(count)]
+  return roofline.bound_seconds(
     flops=0,
     hbm_bytes=0,
-    transfers=[transfer],
-    where=where,
+    collectives=[collective],
+    places=places,
     wraps=(closes, False),
     shape=(count, 1),
     chip=chips.by_name("v5e"),
@@ -286,30 +282,30 @@ def test_an_exchange_crosses_the_middle():
 
 def test_slices_talk_over_the_network():
   chip = chips.by_name("v5e")
-  where = [bounds.Place((i,), s) for s in range(2) for i in range(2)]
-  transfer = collectives.Transfer("all-reduce", "data", 8e9, 1, (0, 2))
-  times = bounds.seconds(
+  places = [roofline.DevicePlace((i,), s) for s in range(2) for i in range(2)]
+  collective = traffic.Collective("all-reduce", "data", 8e9, 1, (0, 2))
+  times = roofline.bound_seconds(
     flops=4 * chip.peak_flops,
     hbm_bytes=0,
-    transfers=[transfer],
-    where=where,
+    collectives=[collective],
+    places=places,
     wraps=(False,),
     shape=(2,),
     chip=chip,
   )
   assert times["data"] == 8e9 / chip.network_bytes_per_s
   assert times["compute"] == 1.0
-  assert bounds.binding(times) == ("data", times["data"])
+  assert roofline.binding(times) == ("data", times["data"])
 
 
 def test_topologies():
-  pod = topologies.parse("2*v5e:16x16")
+  pod = topologies.parse_topology("2*v5e:16x16")
   assert (pod.num_devices, pod.wraps) == (512, (True, True))
-  assert topologies.parse("v5e:8x16").wraps == (False, True)
-  assert topologies.parse("v5p:4x4x8").wraps == (True,) * 3
-  assert topologies.parse("v5p:2x2x1").wraps == (False,) * 3
-  assert topologies.parse("tpu7x:2x2x1").num_devices == 8
-  assert topologies.parse("local-h200:1").num_devices == 1
+  assert topologies.parse_topology("v5e:8x16").wraps == (False, True)
+  assert topologies.parse_topology("v5p:4x4x8").wraps == (True,) * 3
+  assert topologies.parse_topology("v5p:2x2x1").wraps == (False,) * 3
+  assert topologies.parse_topology("tpu7x:2x2x1").num_devices == 8
+  assert topologies.parse_topology("local-h200:1").num_devices == 1
 
 
 @pytest.mark.parametrize(
@@ -317,12 +313,12 @@ def test_topologies():
 )
 def test_wrong_topologies(name):
   with pytest.raises(UsageError, match=name.split(":")[0].replace("*", ".")):
-    topologies.parse(name)
+    topologies.parse_topology(name)
 
 
 def plan(*meshes, topology="cpu:8", program="update", overrides=(), rows=0):
   config = cases.load_experiment("configs/debug.py", overrides)
-  return cases.plan(
+  return cases.plan_cases(
     {"configs/debug.py": config},
     [topology],
     meshes=meshes,
@@ -344,7 +340,7 @@ def test_auto_takes_every_mesh_that_divides():
 def test_key_is_what_defines_a_row():
   (one,) = plan("fsdp=8")
   assert plan("fsdp=-1")[0].key == one.key
-  assert cases.from_json(dataclasses.asdict(one)).key == one.key
+  assert cases.StudyCase(**dataclasses.asdict(one)).key == one.key
   others = [
     *plan("fsdp=4,tensor=2"),
     *plan("fsdp=8", rows=16),
@@ -423,19 +419,19 @@ def fake_rows(monkeypatch):
   """Rows cost nothing; the list says which were asked for."""
   asked = []
 
-  def make_rows(wanted, *, measure, jobs, timeout_s):
-    for case in wanted:
+  def make_rows(missing, options):
+    for case in missing:
       asked.append(case)
       yield case, fake_row(case)
 
-  monkeypatch.setattr(processes, "make_rows", make_rows)
+  monkeypatch.setattr(study, "make_rows", make_rows)
   return asked
 
 
 def show(wanted, out, *, force=False):
   text = io.StringIO()
-  job = scale.Job(str(out), 1, 60.0, force, False)
-  scale.study(wanted, job, rich.console.Console(file=text, width=300))
+  options = study.StudyOptions(str(out), 1, 60.0, force, False)
+  study.run_study(wanted, options, rich.console.Console(file=text, width=300))
   return text.getvalue()
 
 
@@ -448,7 +444,7 @@ def test_rows_accumulate(fake_rows, tmp_path):
   assert fake_rows == [first, second]
   show([first, second], out, force=True)
   assert fake_rows == [first, second, first, second]
-  assert set(store.read(out)) == {
+  assert set(study.read_rows(out)) == {
     (case.key, "predicted") for case in (first, second)
   }
 
@@ -456,25 +452,25 @@ def test_rows_accumulate(fake_rows, tmp_path):
 def test_a_torn_line_is_lost_alone(tmp_path):
   out = tmp_path / "rows.jsonl"
   first, second = plan("fsdp=8", "fsdp=4,tensor=2")
-  store.append(out, fake_row(first))
+  study.append_row(out, fake_row(first))
   with open(out, "a") as file:
     file.write('{"key": "to')
-  assert len(store.read(out)) == 1
-  store.append(out, fake_row(second))
-  assert len(store.read(out)) == 2
+  assert len(study.read_rows(out)) == 1
+  study.append_row(out, fake_row(second))
+  assert len(study.read_rows(out)) == 2
   out.write_text("not a row\n")
   with pytest.raises(UsageError, match="rows.jsonl:1 is not a row"):
-    store.read(out)
+    study.read_rows(out)
 
 
 def test_a_process_that_dies_is_a_row(monkeypatch):
-  monkeypatch.setattr(processes, "_WORKER", "tests.no_such_worker")
+  monkeypatch.setattr(study, "_WORKER", "tests.no_such_worker")
   (case,) = plan("fsdp=8")
-  ((_, row),) = processes.make_rows([case], measure=False, jobs=1, timeout_s=60)
+  ((_, row),) = study.make_rows([case], OPTIONS)
   assert row["status"] == "failed"
   assert "exit code 1" in row["error"] and "no_such_worker" in row["error"]
-  assert "failed" in tables.to_line(row)
-  assert len(tables.cells(row)) == len(tables.HEADINGS)
+  assert "failed" in report.summary_line(row)
+  assert len(report.cells(row)) == len(report.HEADINGS)
 
 
 def test_predicted_and_measured_rows(tmp_path):
@@ -492,7 +488,7 @@ def test_predicted_and_measured_rows(tmp_path):
     )
     assert done.returncode == 0, done.stderr
   assert "measured" in done.stdout
-  predicted, measured = store.read(out).values()
+  predicted, measured = study.read_rows(out).values()
   assert predicted["key"] == measured["key"]
   assert predicted["num_devices"] == measured["num_devices"] == 2
   assert predicted["status"] == "fits" and predicted["flops"] > 0
@@ -501,9 +497,11 @@ def test_predicted_and_measured_rows(tmp_path):
 
 def test_what_is_not_here_cannot_be_measured(tmp_path):
   wanted = plan("fsdp=8", topology="v5e:2x4")
-  job = scale.Job(str(tmp_path / "rows.jsonl"), 1, 60.0, False, True)
+  options = study.StudyOptions(
+    str(tmp_path / "rows.jsonl"), 1, 60.0, False, True
+  )
   with pytest.raises(UsageError, match="there is no v5e:2x4 here"):
-    scale.study(wanted, job, rich.console.Console(file=io.StringIO()))
+    study.run_study(wanted, options, rich.console.Console(file=io.StringIO()))
 
 
 def test_report(tmp_path):
@@ -517,24 +515,24 @@ def test_report(tmp_path):
     "Words.\n\n{{table update}}\n{{plot update}}\n{{versions}}\n"
   )
   page = tmp_path / "page.md"
-  report.write_report(rows, template, page)
+  report.write_page(rows, template, page)
   text = page.read_text()
   lines = [line for line in text.splitlines() if "| debug |" in line]
   assert "17 of 16: 1 too much" in lines[0] and "fsdp 8" in lines[1]
   assert "![update against chips](page_update.svg)" in text
   assert "jax 1.2.3" in text
   picture = (tmp_path / "page_update.svg").read_bytes()
-  report.write_report(rows, template, page)
+  report.write_page(rows, template, page)
   assert (tmp_path / "page_update.svg").read_bytes() == picture
   template.write_text("{{nothing}}")
   with pytest.raises(UsageError, match="nothing"):
-    report.write_report(rows, template, page)
+    report.write_page(rows, template, page)
 
 
 def test_the_curve_takes_the_best_mesh():
   one, two = plan("fsdp=8", "fsdp=4,tensor=2")
   rows = [fake_row(one), fake_row(two, tokens_per_s=5000.0)]
-  (points,) = plot.best(rows).values()
+  (points,) = report.best_rows(rows).values()
   assert points[8]["key"] == two.key
 
 
@@ -579,7 +577,7 @@ def _lives(pid):
 def test_weights_move_between_meshes_of_any_split():
   path = "configs/debug.py"
   experiments = {path: cases.load_experiment(path, [])}
-  (case,) = cases.plan(
+  (case,) = cases.plan_cases(
     experiments,
     ["cpu:8"],
     meshes=["fsdp=2,context=2,tensor=2"],

@@ -21,10 +21,11 @@ from kimina_jax.model.config import ModelSettings, model_config
 from kimina_jax.rollouts.engine import Engine
 from kimina_jax.rollouts.orders import blank_orders
 from kimina_jax.rollouts.settings import RolloutSettings
-from kimina_jax.scale import cases, collectives, flops, hlo, processes
-from kimina_jax.scale import programs as plans
+from kimina_jax.scale import cases, flops, hlo, study, traffic
+from kimina_jax.scale.programs import make_case_programs
 from tests.tiny_sampler import LetterTokenizer
 
+OPTIONS = study.StudyOptions("", 1, 300.0, False, False)
 B, T, D, F, L = 4, 32, 16, 48, 3
 
 
@@ -45,14 +46,14 @@ def scanned(w_LDF, x_BTD):
 
 def test_flops_of_a_scan():
   jaxpr = jax.jit(scanned).trace(abstract(L, D, F), abstract(B, T, D)).jaxpr
-  assert flops.count(jaxpr) == L * 2 * (2 * B * T * D * F)
+  assert flops.count_flops(jaxpr) == L * 2 * (2 * B * T * D * F)
 
 
 def test_flops_of_gradients_with_remat():
   """Backward is twice forward; of the two products one is computed again."""
   gradient = jax.jit(jax.grad(scanned, argnums=(0, 1)))
   jaxpr = gradient.trace(abstract(L, D, F), abstract(B, T, D)).jaxpr
-  assert flops.count(jaxpr) == L * (2 + 4 + 1) * (2 * B * T * D * F)
+  assert flops.count_flops(jaxpr) == L * (2 + 4 + 1) * (2 * B * T * D * F)
 
 
 def test_flops_of_convolution_while_and_cond():
@@ -74,7 +75,7 @@ def test_flops_of_convolution_while_and_cond():
   jaxpr = jax.jit(program).trace(abstract(B, T, D), abstract(3, D, F)).jaxpr
   body = 2 * F * D * F + 2 * B * T * F * F
   expected = 2 * B * T * 3 * D * F + 5 * body + 2 * F
-  assert flops.count(jaxpr, while_trips=(5,)) == expected
+  assert flops.count_flops(jaxpr, while_trips=(5,)) == expected
 
 
 @pytest.mark.parametrize("axes", [("a",), ("a", "b")])
@@ -87,7 +88,7 @@ def test_flops_of_shards(axes):
   jaxpr = jax.jit(product).trace(abstract(8, D), abstract(D, F)).jaxpr
   # Over `b` the work is done twice if the rows are not split over it.
   times = 4 if axes == ("a",) else 1
-  assert flops.count(jaxpr) == 2 * 8 * D * F * (2 if times == 4 else 1)
+  assert flops.count_flops(jaxpr) == 2 * 8 * D * F * (2 if times == 4 else 1)
 
 
 @pytest.mark.parametrize(("block_q", "block_kv"), [(128, 256), (256, 128)])
@@ -119,13 +120,13 @@ def test_flops_of_flash_attention(block_q, block_kv):
   blocks = visible.reshape(T // block_q, block_q, T // block_kv, block_kv)
   area = blocks.any(axis=(1, 3)).sum() * block_q * block_kv
   expected = 9 * 2 * B * N * H * area
-  assert flops.count(jaxpr) == pytest.approx(expected, rel=1e-3)
+  assert flops.count_flops(jaxpr) == pytest.approx(expected, rel=1e-3)
 
 
 def make_case(program, mesh, *, remat, topology="cpu:8", **model):
   config = cases.load_experiment("configs/debug.py", [f"model.remat={remat}"])
   config.model.update(model)
-  (case,) = cases.plan(
+  (case,) = cases.plan_cases(
     {"configs/debug.py": config},
     [topology],
     meshes=[mesh],
@@ -152,10 +153,10 @@ def test_flops_of_the_model(program, remat, passes, products):
   products of attention, backward four and the scores.
   """
   case = make_case(program, "fsdp=4,tensor=2", remat=remat)
-  plan = plans.make_plan(case, jax.devices())
-  part = plan.parts[0]
+  plan = make_case_programs(case, jax.devices())
+  part = plan.programs[0]
   with jax.set_mesh(plan.mesh):
-    counted = flops.count(part.function.trace(*part.args).jaxpr)
+    counted = flops.count_flops(part.function.trace(*part.args).jaxpr)
   model = model_config(ModelSettings(**case.sections["model"]))
   V, D, L, N, K, H, F = (model.sizes[dim] for dim in "VDLNKHF")
   tokens, T = 8 * 128, 128
@@ -193,9 +194,9 @@ def test_collectives_of_a_compiled_scan():
     .lower(abstract(L, D, F), abstract(8, D))
     .compile()
   )
-  module = hlo.parse(compiled.as_text())
-  found = collectives.transfers(module, {"fsdp": 4, "tensor": 2})
-  assert collectives.totals(found) == {
+  module = hlo.parse_module(compiled.as_text())
+  found = traffic.find_collectives(module, {"fsdp": 4, "tensor": 2})
+  assert traffic.bytes_per_axis(found) == {
     "fsdp": {"all-gather": L * D * (F // 2) * 4},
     "tensor": {"all-reduce": L * (8 // 4) * D * 4},
   }
@@ -214,8 +215,8 @@ def test_flops_of_loops_in_loops():
 
   jaxpr = jax.jit(often).trace(abstract(D, D)).jaxpr
   once = 2 * D * D * D
-  assert flops.count(jaxpr, while_trips=(3, 7)) == 3 * 7 * once
-  assert flops.count(jaxpr, while_trips=(3,)) == 3 * 3 * once
+  assert flops.count_flops(jaxpr, while_trips=(3, 7)) == 3 * 7 * once
+  assert flops.count_flops(jaxpr, while_trips=(3,)) == 3 * 3 * once
 
 
 def make_sampler_case(program, topology, **rollouts):
@@ -223,7 +224,7 @@ def make_sampler_case(program, topology, **rollouts):
   config = cases.load_experiment(
     "configs/debug.py", [f"rollouts.{k}={v}" for k, v in overrides.items()]
   )
-  (case,) = cases.plan(
+  (case,) = cases.plan_cases(
     {"configs/debug.py": config},
     [topology],
     meshes=["config"],
@@ -246,11 +247,9 @@ def test_sampler_rows_are_what_the_engine_runs(program):
   }
   model = model_config(ModelSettings(**case.sections["model"]))
   mesh = make_mesh(MeshSettings(data=8, fsdp=1, context=1, tensor=1))
-  setup = Engine(
-    model, LetterTokenizer(), mesh, RolloutSettings(**section)
-  )._setup
-  plan = plans.make_plan(case, jax.devices())
-  part = plan.parts[0]
+  setup = Engine(model, LetterTokenizer(), mesh, Settings(**section))._setup
+  plan = make_case_programs(case, jax.devices())
+  part = plan.programs[0]
   assert dict(plan.mesh.shape) == dict(setup.mesh.shape)
   num_chunks = setup.num_chunks if program == "prefill" else 0
   orders = blank_orders(
@@ -267,18 +266,18 @@ def test_sampler_rows_are_what_the_engine_runs(program):
   shapes = jax.tree.map(lambda x: (x.shape, x.dtype), state)
   assert shapes == jax.tree.map(lambda x: (x.shape, x.dtype), part.args[1])
   # Pages of 1024 positions for each of four replicas, of four lanes each.
-  assert plan.sampling.cached_positions == 4 * 1024
-  assert plan.sampling.live_positions == 4 * min(1024, 4 * 256)
+  assert plan.dispatch.cached_positions == 4 * 1024
+  assert plan.dispatch.live_positions == 4 * min(1024, 4 * 256)
 
 
 def test_flops_of_a_dispatch():
   """Layers and logits of every lane and step; attention looks at all pages."""
   case = make_sampler_case("decode", "cpu:8")
-  plan = plans.make_plan(case, jax.devices())
-  part = plan.parts[0]
+  plan = make_case_programs(case, jax.devices())
+  part = plan.programs[0]
   with jax.set_mesh(plan.mesh):
     jaxpr = part.function.trace(*part.args, **part.options).jaxpr
-  counted = flops.count(jaxpr, while_trips=part.while_trips)
+  counted = flops.count_flops(jaxpr, while_trips=part.while_trips)
   model = model_config(ModelSettings(**case.sections["model"]))
   V, D, L, N, K, H, F = (model.sizes[dim] for dim in "VDLNKHF")
   tokens = 16 * case.sections["rollouts"]["steps_per_dispatch"]
@@ -290,7 +289,7 @@ def test_flops_of_a_dispatch():
 def test_memory_of_a_case():
   """Shards are counted on one device; Adam has two moments and a count."""
   case = make_case("update", "fsdp=4,tensor=2", remat="none")
-  plan = plans.make_plan(case, jax.devices())
+  plan = make_case_programs(case, jax.devices())
   model = model_config(ModelSettings(**case.sections["model"]))
   V, D, L, N, K, H, F = (model.sizes[dim] for dim in "VDLNKHF")
   both = V * D + L * (2 * D * N * H + 2 * D * K * H + 3 * D * F)
@@ -317,9 +316,7 @@ def test_fsdp_gathers_the_weights_twice():
     topology="v5e:2x2",
     compute_dtype="bfloat16",
   )
-  ((_, row),) = processes.make_rows(
-    [case], measure=False, jobs=1, timeout_s=300
-  )
+  ((_, row),) = study.make_rows([case], OPTIONS)
   assert row["status"] == "fits", row
   model = model_config(ModelSettings(**case.sections["model"]))
   V, D, L, N, K, H, F = (model.sizes[dim] for dim in "VDLNKHF")
@@ -334,8 +331,6 @@ def test_too_large_for_the_chip_is_a_row():
   rollouts = {**case.sections["rollouts"], "cache_tokens": 2**28}
   sections = {**case.sections, "rollouts": rollouts}
   case = dataclasses.replace(case, sections=sections)
-  ((_, row),) = processes.make_rows(
-    [case], measure=False, jobs=1, timeout_s=300
-  )
+  ((_, row),) = study.make_rows([case], OPTIONS)
   assert row["status"] == "does not fit", row
   assert row["peak_bytes"] > row["limit_bytes"]

@@ -30,9 +30,9 @@ from kimina_jax.learning.batch import abstract_batch
 from kimina_jax.learning.optimizer import make_optimizer
 from kimina_jax.model.config import ModelConfig
 from kimina_jax.scale import hlo
-from kimina_jax.scale.cases import Case
-from kimina_jax.scale.parts import device_bytes
-from kimina_jax.scale.sampler import make_sampler_plan
+from kimina_jax.scale.cases import StudyCase
+from kimina_jax.scale.sampler import make_sampler_programs
+from kimina_jax.scale.specs import device_bytes
 
 _ROWS, _LENGTH = 8, 512
 
@@ -100,9 +100,9 @@ def _sampler_facts(
     **{"max_prompt_len": 128, "chunk_tokens": 64},
   }
   sizes, sections = dict(mesh.shape), {"rollouts": rollouts}
-  case = Case("", program, "", sizes, _LENGTH, _ROWS * mesh.size, sections)
-  plan = make_sampler_plan(case, config, mesh)
-  (part,) = plan.parts
+  case = StudyCase("", program, "", sizes, _LENGTH, _ROWS * mesh.size, sections)
+  plan = make_sampler_programs(case, config, mesh)
+  (part,) = plan.programs
   with jax.set_mesh(mesh):
     compiled = part.function.lower(*part.args, **part.options).compile()
   held = device_bytes(part.args)
@@ -125,7 +125,7 @@ def _facts(compiled: jax.stages.Compiled) -> dict[str, Any]:
 
 def _copied(text: str) -> list[str]:
   """Types of the copies into main memory, of a MiB and more."""
-  module = hlo.parse(text)
+  module = hlo.parse_module(text)
   found = [
     line
     for lines in module.computations.values()

@@ -1,9 +1,9 @@
-"""What the rows of a scaling study are, before anything is compiled.
+"""The cases of a scaling study: experiment × topology × mesh × program × length.
 
-In: experiments, machines, meshes, programs, lengths. Out: Cases, each of which
-says everything that defines a row, and its key. Refuses what cannot be meant
-(a mesh that does not divide the model) with one line, before any process
-starts. Never starts JAX's devices.
+In: experiments and the names that the command line gives. Out: StudyCases, each
+with everything that defines a row, and a key that is its hash. A combination
+that cannot run (a mesh that does not divide the model) is refused with one
+line, before any process starts. JAX's devices are not initialised.
 """
 
 import dataclasses
@@ -18,13 +18,16 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from kimina_jax.rollouts.pages import pages_of_cache
-from kimina_jax.scale.topologies import Topology, parse
+from kimina_jax.scale.topologies import Topology, parse_topology
 from kimina_jax.types import UsageError
+
+# The columns of a row, by name: see predict.py and measure.py.
+StudyRow = Mapping[str, Any]
 
 AXES = ("data", "fsdp", "context", "tensor")
 AUTO, OF_CONFIG = "auto", "config"
 
-# Sections of an experiment that a program depends on.
+# The sections of an experiment that each program depends on.
 SECTIONS = {
   "update": ("model", "loss", "optimizer"),
   "accumulate": ("model", "loss", "optimizer"),
@@ -33,25 +36,25 @@ SECTIONS = {
   "decode": ("model", "rollouts"),
   "reshard": ("model", "rollouts"),
 }
-TRAINING = ("update", "accumulate", "logprobs")
-SAMPLING = ("prefill", "decode")
-# Shorter parts of a row than this are not worth splitting it over `context`.
+_TRAINING = ("update", "accumulate", "logprobs")
+_SAMPLING = ("prefill", "decode")
+# Tokens; rows are not split over `context` into shorter parts.
 _MIN_CONTEXT_PART = 2048
 
 
 @dataclasses.dataclass(frozen=True)
-class Case:
-  """One row: a program, compiled for a mesh.
+class StudyCase:
+  """What one row is about: a program, compiled for a mesh.
 
   Attributes:
-    experiment: file that the sections come from; only a label.
+    experiment: name of the experiment; a label, not part of the key.
     program: of SECTIONS.
-    topology: see topologies.parse.
-    mesh: axis → devices; of prefill and decode, that of the replicas.
+    topology: see topologies.parse_topology.
+    mesh: axis → devices; for prefill and decode, the mesh of the replicas.
     sequence_len: T of training rows, positions of the longest rollout; 0 for
       reshard.
-    num_rows: B of a batch, slots of all replicas; 0 for reshard.
-    sections: the experiment, as far as the program depends on it.
+    num_rows: B of a batch, decode slots of all replicas; 0 for reshard.
+    sections: the sections of the experiment that the program depends on.
   """
 
   experiment: str
@@ -64,7 +67,7 @@ class Case:
 
   @property
   def key(self) -> str:
-    """A hash of all that defines the row."""
+    """Hash of everything that defines the row."""
     facts = dataclasses.asdict(self)
     del facts["experiment"]
     text = json.dumps(facts, sort_keys=True)
@@ -72,7 +75,7 @@ class Case:
 
   @property
   def title(self) -> str:
-    """The row for people."""
+    """One line for progress."""
     sizes = "×".join(f"{a}{n}" for a, n in self.mesh.items() if n > 1)
     parts = [self.model_name, self.topology, sizes or "1 device", self.program]
     if self.num_rows:
@@ -82,11 +85,6 @@ class Case:
   @property
   def model_name(self) -> str:
     return self.sections["model"]["name"]
-
-
-def from_json(facts: Mapping[str, Any]) -> Case:
-  """The inverse of dataclasses.asdict, after JSON."""
-  return Case(**facts)
 
 
 def load_experiment(path: str, overrides: Sequence[str]) -> ConfigDict:
@@ -116,7 +114,7 @@ def load_experiment(path: str, overrides: Sequence[str]) -> ConfigDict:
   return config
 
 
-def plan(
+def plan_cases(
   experiments: Mapping[str, ConfigDict],
   topologies: Sequence[str],
   *,
@@ -124,17 +122,17 @@ def plan(
   programs: Sequence[str],
   sequence_lens: Sequence[int],
   num_rows: int,
-) -> list[Case]:
-  """Every row asked for, each once.
+) -> list[StudyCase]:
+  """The cases of all combinations, each once.
 
   Args:
-    experiments: by file name.
+    experiments: by name.
     topologies: names.
     meshes: "fsdp=32,tensor=2", AUTO or OF_CONFIG.
     programs: of SECTIONS.
-    sequence_lens: 0 is the experiment's.
-    num_rows: B of training, slots of the sampler; 0 is one row per shard, and
-      the experiment's slots.
+    sequence_lens: in tokens; 0 stands for the experiment's.
+    num_rows: B of training, decode slots of the sampler; 0 stands for one row
+      per shard, and for the experiment's slots.
 
   Raises:
     UsageError: an unknown name, or a mesh that does not divide.
@@ -142,9 +140,13 @@ def plan(
   unknown = sorted(set(programs) - set(SECTIONS))
   if unknown:
     raise UsageError(f"--program={unknown[0]}; known: {', '.join(SECTIONS)}")
-  found = {}
+  found: dict[str, StudyCase] = {}
   combinations = itertools.product(
-    experiments.items(), map(parse, topologies), programs, sequence_lens, meshes
+    experiments.items(),
+    map(parse_topology, topologies),
+    programs,
+    sequence_lens,
+    meshes,
   )
   for (name, config), topology, program, length, mesh in combinations:
     length = length or _sequence_len(config, program)
@@ -167,22 +169,22 @@ def _case(
   length: int,
   sizes: dict[str, int],
   num_rows: int,
-) -> Case:
+) -> StudyCase:
   sections = {
     section: config[section].to_dict() for section in SECTIONS[program]
   }
-  if program in TRAINING:
+  if program in _TRAINING:
     rows = num_rows or sizes["data"] * sizes["fsdp"]
   elif program == "reshard":
     rows = length = 0
     sections["rollouts"] = {"tensor": config.rollouts.tensor}
   else:
     rows = num_rows or config.rollouts.num_slots
-  return Case(name, program, topology.name, sizes, length, rows, sections)
+  return StudyCase(name, program, topology.name, sizes, length, rows, sections)
 
 
 def _sequence_len(config: ConfigDict, program: str) -> int:
-  if program in TRAINING:
+  if program in _TRAINING:
     return config.train.sequence_len
   return config.rollouts.max_prompt_len + config.rollouts.max_response_len
 
@@ -195,9 +197,9 @@ def _meshes(
   length: int,
   num_rows: int,
 ) -> Iterator[dict[str, int]]:
-  """The meshes that a spelling means."""
+  """The meshes that a --mesh flag stands for."""
   count = topology.num_devices
-  if program in SAMPLING:
+  if program in _SAMPLING:
     slots = num_rows or config.rollouts.num_slots
     yield _replicas(config, count, program, slots, length)
     return
@@ -221,7 +223,7 @@ def _meshes(
 def _replicas(
   config: ConfigDict, count: int, program: str, slots: int, length: int
 ) -> dict[str, int]:
-  """The mesh of the replicas, which has to hold the slots."""
+  """The mesh of the replicas; checks that it has room for the slots."""
   tensor = config.rollouts.tensor
   if count % tensor:
     raise UsageError(
@@ -250,7 +252,7 @@ def _replicas(
 def _factorisations(
   topology: Topology, length: int
 ) -> Iterator[dict[str, int]]:
-  """data over the slices; fsdp takes what context and tensor leave."""
+  """All meshes: data = slices, fsdp = what context and tensor leave."""
   each = topology.num_devices // topology.num_slices
   divisors = [size for size in range(1, each + 1) if each % size == 0]
   for context, tensor in itertools.product(divisors, divisors):
@@ -300,8 +302,8 @@ def _fault(
   length: int,
   rows: int,
 ) -> str:
-  """Why the model refuses a mesh; empty if it does not."""
-  # Late, as it takes a second that a table from old rows does not need.
+  """Why a mesh does not fit the model; "" if it does."""
+  # Imported here: it takes a second, which showing old rows does not need.
   from jax.sharding import AbstractMesh
 
   from kimina_jax.model.config import ModelSettings, model_config

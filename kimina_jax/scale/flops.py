@@ -1,15 +1,19 @@
-"""FLOPs of a traced program, exactly as it will be executed.
+"""FLOPs of a traced program, as executed, recomputation included.
 
 In: a jaxpr. Out: floating-point operations of its matrix products, over all
-devices. A multiply-add counts two. Elementwise work is left out: it runs on
-other units and never binds. A scan counts length times its body, a recomputed
-layer as often as it is computed, a `shard_map` once per shard. Never compiles
-and never estimates from the model's name.
+devices. A multiply-add counts two. Elementwise operations are left out: they
+run on other units and never bind. A scan counts its length times its body, a
+rematerialised layer as often as it is computed, a `shard_map` once per shard.
+Nothing is compiled, and nothing is estimated from the model's name.
 
-Kernels are walked like everything else, grid times body. The flash-attention
-kernel skips the blocks above the diagonal; it is counted by the blocks that it
-does compute, of which those on the diagonal are half masked. A kernel whose
-work follows from what its operands hold is counted as the caller says.
+Pallas kernels count grid size times body. The flash-attention kernel skips the
+blocks above the diagonal; counted are the blocks that it computes, of which
+those on the diagonal are half masked. A kernel whose work depends on the values
+of its operands is counted by its KernelCosts.
+
+`jax.experimental.roofline` (jax 0.10.2) does not replace this: it counts the
+body of a scan or of a Pallas kernel once, whatever its length or grid, and
+skips `while` and `cond`.
 """
 
 import math
@@ -19,48 +23,48 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jax.extend.core import ClosedJaxpr
 
-from kimina_jax.scale.parts import Kernels
+from kimina_jax.scale.specs import KernelCosts
 
 _FLASH = "splash_"
 
 
-def count(
+def count_flops(
   jaxpr: ClosedJaxpr,
   *,
   while_trips: tuple[int, ...] = (1,),
-  kernels: Kernels | None = None,
+  kernels: KernelCosts | None = None,
 ) -> float:
   """FLOPs of a program over all devices.
 
   Args:
-    jaxpr: as `jax.jit(f).trace(...)` has it, shapes global.
-    while_trips: how often a `while` whose bound is not static runs, then one
-      inside such a `while`, …; the last number is that of all further in.
-    kernels: what some kernels do.
+    jaxpr: of `jax.jit(f).trace(...)`, with global shapes.
+    while_trips: trip count of `while` loops, then of those nested in one, …;
+      the last number holds for all deeper ones.
+    kernels: costs of kernels whose work depends on values.
 
   Example:
-    count(jax.jit(lambda x, y: x @ y).trace(a, b).jaxpr)
+    count_flops(jax.jit(lambda x, y: x @ y).trace(a, b).jaxpr)
   """
-  return float(_count(jaxpr.jaxpr, _Known(while_trips, kernels or {})))
+  return float(_count(jaxpr.jaxpr, _Dynamic(while_trips, kernels or {})))
 
 
-class _Known(NamedTuple):
-  """What a jaxpr does not say of itself."""
+class _Dynamic(NamedTuple):
+  """Costs that depend on values and are not in the jaxpr."""
 
   while_trips: tuple[int, ...]
-  kernels: Kernels
+  kernels: KernelCosts
 
   @property
-  def inside(self) -> "_Known":
-    """Of the body of a `while`."""
+  def inside(self) -> "_Dynamic":
+    """For the body of a `while`."""
     return self._replace(while_trips=self.while_trips[1:] or self.while_trips)
 
 
-def _count(jaxpr: Any, known: _Known) -> float:
-  return sum(_equation(eqn, known) for eqn in jaxpr.eqns)
+def _count(jaxpr: Any, dynamic: _Dynamic) -> float:
+  return sum(_equation(eqn, dynamic) for eqn in jaxpr.eqns)
 
 
-def _equation(eqn: Any, known: _Known) -> float:
+def _equation(eqn: Any, dynamic: _Dynamic) -> float:
   name = eqn.primitive.name
   if name == "dot_general":
     return _dot_general(eqn)
@@ -70,18 +74,18 @@ def _equation(eqn: Any, known: _Known) -> float:
     return _fused_attention(eqn, products=_FUSED_ATTENTION[name])
   if name == "cond":
     branches = eqn.params["branches"]
-    return max(_count(branch.jaxpr, known) for branch in branches)
+    return max(_count(branch.jaxpr, dynamic) for branch in branches)
   if name == "pallas_call":
-    for label, work in known.kernels.items():
+    for label, work in dynamic.kernels.items():
       if _label(eqn).startswith(label):
         return work([v.aval.shape for v in eqn.invars]).flops
-  within = known.inside if name == "while" else known
+  within = dynamic.inside if name == "while" else dynamic
   inner = sum(_count(sub, within) for sub in _subjaxprs(eqn))
-  return inner * _times(eqn, known.while_trips[0]) if inner else 0
+  return inner * _times(eqn, dynamic.while_trips[0]) if inner else 0
 
 
 def _times(eqn: Any, while_trips: int) -> float:
-  """How often the body of an equation runs, over all devices."""
+  """Executions of the body of an equation, over all devices."""
   name = eqn.primitive.name
   if name == "scan":
     return eqn.params["length"]
@@ -96,7 +100,7 @@ def _times(eqn: Any, while_trips: int) -> float:
 
 
 def _subjaxprs(eqn: Any) -> Iterator[Any]:
-  """Jaxprs in the parameters of an equation, whatever they are called."""
+  """All jaxprs among the parameters of an equation."""
   for name, value in eqn.params.items():
     if eqn.primitive.name == "while" and name == "cond_jaxpr":
       continue
@@ -115,15 +119,15 @@ def _dot_general(eqn: Any) -> float:
 
 
 def _convolution(eqn: Any) -> float:
-  """Each output sums over the window and the input features of its group."""
+  """2 · outputs · window · input features of a group."""
   numbers = eqn.params["dimension_numbers"]
   kernel = eqn.invars[1].aval.shape
   depth = math.prod(kernel) // kernel[numbers.rhs_spec[0]]
   return 2 * math.prod(eqn.outvars[0].aval.shape) * depth
 
 
-# cuDNN's attention hides in one equation: matrix products of forward (scores,
-# values) and of backward (scores again, and gradients of q, k, v, scores).
+# cuDNN's attention is one equation: number of matrix products of forward
+# (scores, values) and of backward (scores again; gradients of q, k, v, scores).
 _FUSED_ATTENTION = {
   "dot_product_attention_fwd": 2,
   "dot_product_attention_fwd_wrapper": 2,
@@ -140,7 +144,7 @@ def _fused_attention(eqn: Any, *, products: int) -> float:
 
 
 def _kernel_times(eqn: Any) -> float:
-  """Size of the grid, less the blocks that causal attention skips."""
+  """Size of the grid, without the blocks that causal attention skips."""
   grid = eqn.params["grid_mapping"].grid
   times = math.prod(size for size in grid if isinstance(size, int))
   label = _label(eqn)
@@ -152,11 +156,11 @@ def _label(eqn: Any) -> str:
 
 
 def _computed_share(eqn: Any, label: str) -> float:
-  """Blocks that touch the triangle s ≤ t, of all blocks of the square.
+  """Share of the blocks that touch the triangle s ≤ t.
 
   The last two sizes of the grid count blocks of queries and of keys, in the
-  pass for the keys' gradients the other way round. A shard may hold some of
-  the queries and all keys: the share is then the mean over the shards.
+  pass for the keys' gradients blocks of keys and of queries. Where a shard has
+  some of the queries and all keys, the share is the mean over the shards.
   """
   q, k = [
     v.aval.shape

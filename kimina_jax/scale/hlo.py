@@ -1,11 +1,11 @@
-"""Compiled programs, read from their text.
+"""Parser of HLO text: computations, instructions, trip counts of loops.
 
-In: `compiled.as_text()`. Out: computations, instructions, and how often each
-computation runs. Knows the format and nothing of meshes or of costs.
+In: `compiled.as_text()`. Out: the module's computations and instructions, and
+how often each computation is executed. Meshes and costs are traffic.py's.
 
-A loop's count stands in its condition, where the induction variable is
+The trip count of a loop is in its condition, where the induction variable is
 compared with a constant; the compiler has normalised scans to count from 0 by
-1. A loop whose condition is anything else (`lax.while_loop`) is open-ended.
+1. A loop with any other condition (`lax.while_loop`) has no static trip count.
 """
 
 import math
@@ -14,13 +14,13 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 
-class Array(NamedTuple):
-  """An array of a type, as one device has it.
+class ArrayType(NamedTuple):
+  """An array type of HLO, with the shape on one device.
 
   Attributes:
-    dtype: as HLO spells it.
-    shape: its sizes.
-    space: memory space of the layout; 0 is the device's main memory.
+    dtype: HLO's name of it ("bf16", "s32").
+    shape: sizes.
+    space: memory space of the layout; 0 is HBM.
   """
 
   dtype: str
@@ -33,15 +33,15 @@ class Array(NamedTuple):
 
 
 class Instruction(NamedTuple):
-  """One line of a computation.
+  """One instruction of a computation.
 
   Attributes:
     name: unique in the module.
     op: opcode.
     type: text of the result's type.
-    operands: names; constants of small computations keep their text.
-    attributes: text of what follows the operands.
-    is_root: gives the computation's result.
+    operands: names; for a constant, the text of its value.
+    attributes: text after the operands.
+    is_root: whether it is the computation's result.
   """
 
   name: str
@@ -52,11 +52,11 @@ class Instruction(NamedTuple):
   is_root: bool
 
   @property
-  def arrays(self) -> tuple[Array, ...]:
+  def arrays(self) -> tuple[ArrayType, ...]:
     return arrays(self.type)
 
   def called(self, *roles: str) -> list[str]:
-    """Computations that it names, in the roles given (`body`, `calls`)."""
+    """Computations that it calls, in the roles given (`body`, `calls`)."""
     found = []
     for role in roles:
       match = re.search(rf"\b{role}=(\{{[^}}]*\}}|%?[\w.\-]+)", self.attributes)
@@ -66,10 +66,10 @@ class Instruction(NamedTuple):
 
 
 class Module(NamedTuple):
-  """A program.
+  """A compiled program.
 
   Attributes:
-    entry: name of the computation it starts with.
+    entry: name of the entry computation.
     computations: by name, each a list of instructions in order.
   """
 
@@ -77,16 +77,17 @@ class Module(NamedTuple):
   computations: Mapping[str, list[Instruction]]
 
 
-class Visit(NamedTuple):
-  """A computation where the program runs it.
+class Execution(NamedTuple):
+  """A computation, at one place where the program executes it.
 
   Attributes:
     computation: its name.
-    times: runs of it per run of the program.
-    scope: the loop body, or the entry, that it is part of.
-    fused: inside a fusion or an asynchronous wrapper, so that its values
-      need not exist in memory.
-    while_trips: runs of open-ended loops in it, the outermost first.
+    times: executions per run of the program.
+    scope: the loop body, or the entry computation, that it is part of.
+    fused: whether it is inside a fusion or an asynchronous wrapper, so that
+      its values need not exist in memory.
+    while_trips: trip counts of loops in it without a static one, the outermost
+      first.
   """
 
   computation: str
@@ -96,8 +97,8 @@ class Visit(NamedTuple):
   while_trips: tuple[int, ...]
 
 
-def parse(text: str) -> Module:
-  """Reads a module; raises ValueError if it has no entry computation."""
+def parse_module(text: str) -> Module:
+  """Parses a module; raises ValueError if it has no entry computation."""
   computations: dict[str, list[Instruction]] = {}
   entry, current = None, None
   for line in text.splitlines():
@@ -114,25 +115,25 @@ def parse(text: str) -> Module:
   return Module(entry, computations)
 
 
-def visits(
+def executions(
   module: Module, *, while_trips: tuple[int, ...] = (1,)
-) -> Iterator[Visit]:
-  """Every computation that runs, as often as it is called.
+) -> Iterator[Execution]:
+  """Every executed computation, once per place where it is called.
 
   Args:
     module: the program.
-    while_trips: runs of the body of a loop without a static count, then of
-      such a loop inside one, …; the last number is that of all further in.
+    while_trips: trip count of loops without a static one, then of such loops
+      nested in one, …; the last number holds for all deeper ones.
   """
-  stack = [Visit(module.entry, 1, module.entry, False, while_trips)]
+  stack = [Execution(module.entry, 1, module.entry, False, while_trips)]
   while stack:
-    visit = stack.pop()
-    yield visit
-    for instruction in module.computations[visit.computation]:
-      stack += _calls(module, visit, instruction)
+    execution = stack.pop()
+    yield execution
+    for instruction in module.computations[execution.computation]:
+      stack += _called_executions(module, execution, instruction)
 
 
-def arrays(type_text: str) -> tuple[Array, ...]:
+def arrays(type_text: str) -> tuple[ArrayType, ...]:
   """The arrays of a type, those of a tuple in order."""
   found = []
   for dtype, sizes, layout in _ARRAY.findall(type_text):
@@ -140,12 +141,12 @@ def arrays(type_text: str) -> tuple[Array, ...]:
     shape = tuple(
       int(size) for size in sizes.replace("<=", "").split(",") if size
     )
-    found.append(Array(dtype, shape, int(space[1]) if space else 0))
+    found.append(ArrayType(dtype, shape, int(space[1]) if space else 0))
   return tuple(found)
 
 
 def trip_count(module: Module, loop: Instruction) -> int | None:
-  """Runs of a loop's body; None if no constant bounds it."""
+  """Static trip count of a loop; None if no constant bounds it."""
   known = re.search(r'known_trip_count":\{"n":"(\d+)"', loop.attributes)
   if known:
     return int(known[1])
@@ -198,7 +199,7 @@ def _instruction(match: re.Match) -> Instruction:
 
 
 def _closing(text: str, start: int) -> int:
-  """Where the parenthesis at `start` closes."""
+  """Index of the parenthesis that closes the one at `start`."""
   depth = 0
   for match in re.compile(r"[()]").finditer(text, start):
     depth += 1 if match[0] == "(" else -1
@@ -214,27 +215,30 @@ def _operands(text: str) -> tuple[str, ...]:
   return tuple(names) if names else tuple(filter(None, [text.strip()]))
 
 
-def _calls(
-  module: Module, visit: Visit, instruction: Instruction
-) -> Iterator[Visit]:
+def _called_executions(
+  module: Module, execution: Execution, instruction: Instruction
+) -> Iterator[Execution]:
   if instruction.op == "while":
-    count, trips = trip_count(module, instruction), visit.while_trips
+    count, trips = trip_count(module, instruction), execution.while_trips
     if count is None:
       count, trips = trips[0], trips[1:] or trips
     for name in instruction.called("body"):
-      yield Visit(name, visit.times * count, name, False, trips)
+      yield Execution(name, execution.times * count, name, False, trips)
     return
   for name in instruction.called("branch_computations", "true_computation"):
-    yield visit._replace(computation=name)
+    yield execution._replace(computation=name)
   fused = instruction.op in ("fusion", "async-start")
   for name in instruction.called("calls"):
-    yield visit._replace(computation=name, fused=visit.fused or fused)
+    yield execution._replace(computation=name, fused=execution.fused or fused)
   if instruction.op == "call":
     for name in instruction.called("to_apply"):
-      yield visit._replace(computation=name)
+      yield execution._replace(computation=name)
 
 
 def _bits(dtype: str) -> int:
   if dtype in ("pred", "token"):
     return 8 if dtype == "pred" else 0
-  return int(re.search(r"\d+", dtype)[0])
+  width = re.search(r"\d+", dtype)
+  if width is None:
+    raise ValueError(f"unknown dtype {dtype!r} in HLO")
+  return int(width[0])

@@ -1,9 +1,9 @@
-"""The system's own programs with abstract inputs, ready to compile.
+"""The programs of a study case, with abstract inputs, ready to compile.
 
-In: a Case and the devices of its topology. Out: Parts: jitted functions with
-the shapes and shardings that a run would call them with, and what each device
-holds of what. Nothing here is a model of the system: the functions are those
-that `train.py` runs. Never allocates an array.
+In: a StudyCase and the devices of its topology. Out: CasePrograms: the jitted
+functions that `train.py` runs, with the shapes and shardings that a run would
+call them with, and the bytes that each device holds. Nothing here re-implements
+the system. No array is allocated.
 """
 
 from typing import Any
@@ -23,92 +23,107 @@ from kimina_jax.learning.update import (
 )
 from kimina_jax.model.config import ModelConfig, ModelSettings, model_config
 from kimina_jax.rollouts.weights import make_reshard
-from kimina_jax.scale.cases import Case
-from kimina_jax.scale.parts import (
-  Part,
-  Plan,
+from kimina_jax.scale.cases import StudyCase
+from kimina_jax.scale.sampler import make_sampler_programs
+from kimina_jax.scale.specs import (
+  CasePrograms,
+  ProgramSpec,
+  PyTree,
   abstract_array,
   abstract_weights,
   device_bytes,
   forward_flops,
-  placed,
+  with_shardings,
 )
-from kimina_jax.scale.sampler import make_sampler_plan
 from kimina_jax.types import Batch
 
-PyTree = Any
 
-
-def make_plan(case: Case, devices: list[Any]) -> Plan:
-  """The programs of a case on devices, abstract or not."""
+def make_case_programs(case: StudyCase, devices: list[Any]) -> CasePrograms:
+  """The programs of a case on devices, abstract or real."""
   model = model_config(ModelSettings(**case.sections["model"]))
   mesh = meshes.make_mesh(meshes.MeshSettings(**case.mesh), devices=devices)
   make = {
-    "update": _learn,
-    "accumulate": _learn,
-    "logprobs": _score,
-    "prefill": make_sampler_plan,
-    "decode": make_sampler_plan,
-    "reshard": _reshard,
+    "update": _update_programs,
+    "accumulate": _update_programs,
+    "logprobs": _logprobs_program,
+    "prefill": make_sampler_programs,
+    "decode": make_sampler_programs,
+    "reshard": _reshard_program,
   }
   return make[case.program](case, model, mesh)
 
 
-def _learn(case: Case, model: ModelConfig, mesh: Mesh) -> Plan:
-  """Gradient of one batch, then the step; or the gradient of a further batch.
+def _update_programs(
+  case: StudyCase, model: ModelConfig, mesh: Mesh
+) -> CasePrograms:
+  """Gradient of one batch, then the optimizer step ("update"); or the gradient
+  of a further batch, added to the first ("accumulate").
 
-  The moments wait on the device while gradients are computed.
+  The optimizer's moments stay on the device while gradients are computed.
   """
   optimizer = make_optimizer(OptimizerSettings(**case.sections["optimizer"]))
   settings = LossSettings(**case.sections["loss"])
   loss = make_loss(settings, max_len=case.sequence_len)
   state = abstract_state(model, optimizer, mesh=mesh)
   programs = make_programs(model, optimizer, loss=loss, mesh=mesh)
-  scalar = abstract_array(mesh, "", (), jnp.float32)
+  scalar: Any = abstract_array(mesh, "", (), jnp.float32)
   inputs = (state.params, _batch(case, mesh), Totals(scalar, scalar, scalar))
   with jax.set_mesh(mesh):
     grads, metrics = jax.eval_shape(programs.gradient, *inputs)
-  sums = (placed(grads, _shardings(state.params)), metrics)
-  waiting = device_bytes(state.opt_state)
+  sums = (with_shardings(grads, _shardings(state.params)), metrics)
+  moments = device_bytes(state.opt_state)
   if case.program == "update":
-    gradient = Part("gradient", programs.gradient, inputs, held=waiting)
-    parts = [gradient, Part("apply", programs.apply, (state, sums))]
+    specs = [
+      ProgramSpec("gradient", programs.gradient, inputs, held=moments),
+      ProgramSpec("apply", programs.apply, (state, sums)),
+    ]
   else:
-    inputs = (sums, *inputs)
-    parts = [Part("accumulate", programs.accumulate, inputs, held=waiting)]
-  return Plan(
-    parts=parts,
+    specs = [
+      ProgramSpec(
+        "accumulate", programs.accumulate, (sums, *inputs), held=moments
+      )
+    ]
+  return CasePrograms(
+    programs=specs,
     mesh=mesh,
     memory={
       "parameters": device_bytes(state.params),
-      "optimizer": waiting,
+      "optimizer": moments,
       "gradients": device_bytes(sums[0]),
     },
-    model_flops=3 * _row_flops(case, model),
+    model_flops=3 * _batch_flops(case, model),
     tokens=case.num_rows * case.sequence_len,
   )
 
 
-def _score(case: Case, model: ModelConfig, mesh: Mesh) -> Plan:
+def _logprobs_program(
+  case: StudyCase, model: ModelConfig, mesh: Mesh
+) -> CasePrograms:
   params = abstract_weights(model, mesh, "train", model.param_dtype)
   program = make_score_program(model, mesh=mesh)
-  return Plan(
-    parts=[Part("logprobs", program, (params, _batch(case, mesh)))],
+  return CasePrograms(
+    programs=[ProgramSpec("logprobs", program, (params, _batch(case, mesh)))],
     mesh=mesh,
     memory={"parameters": device_bytes(params)},
-    model_flops=_row_flops(case, model),
+    model_flops=_batch_flops(case, model),
     tokens=case.num_rows * case.sequence_len,
   )
 
 
-def _reshard(case: Case, model: ModelConfig, mesh: Mesh) -> Plan:
-  """The trainer's weights to the replicas; both copies are on the device."""
+def _reshard_program(
+  case: StudyCase, model: ModelConfig, mesh: Mesh
+) -> CasePrograms:
+  """The copy of the trainer's weights to the replicas.
+
+  Both copies are on the devices.
+  """
   tensor = case.sections["rollouts"]["tensor"]
   replicas = meshes.replica_mesh(mesh, tensor=tensor)
   params = abstract_weights(model, mesh, "train", model.param_dtype)
   copy = abstract_weights(model, replicas, "decode", model.compute_dtype)
-  return Plan(
-    parts=[Part("reshard", make_reshard(model, mesh, replicas), (params,))],
+  reshard = make_reshard(model, mesh, replicas)
+  return CasePrograms(
+    programs=[ProgramSpec("reshard", reshard, (params,))],
     mesh=mesh,
     memory={
       "parameters": device_bytes(params),
@@ -119,8 +134,8 @@ def _reshard(case: Case, model: ModelConfig, mesh: Mesh) -> Plan:
   )
 
 
-def _row_flops(case: Case, model: ModelConfig) -> float:
-  """A forward pass over rows of one sequence each."""
+def _batch_flops(case: StudyCase, model: ModelConfig) -> float:
+  """Model FLOPs of a forward pass over rows of one sequence each."""
   return forward_flops(
     model,
     tokens=case.num_rows * case.sequence_len,
@@ -128,7 +143,7 @@ def _row_flops(case: Case, model: ModelConfig) -> float:
   )
 
 
-def _batch(case: Case, mesh: Mesh) -> Batch:
+def _batch(case: StudyCase, mesh: Mesh) -> Batch:
   return abstract_batch(
     mesh, num_rows=case.num_rows, sequence_len=case.sequence_len
   )

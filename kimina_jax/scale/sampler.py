@@ -1,6 +1,6 @@
 """The sampler's dispatch with abstract inputs, at its dearest.
 
-In: a Case of "decode" or "prefill". Out: a Plan of one Part, the dispatch that
+In: a StudyCase of "decode" or "prefill". Out: a CasePrograms of one ProgramSpec, the dispatch that
 `rollouts/engine.py` would run. All lanes are busy, and their sequences as long
 as they may be; where the pages do not hold them all, as long as the pages do.
 "decode" is a dispatch of all its steps, "prefill" the one step that takes
@@ -31,36 +31,38 @@ from kimina_jax.rollouts.state import (
 )
 from kimina_jax.rollouts.stops import Rules
 from kimina_jax.rollouts.weights import decode_formats
-from kimina_jax.scale.cases import Case
-from kimina_jax.scale.parts import (
-  Kernels,
-  Part,
-  Plan,
+from kimina_jax.scale.cases import StudyCase
+from kimina_jax.scale.specs import (
+  CasePrograms,
+  DispatchFacts,
+  KernelCosts,
+  ProgramSpec,
   PyTree,
-  Sampling,
   abstract_array,
   abstract_weights,
   device_bytes,
   forward_flops,
-  placed,
+  with_shardings,
 )
 
 # More tokens than any response has.
 _NO_END = 2**30
 
 
-def make_sampler_plan(case: Case, model: ModelConfig, mesh: Mesh) -> Plan:
+def make_sampler_programs(
+  case: StudyCase, model: ModelConfig, mesh: Mesh
+) -> CasePrograms:
   """The dispatch of a case; `mesh` is that of the replicas."""
   shape = _shape(case)
   programs = make_programs(model, mesh, limits=shape.limits, sizes=shape.sizes)
   weights = abstract_weights(model, mesh, "decode", model.compute_dtype)
-  weights = placed(weights, decode_formats(model, mesh))
+  weights = with_shardings(weights, decode_formats(model, mesh))
   with jax.set_mesh(mesh):
     state = jax.eval_shape(programs.start, weights)
     trips = _trips(shape)
   where = state_shardings(mesh, limits=shape.limits, sizes=shape.sizes)
-  state, orders = placed(state, where), _orders(shape)
-  part = Part(
+  state, orders = with_shardings(state, where), _orders(shape)
+  spec = ProgramSpec(
     case.program,
     programs.dispatch,
     (
@@ -73,8 +75,8 @@ def make_sampler_plan(case: Case, model: ModelConfig, mesh: Mesh) -> Plan:
     kernels=_kernels(shape, state),
     values={2: orders},
   )
-  return Plan(
-    parts=[part],
+  return CasePrograms(
+    programs=[spec],
     mesh=mesh,
     memory={
       "parameters": device_bytes(weights),
@@ -82,7 +84,7 @@ def make_sampler_plan(case: Case, model: ModelConfig, mesh: Mesh) -> Plan:
     },
     model_flops=_model_flops(shape, model),
     tokens=shape.num_drawn + shape.num_prompt,
-    sampling=_sampling(shape, model, weights, state),
+    dispatch=_dispatch_facts(shape, model, weights, state),
   )
 
 
@@ -127,7 +129,7 @@ class _Shape(NamedTuple):
     return (float(self.chunk_pages.mean()) + 1) * self.sizes.page_size
 
 
-def _shape(case: Case) -> _Shape:
+def _shape(case: StudyCase) -> _Shape:
   section = case.sections["rollouts"]
   page_size, num_replicas = section["page_size"], case.mesh["data"]
   num_lanes, longest = case.num_rows // num_replicas, case.sequence_len
@@ -202,7 +204,7 @@ def _trips(shape: _Shape) -> tuple[int, ...]:
   return shape.num_steps, looks, 0
 
 
-def _kernels(shape: _Shape, state: State) -> Kernels:
+def _kernels(shape: _Shape, state: State) -> KernelCosts:
   """Ragged paged attention: as long as the sequences are."""
   itemsize = state.cache.kv_PSCH.dtype.itemsize
 
@@ -229,9 +231,9 @@ def _model_flops(shape: _Shape, model: ModelConfig) -> float:
   )
 
 
-def _sampling(
+def _dispatch_facts(
   shape: _Shape, model: ModelConfig, weights: PyTree, state: State
-) -> Sampling:
+) -> DispatchFacts:
   sizes = shape.sizes
   live = shape.num_lanes * shape.lane_keys
   position_bytes = device_bytes(state.cache.kv_PSCH) // (
@@ -239,7 +241,7 @@ def _sampling(
   )
   read = {**weights} if model.tied else {**weights, "embed": {}}
   keys = live + shape.num_chunks * shape.chunk_keys
-  return Sampling(
+  return DispatchFacts(
     steps=shape.num_steps,
     cached_positions=sizes.num_replicas * sizes.num_pages * sizes.page_size,
     live_positions=sizes.num_replicas * live,
@@ -254,7 +256,7 @@ def _prepared(programs: Programs, weights: PyTree, mesh: Mesh) -> PyTree:
   if jax.tree.structure(prepared) == jax.tree.structure(weights):
     return weights
   everywhere = meshes.sharding(mesh, "", meshes.ACTIVATIONS["decode"])
-  return placed(prepared, jax.tree.map(lambda _: everywhere, prepared))
+  return with_shardings(prepared, jax.tree.map(lambda _: everywhere, prepared))
 
 
 def _from_host(orders: Orders, mesh: Mesh) -> tuple[PyTree, ...]:

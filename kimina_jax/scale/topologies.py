@@ -1,9 +1,9 @@
-"""Names of machines: "v5e:8x8", "2*v5e:16x16", "cpu:8", "here".
+"""Device topologies by name: "v5e:8x8", "2*v5e:16x16", "cpu:8", "here".
 
-In: a name. Out: a Topology, and in a process of its own its devices, which are
-abstract for TPU: programs compile for them and cannot run. "here" is what this
-machine has, and becomes "local-h200:1" or the like. Never starts JAX's devices
-but in `devices`.
+In: a name. Out: a Topology, and its JAX devices, which are abstract for TPU:
+programs compile for them and cannot run. "here" stands for the devices of this
+machine, and becomes "local-h200:1" or the like. JAX's devices are initialised
+by `topology_devices` only, in a process with `process_environment`.
 """
 
 import dataclasses
@@ -19,22 +19,23 @@ from kimina_jax.types import UsageError
 
 HERE = "here"
 _TPUS = ("v4", "v5e", "v5p", "v6e", "tpu7x")
-# A pod of two dims is a torus of this many chips a side; less is a grid.
+# Chips per side at which a dim of a two-dimensional pod closes into a ring.
 _FULL_SIDE = 16
-# Pods of three dims are wired from cubes of this side, which close into tori.
+# Three-dimensional pods are built of cubes of this side; whole cubes close into
+# rings.
 _CUBE_SIDE = 4
 
 
 @dataclasses.dataclass(frozen=True)
 class Topology:
-  """A machine to compile for.
+  """Devices to compile for.
 
   Attributes:
-    name: as the user spells it.
-    chip: its generation, as chips.by_name knows it.
+    name: as above.
+    chip: generation, see chips.by_name.
     shape: chips along each dim of a slice; of "cpu:8", (8,).
-    num_slices: slices, joined by the network between hosts.
-    is_local: devices of this machine, which can run programs.
+    num_slices: slices, connected by the network between hosts (DCN).
+    is_local: whether they are this machine's devices, which can run programs.
   """
 
   name: str
@@ -70,11 +71,11 @@ class Topology:
     return (whole,) * len(self.shape)
 
 
-def parse(name: str) -> Topology:
-  """Reads a name.
+def parse_topology(name: str) -> Topology:
+  """The topology of a name.
 
   Raises:
-    UsageError: nobody knows the machine.
+    UsageError: the name has another form, or the chip is unknown.
   """
   if name == HERE:
     return _here()
@@ -90,8 +91,8 @@ def parse(name: str) -> Topology:
   is_local = bool(local) or chip == "cpu"
   if not is_local and chip not in _TPUS:
     raise UsageError(
-      f"topology {name!r}: no compiler for {chip} but where there is one; on"
-      f" such a machine use --topology={HERE}"
+      f"topology {name!r}: programs for {chip} compile only where there is one;"
+      f" on such a machine use --topology={HERE}"
     )
   if 0 in shape or len(shape) != (1 if is_local else num_dims):
     raise UsageError(
@@ -103,23 +104,28 @@ def parse(name: str) -> Topology:
 
 
 def _here() -> Topology:
-  """Asks another process, so that this one does not take the devices."""
-  asked = subprocess.run(
-    [sys.executable, "-c", _ASK], capture_output=True, text=True, check=False
+  """This machine's devices, found by a subprocess, which releases them."""
+  found = subprocess.run(
+    [sys.executable, "-c", _COUNT_DEVICES],
+    capture_output=True,
+    text=True,
+    check=False,
   )
-  if asked.returncode:
-    raise UsageError(f"JAX finds no devices here: {asked.stderr[-300:]}")
-  count, kind = asked.stdout.splitlines()[-1].split(" ", 1)
+  if found.returncode:
+    raise UsageError(f"JAX finds no devices here: {found.stderr[-300:]}")
+  count, kind = found.stdout.splitlines()[-1].split(" ", 1)
   chip = chips.by_kind(kind).name
   prefix = "" if chip == "cpu" else "local-"
-  return parse(f"{prefix}{chip}:{count}")
+  return parse_topology(f"{prefix}{chip}:{count}")
 
 
-_ASK = "import jax; print(jax.device_count(), jax.devices()[0].device_kind)"
+_COUNT_DEVICES = (
+  "import jax; print(jax.device_count(), jax.devices()[0].device_kind)"
+)
 
 
-def environment(topology: Topology) -> dict[str, str]:
-  """Variables that a process needs before it starts JAX."""
+def process_environment(topology: Topology) -> dict[str, str]:
+  """Environment variables that a process needs before JAX starts."""
   if topology.is_local and topology.chip != "cpu":
     return {}
   count = topology.shape[0] if topology.chip == "cpu" else 1
@@ -129,21 +135,21 @@ def environment(topology: Topology) -> dict[str, str]:
   return {
     "JAX_PLATFORMS": "cpu",
     "XLA_FLAGS": " ".join(kept),
-    # libtpu: there is no TPU to ask, and no other process to wait for.
+    # libtpu: no metadata server, and no lock against other processes.
     "TPU_SKIP_MDS_QUERY": "1",
     "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
     "TPU_STDERR_LOG_LEVEL": "3",
   }
 
 
-def devices(topology: Topology) -> list[Any]:
-  """The devices, in the environment above."""
+def topology_devices(topology: Topology) -> list[Any]:
+  """The JAX devices; needs `process_environment`."""
   import jax
   from jax.experimental import topologies
 
   if topology.is_local:
     return jax.devices()
-  # The compiler wants three dims of all; the third of a flat pod is 1.
+  # The compiler takes three dims; the third of a two-dimensional pod is 1.
   wraps = (*topology.wraps, False, False)[:3]
   options: dict[str, Any] = {"wrap": wraps} if any(wraps) else {}
   if topology.num_slices > 1:
