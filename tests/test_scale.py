@@ -360,7 +360,7 @@ def test_key_is_what_defines_a_row():
 @pytest.mark.parametrize(
   ("mesh", "options", "message"),
   [
-    ("fsdp=3", {}, "asks for 3 devices, the topology has 8"),
+    ("fsdp=3", {}, "cpu:8 --mesh=fsdp=3: .* asks for 3 devices, there are 8"),
     ("tensor=8", {}, "2 kv heads over tensor = 8"),
     ("fsdp=8", {"rows": 12}, "12 rows"),
     ("fsdq=8", {}, "with axes data, fsdp, context, tensor"),

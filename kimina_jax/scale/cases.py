@@ -1,6 +1,6 @@
-"""The cases of a scaling study: experiment × topology × mesh × program × length.
+"""The cases of a scaling study: all combinations of what the flags name.
 
-In: experiments and the names that the command line gives. Out: StudyCases, each
+In: experiments, topologies, meshes, programs, lengths. Out: StudyCases, each
 with everything that defines a row, and a key that is its hash. A combination
 that cannot run (a mesh that does not divide the model) is refused with one
 line, before any process starts. JAX's devices are not initialised.
@@ -17,6 +17,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from kimina_jax.infra.mesh import AXES, MeshSettings
 from kimina_jax.rollouts.pages import pages_of_cache
 from kimina_jax.scale.topologies import Topology, parse_topology
 from kimina_jax.types import UsageError
@@ -24,7 +25,6 @@ from kimina_jax.types import UsageError
 # The columns of a row, by name: see predict.py and measure.py.
 StudyRow = Mapping[str, Any]
 
-AXES = ("data", "fsdp", "context", "tensor")
 AUTO, OF_CONFIG = "auto", "config"
 
 # The sections of an experiment that each program depends on.
@@ -212,7 +212,10 @@ def _meshes(
   sizes = dict(config.mesh) if text == OF_CONFIG else _parse_mesh(text)
   if text == OF_CONFIG and topology.num_slices > 1:
     sizes["data"] = topology.num_slices
-  sizes = _fill(sizes, count, text)
+  try:
+    sizes = dataclasses.asdict(MeshSettings(**sizes).fill(count))
+  except UsageError as error:
+    raise UsageError(f"{topology.name} --mesh={text}: {error}") from error
   rows = num_rows or sizes["data"] * sizes["fsdp"]
   fault = _fault(config, sizes, program, length, rows)
   if fault:
@@ -279,20 +282,6 @@ def _parse_mesh(text: str) -> dict[str, int]:
       )
     sizes[axis] = int(size)
   return sizes
-
-
-def _fill(sizes: dict[str, int], count: int, text: str) -> dict[str, int]:
-  """Replaces a -1 by what is left, as the mesh itself would."""
-  given = 1
-  for size in sizes.values():
-    given *= 1 if size == -1 else size
-  free = list(sizes.values()).count(-1)
-  if given < 1 or free > 1 or count % given or (not free and given != count):
-    raise UsageError(
-      f"--mesh={text} asks for {given} devices, the topology has {count}:"
-      f" choose sizes that multiply to {count}, or set one of them to -1"
-    )
-  return {axis: count // given if n == -1 else n for axis, n in sizes.items()}
 
 
 def _fault(

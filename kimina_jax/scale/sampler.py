@@ -1,8 +1,9 @@
-"""The sampler's dispatch with abstract inputs, at its dearest.
+"""The sampler's dispatch with abstract inputs, in the worst case.
 
-In: a StudyCase of "decode" or "prefill". Out: a CasePrograms of one ProgramSpec, the dispatch that
-`rollouts/engine.py` would run. All lanes are busy, and their sequences as long
-as they may be; where the pages do not hold them all, as long as the pages do.
+In: a StudyCase of "decode" or "prefill". Out: CasePrograms with one program,
+the dispatch that `rollouts/engine.py` would run. All slots are in use, and
+their sequences as long as allowed; where the pages do not hold that, as long as
+the pages hold.
 "decode" is a dispatch of all its steps, "prefill" the one step that takes
 pages of prompts along. Never allocates more than the host's orders.
 """
