@@ -247,7 +247,9 @@ def test_sampler_rows_are_what_the_engine_runs(program):
   }
   model = model_config(ModelSettings(**case.sections["model"]))
   mesh = make_mesh(MeshSettings(data=8, fsdp=1, context=1, tensor=1))
-  setup = Engine(model, LetterTokenizer(), mesh, Settings(**section))._setup
+  setup = Engine(
+    model, LetterTokenizer(), mesh, RolloutSettings(**section)
+  )._setup
   plan = make_case_programs(case, jax.devices())
   part = plan.programs[0]
   assert dict(plan.mesh.shape) == dict(setup.mesh.shape)
