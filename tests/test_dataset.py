@@ -106,6 +106,14 @@ _GOOD = {"name": "a", "header": "import M", "statement": "theorem a : 1 := by"}
       "must end in `:= by`",
     ),
     (_GOOD | {"name": "b", "statement": "#eval 1"}, "no theorem"),
+    (
+      _GOOD | {"name": "b", "statement": "  theorem b : 1 = 1 := by"},
+      "no theorem in the statement .* without spaces, attributes",
+    ),
+    (
+      _GOOD | {"name": "b", "statement": "@[simp] theorem b : 1 = 1 := by"},
+      "no theorem in the statement .* without spaces, attributes",
+    ),
     (_GOOD, r"name 'a' was given to .*p\.jsonl:1 already"),
     ([1], "a JSON object is needed"),
   ],
@@ -122,6 +130,34 @@ def test_broken_json_and_missing_files(tmp_path):
     dataset.load(tmp_path / "p.jsonl")
   with pytest.raises(UsageError, match="nowhere"):
     dataset.load(tmp_path / "nowhere.jsonl")
+
+
+def test_names_may_be_integers(tmp_path):
+  record = {k: v for k, v in _GOOD.items() if k != "name"}
+  path = _write(tmp_path / "p.jsonl", [record | {"problem_id": 12}])
+  assert [p.name for p in dataset.load(path)] == ["12"]
+  path = _write(tmp_path / "p.jsonl", [record | {"problem_id": True}])
+  with pytest.raises(UsageError, match=r"p\.jsonl:1: missing field name"):
+    dataset.load(path)
+
+
+def test_a_byte_order_mark_and_returns_are_no_text(tmp_path):
+  path = tmp_path / "p.jsonl"
+  text = f"{json.dumps(_GOOD)}\r\n\r\n{json.dumps(_GOOD | {'name': 'b'})}\r\n"
+  path.write_bytes(text.encode("utf-8-sig"))
+  assert [p.name for p in dataset.load(path)] == ["a", "b"]
+
+
+def test_other_encodings_are_refused_in_one_line(tmp_path):
+  path = tmp_path / "p.jsonl"
+  path.write_text(json.dumps(_GOOD) + "\n", encoding="utf-16")
+  with pytest.raises(UsageError, match=r"p\.jsonl:1: not UTF-8 text .* save"):
+    dataset.load(path)
+  path.write_bytes(f"{json.dumps(_GOOD)}\n".encode() + b'{"name": "\xe9"}\n')
+  with pytest.raises(
+    UsageError, match=r"p\.jsonl:2: not UTF-8 text .* byte 10"
+  ):
+    dataset.load(path)
 
 
 def test_minif2f_loads_as_it_is(data_dir):

@@ -44,6 +44,30 @@ def test_proofs(tmp_path):
   assert found.response == "norm_num"
 
 
+@pytest.mark.parametrize(
+  "fields",
+  [
+    {
+      "header": PROBLEM.header,
+      "formal_statement": f"{PROBLEM.statement} sorry",
+      "informal_prefix": f"/-- {PROBLEM.informal} -/\n",
+    },
+    {
+      "lean4_code": f"{PROBLEM.header}{PROBLEM.statement}",
+      "informal_statement": PROBLEM.informal,
+    },
+  ],
+)
+def test_proofs_in_the_spellings_of_statement_files(tmp_path, fields):
+  row = {"problem_id": "p", "response": "norm_num", **fields}
+  (found,) = load_demonstrations(write(tmp_path / "a.jsonl", [row]))
+  assert found.problem == PROBLEM
+  assert found.response == "norm_num"
+  del row["problem_id"]
+  (found,) = load_demonstrations(write(tmp_path / "a.jsonl", [row]))
+  assert found.problem.name == f"{tmp_path / 'a.jsonl'}:1"
+
+
 def test_questions_become_plain_turns(tmp_path):
   row = {"prompt": "What is 1 + 1?", "response": "2"}
   (found,) = load_demonstrations(write(tmp_path / "a.jsonl", [row]))
@@ -81,7 +105,10 @@ def test_confirmed_rollouts_only(tmp_path):
 @pytest.mark.parametrize(
   ("rows", "message"),
   [
-    ([{"header": "", "response": "x"}], ":1: missing field statement"),
+    (
+      [{"header": "", "response": "x"}],
+      ":1: missing field formal_statement or statement",
+    ),
     ([{"prompt": "x"}], ':1: missing field "response"'),
     ([row_of("wrong", Status.LEAN_ERROR)], "no demonstration"),
     ([], "no demonstration"),

@@ -1,19 +1,37 @@
-"""Statements from JSONL files, in the spellings that provers publish.
+r"""Problems from JSONL files of statements, in the spellings that provers use.
 
-In: a file of one JSON object per line, as of DeepSeek-Prover, Kimina-Prover or
-Goedel-Prover. Out: problems whose statement ends in `:= by`. Never a problem
-with a guessed field, never two of one name.
+In: a file with one JSON object per line, as of DeepSeek-Prover, Kimina-Prover
+or Goedel-Prover. Out: problems whose statement ends in `:= by`. No field is
+guessed, and no two problems have the same name.
+
+A record needs a name and a statement; the other fields may be missing:
+  {"name": "sum_two", "split": "test", "source": "own",
+   "header": "import Mathlib\n\nopen Real\n\n",
+   "informal_prefix": "/-- Show that $1 + 1 = 2$. -/",
+   "formal_statement": "theorem sum_two : (1 : ℝ) + 1 = 2 := by"}
+or, with the header and a docstring in the statement, and a proof by `sorry`:
+  {"name": "sum_two",
+   "statement": "import Mathlib\n\n/-- Show that … -/\ntheorem sum_two … := by
+                 sorry"}
+
+Each field has several spellings, of which the first in the record counts:
+  name       name, problem_id, uuid, id (a text or an integer)
+  statement  formal_statement, statement, lean4_code
+  informal   informal_prefix, informal_statement, natural_language, informal,
+             problem
+  header     header; needed if the statement has no import
+  split      split; else the split that is asked for
+  source     source; else the competition or topic that the name begins with
 """
 
 import json
 import pathlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from kimina_jax.types import Problem, UsageError
 
-# Each field of a problem under the names it goes by; the first that a record
-# has counts.
 _NAME = ("name", "problem_id", "uuid", "id")
 _STATEMENT = ("formal_statement", "statement", "lean4_code")
 _INFORMAL = (
@@ -25,7 +43,7 @@ _INFORMAL = (
 )
 
 _DECLARATION = re.compile(r"^(?:theorem|lemma|example)\b", re.MULTILINE)
-# The docstring that a text ends with.
+# The docstring at the end of a text.
 DOCSTRING = re.compile(r"/--((?:(?!-/).)*)-/\s*\Z", re.DOTALL)
 _PROOF = re.compile(r":=\s*(?:by\s*)?(?:sorry\s*)?\Z")
 _SOURCE = re.compile(
@@ -41,21 +59,21 @@ def load(path: str | pathlib.Path, *, split: str = "") -> list[Problem]:
 
   Args:
     path: of the file.
-    split: keeps the records of this split; "" keeps all. Records that name no
-      split belong to the one asked for (`train` if none is).
+    split: keeps the records of this split; "" keeps all. A record without a
+      split belongs to this split (to `train` if it is "").
 
   Raises:
-    UsageError: names the file, the line and what is wrong: no JSON object, a
-      missing field, a statement without `:=`, a name that came before; or no
-      record belongs to `split`.
+    UsageError: names the file, the line and what is wrong: no UTF-8 text, no
+      JSON object, a missing field, a statement without `:=`, a name that came
+      before; or no record belongs to `split`.
   """
   path = pathlib.Path(path)
   if not path.is_file():
     raise UsageError(f"no problem file at {str(path)!r}")
   problems: list[Problem] = []
   first_line: dict[str, str] = {}
-  for where, record in _records(path):
-    problem = _problem(record, split or "train", where)
+  for where, record in read_records(path):
+    problem = parse_problem(record, where=where, split=split or "train")
     if problem.name in first_line:
       raise UsageError(
         f"{where}: the name {problem.name!r} was given to "
@@ -72,44 +90,47 @@ def load(path: str | pathlib.Path, *, split: str = "") -> list[Problem]:
   return kept
 
 
-def decontaminate(
-  train: Sequence[Problem], evaluation: Sequence[Problem], *, ngram: int
-) -> list[Problem]:
-  """The training problems that share no word n-gram with an evaluation one.
+def read_records(path: pathlib.Path) -> Iterator[tuple[str, dict]]:
+  """Yields each object of a JSONL file with `file:line`, for messages.
 
-  Words are runs of letters and digits, in lower case; a theorem's name does
-  not count. Statements are compared with statements, informal texts with
-  informal texts. A text shorter than the n-gram is compared as a whole.
-
-  Args:
-    train: what to filter; the order stays.
-    evaluation: what must not leak.
-    ngram: words that make an overlap (13 in the literature); 0 keeps all.
+  Raises:
+    UsageError: a line that is no UTF-8 text, no JSON or no object.
   """
-  if not ngram:
-    return list(train)
-  held_out = set().union(*(_ngrams(p, ngram) for p in evaluation))
-  return [p for p in train if held_out.isdisjoint(_ngrams(p, ngram))]
-
-
-def _records(path: pathlib.Path) -> Iterator[tuple[str, dict]]:
-  """Each record with `file:line`, for messages."""
-  with path.open(encoding="utf-8") as file:
+  with path.open("rb") as file:
     for number, line in enumerate(file, start=1):
       where = f"{path}:{number}"
-      if not line.strip():
-        continue
       try:
-        record = json.loads(line)
+        text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
+        record = json.loads(text) if text else None
+      except UnicodeDecodeError as error:
+        raise UsageError(
+          f"{where}: not UTF-8 text ({error.reason} at byte {error.start} of "
+          "the line); save the file as UTF-8"
+        ) from error
       except json.JSONDecodeError as error:
         raise UsageError(f"{where}: not JSON: {error}") from error
+      if not text:
+        continue
       if not isinstance(record, dict):
-        raise UsageError(f"{where}: a JSON object is needed, got {line[:40]!r}")
+        raise UsageError(f"{where}: a JSON object is needed, got {text[:40]!r}")
       yield where, record
 
 
-def _problem(record: dict, split: str, where: str) -> Problem:
-  name = _field(record, _NAME)
+def parse_problem(
+  record: Mapping[str, Any], *, where: str, split: str, name: str = ""
+) -> Problem:
+  """The problem of one record, in any of the spellings.
+
+  Args:
+    record: the fields.
+    where: file and line, for messages.
+    split: of a record that names none.
+    name: of a record that has none; "" demands one.
+
+  Raises:
+    UsageError: names `where` and what is wrong.
+  """
+  name = _name(record) or name
   text = _field(record, _STATEMENT)
   if not name or not text:
     missing = _STATEMENT if name else _NAME
@@ -133,14 +154,51 @@ def _problem(record: dict, split: str, where: str) -> Problem:
   )
 
 
+def has_statement(record: Mapping[str, Any]) -> bool:
+  """Whether a record has a statement, in any of the spellings."""
+  return bool(_field(record, _STATEMENT))
+
+
+def decontaminate(
+  train: Sequence[Problem], evaluation: Sequence[Problem], *, ngram: int
+) -> list[Problem]:
+  """Filters out problems that share a word n-gram with an evaluation problem.
+
+  Words are runs of letters and digits, in lower case; a theorem's name does
+  not count. Statements are compared with statements, informal texts with
+  informal texts. A text shorter than the n-gram is compared as a whole.
+
+  Args:
+    train: problems to filter; their order stays.
+    evaluation: problems that must not leak.
+    ngram: number of words that make an overlap (13 in the literature); 0
+      keeps all.
+  """
+  if not ngram:
+    return list(train)
+  held_out: set[tuple[str, ...]] = set()
+  held_out.update(*(_ngrams(p, ngram) for p in evaluation))
+  return [p for p in train if held_out.isdisjoint(_ngrams(p, ngram))]
+
+
+def _name(record: Mapping[str, Any]) -> str:
+  """The first name in the record; an integer becomes its digits."""
+  numbered = {
+    spelling: str(record[spelling])
+    for spelling in _NAME
+    if type(record.get(spelling)) is int
+  }
+  return _field({**record, **numbered}, _NAME)
+
+
 def _source(name: str) -> str:
   """The competition or topic that a name begins with, in lower case."""
   known = _SOURCE.match(name)
   return known[0].lower() if known else ""
 
 
-def _field(record: dict, spellings: Sequence[str]) -> str:
-  """The first of the spellings that is there as text, else ""."""
+def _field(record: Mapping[str, Any], spellings: Sequence[str]) -> str:
+  """The first of the spellings that the record has as text, else ""."""
   values = (record.get(spelling) for spelling in spellings)
   return next((v for v in values if isinstance(v, str) and v.strip()), "")
 
@@ -148,10 +206,14 @@ def _field(record: dict, spellings: Sequence[str]) -> str:
 def _header_and_statement(
   header: str, text: str, where: str
 ) -> tuple[str, str]:
-  """Splits at the last theorem, and ends the statement in `:= by`."""
+  """Splits a text at its last theorem; the statement then ends in `:= by`."""
   theorems = list(_DECLARATION.finditer(text))
   if not theorems:
-    raise UsageError(f"{where}: no theorem in the statement {text[:60]!r}")
+    raise UsageError(
+      f"{where}: no theorem in the statement {text[:60]!r}; one of its lines "
+      "must begin with `theorem`, `lemma` or `example`, without spaces, "
+      "attributes or modifiers before it"
+    )
   start = theorems[-1].start()
   statement, num_proofs = _PROOF.subn(":= by", text[start:].rstrip())
   if not num_proofs:
@@ -171,6 +233,7 @@ def _header_and_statement(
 
 
 def _ngrams(problem: Problem, n: int) -> set[tuple[str, ...]]:
+  """The word n-grams of the statement and of the informal text."""
   # The theorem's keyword and name say nothing about the problem.
   statement = problem.statement.split(maxsplit=2)[-1]
   grams: set[tuple[str, ...]] = set()
