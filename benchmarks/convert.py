@@ -31,7 +31,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 import safetensors.numpy
 
-from kimina_jax.convert import __main__ as convert
+from kimina_jax.convert import conversion
 from kimina_jax.convert.weights import read_config
 from kimina_jax.infra.stream import stream
 from kimina_jax.model import hf_weights
@@ -166,7 +166,7 @@ def _child(what: str, src: str, dst: str) -> None:
 
 
 def _ours_to_hf(src: pathlib.Path, dst: pathlib.Path) -> None:
-  convert.to_hf(src, dst, shard_gib=_SHARD_BYTES / 2**30)
+  conversion.to_hf(src, dst, shard_gib=_SHARD_BYTES / 2**30)
 
 
 def _peer_from_hf(src: pathlib.Path, dst: pathlib.Path) -> None:
@@ -261,7 +261,7 @@ def _show(who: str, result: dict[str, float]) -> None:
 
 
 _CONVERSIONS = {
-  "ours_from_hf": convert.from_hf,
+  "ours_from_hf": conversion.from_hf,
   "ours_to_hf": _ours_to_hf,
   "peer_from_hf": _peer_from_hf,
   "peer_to_hf": _peer_to_hf,

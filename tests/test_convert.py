@@ -21,7 +21,9 @@ import safetensors.numpy
 from plain_settings import model_settings
 
 from benchmarks.hf_params import load_params, save_params
-from kimina_jax.convert import __main__ as convert
+from kimina_jax.convert import conversion as convert
+from kimina_jax.convert.verify import verify
+from kimina_jax.convert.weights import local_path
 from kimina_jax.infra.checkpoint import (
   Checkpointer,
   CheckpointSettings,
@@ -258,8 +260,8 @@ def test_target_dtype(tmp_path, dtype):
 def test_verify_names_what_differs(tmp_path, source, capsys):
   convert.from_hf(source, tmp_path / "same")
   convert.from_hf(source, tmp_path / "wide", dtype="float32")
-  assert convert.verify(source, tmp_path / "same") == 0
-  assert convert.verify(tmp_path / "same", tmp_path / "wide") == 0
+  assert verify(source, tmp_path / "same") == 0
+  assert verify(tmp_path / "same", tmp_path / "wide") == 0
   shutil.copytree(source, tmp_path / "other")
   for path in (tmp_path / "other").glob("*.safetensors"):
     tensors = safetensors.numpy.load_file(path)
@@ -276,7 +278,7 @@ def test_verify_names_what_differs(tmp_path, source, capsys):
           difference = np.abs(y - tensors[name].astype(np.float32)).max()
     safetensors.numpy.save_file(tensors, path)
   capsys.readouterr()
-  assert convert.verify(tmp_path / "other", tmp_path / "wide") == 2
+  assert verify(tmp_path / "other", tmp_path / "wide") == 2
   lines = capsys.readouterr().out.splitlines()
   assert (
     f"model.layers.2.mlp.up_proj.weight  largest difference {difference:.6g},"
@@ -290,10 +292,126 @@ def test_verify_of_two_models(tmp_path, source, capsys):
   (tmp_path / "larger").mkdir()
   larger = dataclasses.replace(_config(), ffn_dim=10, tied=False)
   _write_source(tmp_path / "larger", larger)
-  assert convert.verify(tmp_path / "larger", source) > 4 * 3
+  assert verify(tmp_path / "larger", source) > 4 * 3
   out = capsys.readouterr().out
   assert "lm_head.weight  is not in B" in out
   assert "mlp.up_proj.weight  has sizes {" in out
+
+
+def test_verify_compares_the_configs(tmp_path, source, capsys):
+  """Equal tensors, but other logits; the spelling of a key is no difference."""
+  shutil.copytree(source, tmp_path / "other")
+  path = tmp_path / "other" / "config.json"
+  raw = json.loads(path.read_text())
+  theta = raw.pop("rope_theta")
+  path.write_text(json.dumps(raw | {"rope_parameters": {"rope_theta": theta}}))
+  assert verify(source, tmp_path / "other") == 0
+  changed = {"rope_theta": 5.0, "max_position_embeddings": 9}
+  path.write_text(json.dumps(raw | changed))
+  capsys.readouterr()
+  assert verify(source, tmp_path / "other") == 2
+  lines = capsys.readouterr().out.splitlines()
+  assert f"config.json  rope_theta is {theta} in A, 5.0 in B" in lines
+  assert "agree in all" in lines[-1]
+  assert lines[-1].endswith("and differ in 2 keys of config.json")
+
+
+def _lm_head(source, *, change):
+  """Writes lm_head.weight beside the embedding, equal or not."""
+  for path in source.glob("*.safetensors"):
+    tensors = safetensors.numpy.load_file(path)
+    if "model.embed_tokens.weight" in tensors:
+      head = tensors["model.embed_tokens.weight"].copy()
+      head[-1, -1] += change
+      safetensors.numpy.save_file(tensors | {"lm_head.weight": head}, path)
+      return path
+  raise AssertionError("no embedding")
+
+
+def test_a_tied_model_may_store_its_unembedding_too(tmp_path, source):
+  plain = tmp_path / "plain"
+  convert.from_hf(source, plain)
+  path = _lm_head(source, change=0)
+  convert.from_hf(source, tmp_path / "model")
+  assert verify(plain, tmp_path / "model") == 0
+  assert verify(source, tmp_path / "model") == 0
+  index = source / "model.safetensors.index.json"
+  assert path.name in index.read_text()
+  _lm_head(source, change=1)
+  with pytest.raises(UsageError, match="set tie_word_embeddings to false"):
+    convert.from_hf(source, tmp_path / "other")
+
+
+def _without_safetensors(source):
+  for path in source.glob("*.safetensors*"):
+    path.unlink()
+
+
+def _as_pickles(source):
+  _without_safetensors(source)
+  (source / "pytorch_model.bin").write_bytes(b"pickle")
+
+
+def _as_adapter(source):
+  _without_safetensors(source)
+  (source / "adapter_config.json").write_text("{}")
+
+
+def _as_lfs_pointers(source):
+  for path in source.glob("*.safetensors"):
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid x\n")
+
+
+def _as_hub_root(source):
+  _without_safetensors(source)
+  (source / "config.json").unlink()
+  (source / "snapshots" / "1234abcd").mkdir(parents=True)
+
+
+def _as_float16(source):
+  raw = json.loads((source / "config.json").read_text())
+  (source / "config.json").write_text(json.dumps(raw | {"dtype": "float16"}))
+
+
+@pytest.mark.parametrize(
+  ("damage", "message"),
+  [
+    (_as_pickles, r"pickled weights \(pytorch_model.bin\).*save_pretrained"),
+    (_as_adapter, "LoRA adapter.*merge it"),
+    (_as_lfs_pointers, "Git LFS pointer.*git lfs pull"),
+    (_as_hub_root, "snapshots, .*snapshots/1234abcd"),
+    (_as_float16, "the weights are float16, which is not supported"),
+  ],
+)
+def test_other_directories_say_what_to_do(tmp_path, source, damage, message):
+  damage(source)
+  with pytest.raises(UsageError, match=message) as caught:
+    convert.from_hf(source, tmp_path / "model")
+  assert "\n" not in str(caught.value)
+
+
+def test_a_directory_of_the_wrong_kind_says_which_it_is(tmp_path, source):
+  with pytest.raises(UsageError, match="Hugging Face directory already"):
+    convert.to_hf(source, tmp_path / "out", shard_gib=1.0)
+  with pytest.raises(UsageError, match="convert from-hf"):
+    restore_params(source, {})
+
+
+@pytest.mark.parametrize("size", [0.0, -1.0, float("nan"), float("inf")])
+def test_the_size_of_a_file_is_a_number(tmp_path, size):
+  with pytest.raises(UsageError, match="--shard_gib="):
+    convert.to_hf(tmp_path / "model", tmp_path / "out", shard_gib=size)
+
+
+def test_remote_paths_are_refused():
+  with pytest.raises(UsageError, match="gs://b/x: remote paths are not"):
+    local_path("gs://b/x")
+
+
+def test_a_missing_tokenizer_is_a_warning(tmp_path, source, caplog):
+  (source / "tokenizer.json").unlink()
+  convert.from_hf(source, tmp_path / "model")
+  assert "no tokenizer files" in caplog.text
 
 
 def test_two_conversions_do_not_share_a_destination(tmp_path, source):
@@ -315,7 +433,8 @@ def test_two_conversions_do_not_share_a_destination(tmp_path, source):
 KILLED = """
 import contextlib, os, pathlib, random, shutil, signal, sys, time
 import jax
-from kimina_jax.convert import __main__ as convert
+from kimina_jax.convert import conversion as convert
+from kimina_jax.convert import verify as verification
 root = pathlib.Path(sys.argv[1])
 
 def in_child(call, kill_after_s=None):
@@ -339,7 +458,7 @@ def back(dst):
   return lambda: convert.to_hf(root / "model", dst, shard_gib=0.002)
 
 def verify(dst):
-  return lambda: os._exit(bool(convert.verify(root / "source", dst)))
+  return lambda: os._exit(bool(verification.verify(root / "source", dst)))
 
 random.seed(0)
 for name, conversion in (("model", there), ("hf", back)):
@@ -382,6 +501,9 @@ def test_killed_at_any_moment(tmp_path):
 def test_source_without_or_with_a_broken_config(tmp_path, source):
   (source / "config.json").write_text('{"model_type":')
   with pytest.raises(UsageError, match="not JSON"):
+    convert.from_hf(source, tmp_path / "model")
+  (source / "config.json").write_text("[]")
+  with pytest.raises(UsageError, match="no object"):
     convert.from_hf(source, tmp_path / "model")
   (source / "config.json").unlink()
   with pytest.raises(UsageError, match="config.json"):

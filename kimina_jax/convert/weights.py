@@ -1,8 +1,8 @@
-"""Weights on disk, whoever wrote them, open to be read region by region.
+"""Weights of a model on disk, in either format, readable region by region.
 
-In: a Hugging Face directory, a model directory (as convert writes it) or a
+In: a Hugging Face directory, a model directory (as from_hf writes it) or a
 run, of which the newest checkpoint is taken. Out: any region of any parameter.
-Never holds more than the regions that are being read, and never writes.
+Only the regions that are being read are in memory; nothing is written.
 """
 
 import contextlib
@@ -14,33 +14,36 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+import tensorstore
 
 from kimina_jax.infra.arrays import open_checkpoint
 from kimina_jax.infra.checkpoint import find_weights
 from kimina_jax.model import hf_weights, safetensors_io
-from kimina_jax.model.config import ModelConfig, ModelSettings
+from kimina_jax.model.config import DTYPES, ModelConfig, ModelSettings
 from kimina_jax.model.hf_config import config_from_hf
 from kimina_jax.model.params import Declaration, abstract_params
 from kimina_jax.model.safetensors_io import Region
 from kimina_jax.types import UsageError
 
+_LFS_POINTER = b"version https://git-lfs"
+
 
 @dataclasses.dataclass(frozen=True)
-class Weights:
-  """The parameters of a model, on disk.
+class StoredWeights:
+  """The parameters of a model on disk.
 
   Attributes:
-    config: the model; its param_dtype is what config.json says.
-    raw: config.json.
+    config: of the model; its param_dtype is what config.json says.
+    hf_config: the dict of config.json.
     dtype: of the values.
-    leaves: declarations by name, "layers.attention.q_DNH".
-    chunks: by name, sizes of the pieces that are read as a whole; {} if any
-      region is as good as another.
-    read: (name, region) → values, maybe a strided view.
+    leaves: declarations of the parameters by name, "layers.attention.q_DNH".
+    chunks: shape of the chunks of an Orbax checkpoint, which are read as a
+      whole, by name of the parameter; {} for safetensors.
+    read: (name, region) → values, possibly a strided view.
   """
 
   config: ModelConfig
-  raw: dict[str, Any]
+  hf_config: dict[str, Any]
   dtype: np.dtype
   leaves: Mapping[str, Declaration]
   chunks: Mapping[str, tuple[int, ...]]
@@ -48,26 +51,27 @@ class Weights:
 
 
 @contextlib.contextmanager
-def open_weights(path: pathlib.Path) -> Iterator[Weights]:
+def open_weights(path: pathlib.Path) -> Iterator[StoredWeights]:
   """Opens any of the three kinds of directories.
 
   Raises:
-    UsageError: what is there is no complete model of its config.json.
+    UsageError: the directory holds no complete model of its config.json.
   """
-  ours = (path / "model").is_dir()
-  with open_ours(path) if ours else open_hf(path) as weights:
+  is_ours = (path / "model").is_dir()
+  with open_ours(path) if is_ours else open_hf(path) as weights:
     yield weights
 
 
 @contextlib.contextmanager
-def open_hf(path: pathlib.Path) -> Iterator[Weights]:
+def open_hf(path: pathlib.Path) -> Iterator[StoredWeights]:
   """Opens a Hugging Face directory: config.json and safetensors."""
-  config, raw = read_config(path)
+  _check_hf_directory(path)
+  config, hf_config = read_config(path)
   leaves = hf_weights.leaves(config)
   with hf_weights.open_weights(path, config) as tensors:
-    yield Weights(
+    yield StoredWeights(
       config=config,
-      raw=raw,
+      hf_config=hf_config,
       dtype=safetensors_io.DTYPES[next(iter(tensors.values())).dtype],
       leaves=leaves,
       chunks={},
@@ -76,51 +80,125 @@ def open_hf(path: pathlib.Path) -> Iterator[Weights]:
 
 
 @contextlib.contextmanager
-def open_ours(path: pathlib.Path) -> Iterator[Weights]:
+def open_ours(path: pathlib.Path) -> Iterator[StoredWeights]:
   """Opens a model or a run: `model/`, and `params` or `checkpoints/`."""
-  config, raw = read_config(path / "model")
+  if _is_hf_directory(path) and not (path / "model").is_dir():
+    raise UsageError(
+      f"{path} is a Hugging Face directory already: to-hf takes a model"
+      " directory, as from-hf writes it, or a run"
+    )
+  config, hf_config = read_config(path / "model")
   leaves = hf_weights.leaves(config)
   arrays = open_checkpoint(
     find_weights(path) / "params", abstract_params(config)
   )
-  yield Weights(
+  yield StoredWeights(
     config=config,
-    raw=raw,
+    hf_config=hf_config,
     dtype=next(iter(arrays.values())).dtype.numpy_dtype,
     leaves=leaves,
     chunks={
-      name: array.chunk_layout.read_chunk.shape
+      name: chunk_shape(array.chunk_layout.read_chunk)
       for name, array in arrays.items()
     },
     read=lambda name, region: arrays[name][tuple(region)].read().result(),
   )
 
 
-def set_dtype(raw: Mapping[str, Any], dtype: np.dtype) -> dict[str, Any]:
-  """config.json for weights of this dtype: readers trust what it says."""
-  return {**raw, _dtype_key(raw): jnp.dtype(dtype).name}
+def local_path(path: str) -> pathlib.Path:
+  """A local path; "gs://…" would become a directory called "gs:"."""
+  if "://" in path:
+    raise UsageError(
+      f"{path}: remote paths are not supported here; copy from or to a local"
+      " directory"
+    )
+  return pathlib.Path(path).expanduser()
+
+
+def chunk_shape(grid: tensorstore.ChunkLayout.Grid) -> tuple[int, ...]:
+  """The shape of the chunks of an Orbax array."""
+  return tuple(size or 0 for size in grid.shape or ())
+
+
+def set_dtype(hf_config: Mapping[str, Any], dtype: np.dtype) -> dict[str, Any]:
+  """config.json with this dtype, which readers of the weights rely on."""
+  return {**hf_config, _dtype_key(hf_config): jnp.dtype(dtype).name}
 
 
 def read_config(directory: pathlib.Path) -> tuple[ModelConfig, dict[str, Any]]:
-  """config.json of a directory, parsed and raw."""
+  """config.json of a directory, as ModelConfig and as the dict.
+
+  Raises:
+    UsageError: it is missing, damaged, or of a model that is not supported.
+  """
   path = directory / "config.json"
   if not path.is_file():
     raise UsageError(f"no {path}: a model's directory holds its config.json")
   try:
-    raw = json.loads(path.read_text())
+    hf_config = json.loads(path.read_text("utf-8"))
+    if not isinstance(hf_config, dict):
+      raise ValueError("it holds no object")
   except ValueError as error:
     raise UsageError(f"{path} is not JSON ({error}): copy it again") from error
+  dtype = hf_config.get(_dtype_key(hf_config)) or "bfloat16"
+  if dtype not in DTYPES:
+    raise UsageError(
+      f"{path}: the weights are {dtype}, which is not supported"
+      f" ({', '.join(DTYPES)} are): load them with transformers and save them"
+      " as bfloat16 first"
+    )
   settings = ModelSettings(
     name=directory.resolve().name,
-    param_dtype=raw.get(_dtype_key(raw)) or "bfloat16",
+    param_dtype=dtype,
     compute_dtype="bfloat16",
     remat="none",
     attention="auto",
     yarn_factor=1.0,
   )
-  return config_from_hf(raw, settings), raw
+  return config_from_hf(hf_config, settings), hf_config
 
 
-def _dtype_key(raw: Mapping[str, Any]) -> str:
-  """transformers 4 says torch_dtype, transformers 5 dtype."""
-  return "dtype" if "dtype" in raw else "torch_dtype"
+def _is_hf_directory(path: pathlib.Path) -> bool:
+  """Whether it holds safetensors."""
+  return any(path.glob("*.safetensors"))
+
+
+def _check_hf_directory(path: pathlib.Path) -> None:
+  """Refuses other kinds of directories that are taken for a model's.
+
+  Raises:
+    UsageError: with what to do instead.
+  """
+  if (path / "adapter_config.json").is_file():
+    raise UsageError(
+      f"{path} holds a LoRA adapter, not a model: merge it into its base model"
+      " first (peft: merge_and_unload, then save_pretrained)"
+    )
+  snapshots = path / "snapshots"
+  if snapshots.is_dir() and not (path / "config.json").exists():
+    names = sorted(entry.name for entry in snapshots.iterdir())
+    example = names[-1] if names else "…"
+    raise UsageError(
+      f"{path} is the root of a model in a hub cache: name one of its"
+      f" snapshots, {snapshots / example}"
+    )
+  if not _is_hf_directory(path):
+    pickles = sorted(file.name for file in path.glob("*.bin"))
+    if pickles:
+      raise UsageError(
+        f"{path} holds pickled weights ({pickles[0]}) and no safetensors:"
+        " convert pickles first, with from_pretrained and save_pretrained of"
+        " transformers"
+      )
+  for file in sorted(path.glob("*.safetensors")):
+    with open(file, "rb") as stream:
+      if stream.read(len(_LFS_POINTER)) == _LFS_POINTER:
+        raise UsageError(
+          f"{file} is a Git LFS pointer, not the file: run `git lfs pull` in"
+          f" {path}"
+        )
+
+
+def _dtype_key(hf_config: Mapping[str, Any]) -> str:
+  """transformers 4 writes "torch_dtype", transformers 5 "dtype"."""
+  return "dtype" if "dtype" in hf_config else "torch_dtype"

@@ -185,6 +185,11 @@ def find_weights(path: str | pathlib.Path) -> pathlib.Path:
     return checkpoints / str(max(steps))
   if not path.is_dir():
     raise UsageError(f"no such directory: {path}; give a model or a run")
+  if any(path.glob("*.safetensors")):
+    raise UsageError(
+      f"{path} is a Hugging Face directory: convert it first, with"
+      f" `python -m kimina_jax.convert from-hf {path} DST`"
+    )
   raise UsageError(
     f"no weights in {path}: a model directory holds params/ and a run "
     "directory at least one complete step in checkpoints/"

@@ -26,6 +26,9 @@ from kimina_jax.types import UsageError
 
 _SINGLE = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
+# Unembedding and embedding, which are one tensor in a tied model.
+_LM_HEAD, _EMBEDDING = "lm_head.weight", "model.embed_tokens.weight"
+_COMPARED_BYTES = 2**25  # read at once to compare two tensors
 
 
 def leaves(config: ModelConfig) -> dict[str, Declaration]:
@@ -50,6 +53,8 @@ def open_weights(
     tensors: dict[str, Tensor] = {}
     for path in _weight_files(directory):
       tensors |= stack.enter_context(safetensors_io.open_file(path))
+    if config.tied and _is_copy(tensors, _LM_HEAD, _EMBEDDING):
+      del tensors[_LM_HEAD]  # written by some tools beside the embedding
     _check(directory, config, tensors)
     yield tensors
 
@@ -259,12 +264,35 @@ def _weight_files(directory: pathlib.Path) -> list[pathlib.Path]:
   return [directory / name for name in sorted(names)]
 
 
+def _is_copy(tensors: Mapping[str, Tensor], name: str, original: str) -> bool:
+  """Whether both tensors are there and equal, bit for bit."""
+  if name not in tensors or original not in tensors:
+    return False
+  a, b = tensors[name], tensors[original]
+  if a[2:] != b[2:] or a.dtype not in safetensors_io.DTYPES or not a.shape:
+    return False
+  itemsize = safetensors_io.DTYPES[a.dtype].itemsize
+  row_bytes = math.prod(a.shape[1:]) * itemsize
+  step = max(1, _COMPARED_BYTES // row_bytes)
+  for start in range(0, a.shape[0], step):
+    rows = slice(start, min(start + step, a.shape[0]))
+    region = (rows, *(slice(0, size) for size in a.shape[1:]))
+    x, y = safetensors_io.read(a, region), safetensors_io.read(b, region)
+    if x.tobytes() != y.tobytes():
+      return False
+  return True
+
+
 def _check(
   directory: pathlib.Path, config: ModelConfig, tensors: Mapping[str, Tensor]
 ) -> None:
   expected = _hf_shapes(config)
   faults = [f"missing {name}" for name in expected if name not in tensors]
   faults += [f"unexpected {name}" for name in tensors if name not in expected]
+  if config.tied and _LM_HEAD in tensors:
+    faults.append(
+      f"{_LM_HEAD} differs from {_EMBEDDING}: set tie_word_embeddings to false"
+    )
   dtypes = set()
   for name in sorted(expected.keys() & tensors.keys()):
     found = tensors[name]
