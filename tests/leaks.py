@@ -1,8 +1,10 @@
-"""What this process holds besides memory: processes and descriptors."""
+"""Resources of processes: children, descriptors, anonymous memory."""
 
 import os
 import time
 from collections.abc import Iterable
+
+from kimina_jax.verification.process import memory
 
 
 def held() -> tuple[set[str], set[str]]:
@@ -10,6 +12,11 @@ def held() -> tuple[set[str], set[str]]:
   own = str(os.getpid()).encode()
   children = {n for n in processes() if _fields(n)[1:2] == [own]}
   return children, set(os.listdir("/proc/self/fd"))
+
+
+def anonymous_bytes(pid: int) -> int:
+  """Anonymous memory of a process and its descendants."""
+  return memory.memory_usages((pid,))[pid].anonymous_bytes
 
 
 def processes() -> list[str]:

@@ -9,6 +9,7 @@ import sys
 import time
 
 import pytest
+from leaks import anonymous_bytes
 
 from kimina_jax.types import Status
 from kimina_jax.verification.process import memory
@@ -80,14 +81,14 @@ def test_anonymous_memory_of_a_family():
   assert file_size(library) > 16 * MIB
   with holder(32, 0, 1, 16, path=library) as (parent, child):
     assert rolled_up(parent, "Rss") > 32 * MIB + file_size(library)
-    found = memory.anonymous_bytes(parent)
+    found = anonymous_bytes(parent)
     expected = rolled_up(parent, "Anonymous") + rolled_up(child, "Anonymous")
     assert abs(found - expected) < MIB
     assert 48 * MIB < found < 64 * MIB
-    assert 16 * MIB < memory.anonymous_bytes(child) < 24 * MIB
-    assert memory.usages((parent, child)) == {
-      parent: memory.Usage(found, 2),
-      child: memory.Usage(memory.anonymous_bytes(child), 1),
+    assert 16 * MIB < anonymous_bytes(child) < 24 * MIB
+    assert memory.memory_usages((parent, child)) == {
+      parent: memory.MemoryUsage(found, 2),
+      child: memory.MemoryUsage(anonymous_bytes(child), 1),
     }
     assert memory.descendants(parent) == [child]
     assert memory.descendants(child) == []
@@ -100,7 +101,7 @@ def file_size(path: pathlib.Path) -> int:
 def test_shared_memory_counts():
   """Memory that processes share has no file behind it either."""
   with holder(0, 32, 0, 0) as (parent, _):
-    assert 32 * MIB < memory.anonymous_bytes(parent) < 48 * MIB
+    assert 32 * MIB < anonymous_bytes(parent) < 48 * MIB
 
 
 def test_what_is_gone_holds_nothing():
@@ -108,10 +109,14 @@ def test_what_is_gone_holds_nothing():
   process_id = process.pid
   os.waitid(os.P_PID, process_id, os.WEXITED | os.WNOWAIT)
   # A zombie still has a number, and no memory.
-  assert memory.usages([process_id]) == {process_id: memory.Usage(0, 1)}
+  assert memory.memory_usages([process_id]) == {
+    process_id: memory.MemoryUsage(0, 1)
+  }
   process.wait()
-  assert memory.usages([process_id]) == {process_id: memory.Usage(0, 0)}
-  assert memory.usages([]) == {}
+  assert memory.memory_usages([process_id]) == {
+    process_id: memory.MemoryUsage(0, 0)
+  }
+  assert memory.memory_usages([]) == {}
 
 
 def test_processes_that_come_and_go():
@@ -127,7 +132,7 @@ def test_processes_that_come_and_go():
   try:
     deadline = time.monotonic() + 1.0
     while time.monotonic() < deadline:
-      usage = memory.usages([churn.pid])[churn.pid]
+      usage = memory.memory_usages([churn.pid])[churn.pid]
       assert 1 <= usage.num_processes <= 3
   finally:
     churn.kill()
@@ -152,7 +157,7 @@ def test_a_name_of_any_bytes(name):
   try:
     child = int(process.stdout.readline())
     assert memory.descendants(process.pid) == [child]
-    assert memory.anonymous_bytes(child) > MIB
+    assert anonymous_bytes(child) > MIB
   finally:
     os.killpg(process.pid, 9)
     process.wait()
@@ -185,7 +190,7 @@ MOUNTS = (
 )
 def test_own_group(cgroup, root, mount, found):
   mounts = MOUNTS.format(root=root, mount=mount)
-  assert memory.own_group(cgroup, mounts) == pathlib.Path(mount, found)
+  assert memory.own_cgroup(cgroup, mounts) == pathlib.Path(mount, found)
 
 
 @pytest.mark.parametrize(
@@ -198,12 +203,12 @@ def test_own_group(cgroup, root, mount, found):
   ],
 )
 def test_no_own_group(cgroup, mounts):
-  assert memory.own_group(cgroup, mounts) is None
+  assert memory.own_cgroup(cgroup, mounts) is None
 
 
 def test_what_a_group_writes(tmp_path):
   """Plain files stand for the kernel's: which ones, and with what in them."""
-  group = memory.Group.create(5 * MIB, root=tmp_path)
+  group = memory.ControlGroup.create(5 * MIB, root=tmp_path)
   assert group.path.parent == tmp_path
   assert {p.name: p.read_text() for p in group.path.iterdir()} == {
     "memory.max": str(5 * MIB),
@@ -213,7 +218,7 @@ def test_what_a_group_writes(tmp_path):
   events = group.path / "memory.events"
   events.write_text("low 0\nhigh 0\nmax 12\noom 3\noom_kill 2\n")
   assert group.num_oom_kills() == 2
-  assert memory.Group.create(MIB, root=tmp_path).path != group.path
+  assert memory.ControlGroup.create(MIB, root=tmp_path).path != group.path
 
 
 def test_a_command_joins_the_group_that_it_is_given(tmp_path):
@@ -230,16 +235,16 @@ def test_a_command_joins_the_group_that_it_is_given(tmp_path):
 
 
 def test_a_group_that_cannot_be_made(monkeypatch, tmp_path):
-  monkeypatch.setattr(memory, "usable_root", lambda: None)
+  monkeypatch.setattr(memory, "find_cgroup_root", lambda: None)
   with pytest.raises(OSError, match="cannot be made here"):
-    memory.Group.create(MIB)
+    memory.ControlGroup.create(MIB)
   with pytest.raises(FileNotFoundError):
-    memory.Group.create(MIB, root=tmp_path / "none")
+    memory.ControlGroup.create(MIB, root=tmp_path / "none")
 
 
 @pytest.fixture
 def root():
-  root = memory.usable_root()
+  root = memory.find_cgroup_root()
   if root is None:
     pytest.skip("control groups (v2) with memory cannot be made here")
   return root
@@ -249,7 +254,7 @@ BOMB = "import os; os.write(1, b'x'); block = b'x' * 2**28; os.write(1, b'y')"
 
 
 def test_a_real_group_ends_what_takes_too_much(root):
-  group = memory.Group.create(64 * MIB)
+  group = memory.ControlGroup.create(64 * MIB)
   try:
     argv = Sandbox("rlimit", (), 10.0, 8.0).wrap(
       [sys.executable, "-I", "-S", "-c", BOMB], {}, cgroup=str(group.path)
@@ -265,7 +270,7 @@ def test_a_real_group_ends_what_takes_too_much(root):
 @pytest.mark.parametrize("mode", ["rlimit", resolve_mode("auto")])
 def test_a_real_group_ends_a_repl(root, mode):
   """However it is confined; the group says that it was the memory."""
-  group = memory.Group.create(200 * MIB)
+  group = memory.ControlGroup.create(200 * MIB)
   fake = pathlib.Path(__file__).with_name("fake_repl.py")
   env = {"PATH": os.environ["PATH"]}
   argv = Sandbox(mode, (*python_paths(()), str(fake)), 60.0, 8.0).wrap(
@@ -273,10 +278,10 @@ def test_a_real_group_ends_a_repl(root, mode):
   )
   repl = Repl(argv, env=env)
   try:
-    assert repl.command("import Mathlib", timeout_s=10.0).env == 0
+    assert repl.run_command("import Mathlib", timeout_s=10.0).env == 0
     assert group.num_oom_kills() == 0
     with pytest.raises(WorkerFailure) as caught:
-      repl.command("FAULT:grow", env=0, timeout_s=60.0)
+      repl.run_command("FAULT:grow", env=0, timeout_s=60.0)
     assert caught.value.status is Status.OUT_OF_MEMORY
     assert group.num_oom_kills() >= 1
   finally:
@@ -285,7 +290,7 @@ def test_a_real_group_ends_a_repl(root, mode):
 
 
 def test_a_real_group_takes_its_processes_along(root):
-  group = memory.Group.create(64 * MIB)
+  group = memory.ControlGroup.create(64 * MIB)
   argv = Sandbox("none", (), 1.0, 1.0).wrap(
     ["sleep", "60"], {"PATH": os.environ["PATH"]}, cgroup=str(group.path)
   )

@@ -123,9 +123,9 @@ def test_each_fault_has_its_verdict_and_costs_no_other_item(nothing_left):
   for status in (Status.TIMEOUT, Status.CRASH, Status.OUT_OF_MEMORY):
     expected = sum(found is status for found in FAULTS.values())
     assert stats[f"verdict/{status}"] == expected
-  assert stats["restarts/memory"] >= 4
+  assert stats["replaced/memory"] >= 4
   assert stats["infra_errors"] == 0
-  assert stats["restarts"] >= 15
+  assert stats["replaced"] >= 15
   assert stats["exec_p99_s"] > 2.9 > stats["exec_p50_s"] > 0
   assert all(isinstance(value, float) for value in stats.values())
 
@@ -139,7 +139,7 @@ def test_a_broken_worker_is_retried_once(nothing_left, tmp_path):
   always = Problem("t", header, PROBLEM.statement)
   with make_pool(num_workers=1) as pool:
     assert check(pool, "omega", problem).status is Status.PROVED
-    assert pool.stats()["restarts"] == 1
+    assert pool.stats()["replaced"] == 1
     verdict = check(pool, "omega", always)
     assert verdict.status is Status.INFRA_ERROR
     assert "while loading: crash: exit code 3; goodbye" in verdict.detail
@@ -164,14 +164,14 @@ def test_header_errors_are_not_the_policys(nothing_left):
     assert verdict.status is Status.INFRA_ERROR
     assert "header does not elaborate: unsolved goals" in verdict.detail
     assert check(pool, "omega").proved
-    assert pool.stats()["restarts"] == 0
+    assert pool.stats()["replaced"] == 0
 
 
 def test_worker_is_replaced_after_max_uses(nothing_left):
   with make_pool(num_workers=1, max_uses=3) as pool:
     for index in range(9):
       assert check(pool, f"omega -- {index}").proved
-    assert pool.stats()["restarts"] == 3
+    assert pool.stats()["replaced"] == 3
 
 
 def test_equal_proofs_are_checked_once(nothing_left):
@@ -183,8 +183,8 @@ def test_equal_proofs_are_checked_once(nothing_left):
     assert all(f.result(timeout=60).proved for f in futures)
     assert other.result(timeout=60).status is Status.STATEMENT_MISMATCH
     stats = pool.stats()
-    assert (stats["checked"], stats["cache_hits"]) == (2, 19)
-    assert pool.stats()["cache_hits"] == 0
+    assert (stats["checked"], stats["duplicates"]) == (2, 19)
+    assert pool.stats()["duplicates"] == 0
 
 
 def test_uncertain_verdicts_are_not_remembered(nothing_left, tmp_path):

@@ -68,9 +68,9 @@ def check_ten_thousand_items() -> None:
   assert ends == dict.fromkeys(range(NUM_ITEMS), 1)
   assert stats["checked"] == NUM_ITEMS
   num_timeouts = sum(name in TIMEOUTS for name in plan)
-  assert stats["timeouts"] == num_timeouts == stats["restarts/timeout"]
+  assert stats["timeouts"] == num_timeouts == stats["replaced/timeout"]
   assert stats["infra_errors"] == 0
-  assert stats["restarts/uses"] > 10 and stats["restarts/memory"] > 10
+  assert stats["replaced/uses"] > 10 and stats["replaced/memory"] > 10
   # What grows are the verdicts, remembered and handed out, 1 to 2 KB each. Not
   # the resident size: floods of 16 MiB leave holes in the heap.
   growth = sizes[1] - sizes[0]

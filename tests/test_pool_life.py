@@ -132,7 +132,7 @@ def test_a_spare_takes_over():
     assert check(pool, "omega -- 2").load_s < cold_s / 3
     stats = pool.stats()
     assert (stats["cold_starts"], stats["standby_hits"]) == (1, 1)
-    assert stats["restarts/uses"] == 2
+    assert stats["replaced/uses"] == 2
 
 
 SECOND = """

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from kimina_jax.verification.queue import Closed, VerificationQueue
+from kimina_jax.verification.queue import QueueClosed, VerificationQueue
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,42 +17,42 @@ class Item:
 
 
 def test_the_line_of_the_own_imports_comes_first():
-  backlog = VerificationQueue(10)
+  queue = VerificationQueue(10)
   items = [Item("ab"[i % 2], float(i)) for i in range(4)]
   for item in items:
-    backlog.put(item)
-  assert backlog.take("b") is items[1]
-  assert backlog.take("b") is items[3]
-  assert backlog.take("b") is items[0]  # nothing else is left
-  assert backlog.take("c") is items[2]
+    queue.put(item)
+  assert queue.get("b") is items[1]
+  assert queue.get("b") is items[3]
+  assert queue.get("b") is items[0]  # nothing else is left
+  assert queue.get("c") is items[2]
 
 
 def test_but_not_for_long():
-  backlog = VerificationQueue(10)
+  queue = VerificationQueue(10)
   old, new = Item("a", 0.0), [Item("b", 15.0), Item("b", 25.0)]
   for item in (old, *new):
-    backlog.put(item)
-  assert backlog.take("b") is new[0]
-  assert backlog.take("b") is old
-  assert backlog.take("a") is new[1]
+    queue.put(item)
+  assert queue.get("b") is new[0]
+  assert queue.get("b") is old
+  assert queue.get("a") is new[1]
 
 
 def test_without_imports_the_oldest_is_next():
-  backlog = VerificationQueue(10)
+  queue = VerificationQueue(10)
   items = [Item(name, s) for name, s in (("a", 3.0), ("b", 1.0), ("c", 2.0))]
   for item in items:
-    backlog.put(item)
-  taken = [backlog.take(None) for _ in items]
+    queue.put(item)
+  taken = [queue.get(None) for _ in items]
   assert [item.imports for item in taken] == ["b", "c", "a"]
 
 
 def test_who_brings_too_many_waits():
-  backlog = VerificationQueue(2)
+  queue = VerificationQueue(2)
   brought = []
 
   def bring() -> None:
     for index in range(5):
-      backlog.put(Item("a", float(index)))
+      queue.put(Item("a", float(index)))
       brought.append(index)
 
   thread = threading.Thread(target=bring)
@@ -63,37 +63,37 @@ def test_who_brings_too_many_waits():
       assert time.monotonic() < deadline
       time.sleep(0.001)
     assert len(brought) <= taken + 2
-    assert backlog.take("a").submitted_s == taken
+    assert queue.get("a").submitted_s == taken
   thread.join()
 
 
 def test_closing_wakes_all_and_returns_what_waits():
-  backlog = VerificationQueue(1)
+  queue = VerificationQueue(1)
   item = Item("a", 0.0)
-  backlog.put(item)
+  queue.put(item)
   refused = []
 
   def bring() -> None:
-    with pytest.raises(Closed):
-      backlog.put(item)
+    with pytest.raises(QueueClosed):
+      queue.put(item)
     refused.append(True)
 
   thread = threading.Thread(target=bring)
   thread.start()
-  assert backlog.close() == [item]
+  assert queue.close() == [item]
   thread.join(10)
-  assert refused and backlog.take("a") is None and backlog.take(None) is None
-  with pytest.raises(Closed):
-    backlog.put(item)
+  assert refused and queue.get("a") is None and queue.get(None) is None
+  with pytest.raises(QueueClosed):
+    queue.put(item)
 
 
 def test_many_threads_lose_nothing():
-  backlog, rng = VerificationQueue(7), random.Random(0)
+  queue, rng = VerificationQueue(7), random.Random(0)
   items = [Item(rng.choice("abc"), float(i)) for i in range(2000)]
   taken, lock = [], threading.Lock()
 
   def work(loaded: str) -> None:
-    while (item := backlog.take(loaded)) is not None:
+    while (item := queue.get(loaded)) is not None:
       with lock:
         taken.append(item)
 
@@ -101,11 +101,11 @@ def test_many_threads_lose_nothing():
   for thread in threads:
     thread.start()
   for item in items:
-    backlog.put(item)
+    queue.put(item)
   deadline = time.monotonic() + 20
   while len(taken) < len(items) and time.monotonic() < deadline:
     time.sleep(0.01)
-  left = backlog.close()
+  left = queue.close()
   for thread in threads:
     thread.join()
   assert sorted(taken, key=lambda item: item.submitted_s) == items

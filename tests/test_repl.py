@@ -11,11 +11,21 @@ import time
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from leaks import assert_all_end, assert_no_more_than, held, processes
+from leaks import (
+  anonymous_bytes,
+  assert_all_end,
+  assert_no_more_than,
+  held,
+  processes,
+)
 
 from kimina_jax.types import Status
 from kimina_jax.verification.process import memory
-from kimina_jax.verification.process.protocol import WorkerFailure, parse_reply
+from kimina_jax.verification.process.protocol import (
+  WorkerFailure,
+  parse_frame,
+  parse_reply,
+)
 from kimina_jax.verification.process.repl import Repl
 from kimina_jax.verification.process.sandbox import Sandbox
 
@@ -56,7 +66,7 @@ def test_recorded_sessions(data_dir):
     argv = python(HERE / "replay_repl.py", path, answers)
     with contextlib.closing(Repl(argv, env=ENV)) as repl:
       frames = [
-        repl.exchange(request, timeout_s=10.0)
+        exchange(repl, request, timeout_s=10.0)
         for request in requests
         if request
       ]
@@ -64,6 +74,14 @@ def test_recorded_sessions(data_dir):
     for frame in frames:
       if "env" in frame:
         assert parse_reply(frame).env == frame["env"]
+
+
+def exchange(repl: Repl, request: str, *, timeout_s: float) -> dict:
+  """Sends one request and reads the one frame that answers it."""
+  repl._send(request.encode() + b"\n\n")
+  frame = repl._receive(time.monotonic() + timeout_s)
+  repl.check_quiet()
+  return parse_frame(frame)
 
 
 def decode_all(text: str) -> list[dict]:
@@ -78,10 +96,10 @@ def decode_all(text: str) -> list[dict]:
 
 def test_environments_are_counted(start):
   repl = start()
-  assert repl.command("def a := 1", timeout_s=10.0).env == 0
-  assert repl.command("def b := 1", env=0, timeout_s=10.0).env == 1
+  assert repl.run_command("def a := 1", timeout_s=10.0).env == 0
+  assert repl.run_command("def b := 1", env=0, timeout_s=10.0).env == 1
   with pytest.raises(WorkerFailure, match="environment 7 instead of 2"):
-    repl.command("FAULT:wrong_env", env=1, timeout_s=10.0)
+    repl.run_command("FAULT:wrong_env", env=1, timeout_s=10.0)
 
 
 LATE = Status.TIMEOUT, "no reply in time"
@@ -127,11 +145,11 @@ FAULTS = {
 def test_faults(start, fault):
   status, words = FAULTS[fault]
   repl = start()
-  repl.command("import Mathlib", timeout_s=10.0)
+  repl.run_command("import Mathlib", timeout_s=10.0)
   limit_s = 0.3 if status is Status.TIMEOUT else 60.0
   started_s = time.monotonic()
   with pytest.raises(WorkerFailure, match=words) as caught:
-    repl.command(f"FAULT:{fault}", env=0, timeout_s=limit_s)
+    repl.run_command(f"FAULT:{fault}", env=0, timeout_s=limit_s)
   assert caught.value.status is status
   assert time.monotonic() - started_s < 5.0
 
@@ -140,7 +158,7 @@ def test_a_bomb_is_cleared_away(start):
   """Two hundred processes, half of them in other sessions, end at once."""
   repl = start(*Sandbox("rlimit", (), 60.0, 8.0).wrap(python(FAKE), ENV))
   with pytest.raises(WorkerFailure, match="no reply in time"):
-    repl.command("FAULT:bomb", timeout_s=2.0)
+    repl.run_command("FAULT:bomb", timeout_s=2.0)
   family = memory.descendants(repl.pid)
   assert len(family) == 200
   repl.close()
@@ -165,7 +183,7 @@ def test_a_swarm_is_caught_while_it_grows():
   for _ in range(5):
     with contextlib.closing(Repl(argv, env=env)) as repl:
       with pytest.raises(WorkerFailure, match="no reply in time"):
-        repl.command("def a := 1", timeout_s=0.1)
+        repl.run_command("def a := 1", timeout_s=0.1)
       deadline = time.monotonic() + 10.0
       while len(marked(mark)) < 4:  # it is under way
         assert time.monotonic() < deadline
@@ -194,7 +212,7 @@ def test_what_a_dead_process_leaves_behind_is_ended(start):
   )
   repl = start(sys.executable, "-I", "-S", "-c", program)
   with pytest.raises(WorkerFailure, match=r"exit code 7; \d+") as caught:
-    repl.command("def a := 1", timeout_s=10.0)
+    repl.run_command("def a := 1", timeout_s=10.0)
   assert_all_end([int(caught.value.detail.split()[-1])])
 
 
@@ -210,9 +228,9 @@ def test_faults_after_a_good_reply(start, fault, status):
   """What follows is not taken for the answer to the next command."""
   repl = start()
   with pytest.raises(WorkerFailure) as caught:
-    assert repl.command(f"FAULT:{fault}", timeout_s=10.0).env == 0
+    assert repl.run_command(f"FAULT:{fault}", timeout_s=10.0).env == 0
     time.sleep(0.3)
-    repl.command("def a := 1", env=0, timeout_s=0.3)
+    repl.run_command("def a := 1", env=0, timeout_s=0.3)
   assert caught.value.status is status
 
 
@@ -221,8 +239,8 @@ def test_faults_after_a_good_reply(start, fault, status):
 )
 def test_odd_but_legal(start, fault):
   repl = start()
-  repl.command("import Mathlib", timeout_s=10.0)
-  reply = repl.command(f"FAULT:{fault}", env=0, timeout_s=10.0)
+  repl.run_command("import Mathlib", timeout_s=10.0)
+  reply = repl.run_command(f"FAULT:{fault}", env=0, timeout_s=10.0)
   texts = [m.text for m in reply.messages]
   assert reply.env == 1
   assert texts == {
@@ -230,21 +248,21 @@ def test_odd_but_legal(start, fault):
     "error": ["unsolved goals\n⊢ False"],
     "sorry": ["declaration uses 'sorry'"],
   }.get(fault, [])
-  assert repl.command("x" * 3_000_000, env=1, timeout_s=10.0).env == 2
+  assert repl.run_command("x" * 3_000_000, env=1, timeout_s=10.0).env == 2
 
 
 def test_forgery_while_the_audit_is_asked(start):
   repl = start()
-  assert repl.command("FAULT:late_forged", timeout_s=10.0).env == 0
+  assert repl.run_command("FAULT:late_forged", timeout_s=10.0).env == 0
   with pytest.raises(WorkerFailure, match="unasked output"):
-    repl.command("#print axioms __ok_1", env=0, timeout_s=10.0)
+    repl.run_command("#print axioms __ok_1", env=0, timeout_s=10.0)
 
 
 # Several commands at once.
 
 
 def chain(repl: Repl, *texts: str, env: int | None = None) -> list[int]:
-  replies = repl.chain(texts, env=env, deadline=time.monotonic() + 10.0)
+  replies = repl.run_commands(texts, env=env, deadline=time.monotonic() + 10.0)
   return [reply.env for reply in replies]
 
 
@@ -280,7 +298,7 @@ def test_faults_in_a_chain(start, texts, num_good, status):
   repl = start()
   replies = []
   with pytest.raises(WorkerFailure) as caught:
-    for reply in repl.chain(texts, deadline=time.monotonic() + 1.0):
+    for reply in repl.run_commands(texts, deadline=time.monotonic() + 1.0):
       replies.append(reply)
   assert caught.value.status is status
   assert [reply.env for reply in replies] == list(range(num_good))
@@ -306,7 +324,7 @@ def test_an_answer_before_the_question_is_sent(start):
   )
   repl = start(sys.executable, "-I", "-S", "-c", program)
   with pytest.raises(WorkerFailure, match="not yet sent") as caught:
-    repl.command("x" * 1_000_000, timeout_s=10.0)
+    repl.run_command("x" * 1_000_000, timeout_s=10.0)
   assert caught.value.status is Status.PROTOCOL_VIOLATION
 
 
@@ -315,7 +333,7 @@ def test_an_answer_before_the_question_is_sent(start):
 
 @pytest.mark.parametrize(
   ("end", "status"),
-  [(Repl.kill, Status.CRASH), (Repl.starve, Status.OUT_OF_MEMORY)],
+  [(Repl.kill, Status.CRASH), (Repl.kill_for_memory, Status.OUT_OF_MEMORY)],
 )
 @pytest.mark.parametrize("fault", ["hang", "stubborn", "bomb"])
 def test_ended_from_another_thread(start, end, status, fault):
@@ -325,7 +343,7 @@ def test_ended_from_another_thread(start, end, status, fault):
   timer = threading.Timer(0.3, end, [repl])
   timer.start()
   with pytest.raises(WorkerFailure) as caught:
-    repl.command(f"FAULT:{fault}", timeout_s=60.0)
+    repl.run_command(f"FAULT:{fault}", timeout_s=60.0)
   timer.join()
   end(repl)  # once more, of a process that is gone
   assert caught.value.status is status
@@ -335,11 +353,11 @@ def test_ended_from_another_thread(start, end, status, fault):
 def test_ended_while_idle(start):
   repl = start()
   assert chain(repl, "a") == [0]
-  repl.starve()
+  repl.kill_for_memory()
   repl.kill()  # the first cause is the one that is told
   with pytest.raises(WorkerFailure, match="more memory") as caught:
     while True:  # until the signal has arrived
-      repl.command("b", timeout_s=1.0)
+      repl.run_command("b", timeout_s=1.0)
   assert caught.value.status is Status.OUT_OF_MEMORY
 
 
@@ -347,17 +365,17 @@ def test_growing_memory_is_seen(start):
   """A watchdog ends a process that really takes the memory."""
   repl = start()
   chain(repl, "import Mathlib")
-  assert memory.anonymous_bytes(repl.pid) < 100_000_000
+  assert anonymous_bytes(repl.pid) < 100_000_000
 
   def watch() -> None:
-    while memory.anonymous_bytes(repl.pid) < 300_000_000:
+    while anonymous_bytes(repl.pid) < 300_000_000:
       time.sleep(0.05)
-    repl.starve()
+    repl.kill_for_memory()
 
   watchdog = threading.Thread(target=watch)
   watchdog.start()
   with pytest.raises(WorkerFailure) as caught:
-    repl.command("FAULT:grow", env=0, timeout_s=60.0)
+    repl.run_command("FAULT:grow", env=0, timeout_s=60.0)
   watchdog.join()
   assert caught.value.status is Status.OUT_OF_MEMORY
 
@@ -366,7 +384,7 @@ def test_processor_time_is_not_memory(start):
   """Who uses up his processor time is not told to be out of memory."""
   repl = start(*Sandbox("rlimit", (), 1.0, 8.0).wrap(python(FAKE), ENV))
   with pytest.raises(WorkerFailure, match="exit code -24") as caught:
-    repl.command("FAULT:burn", timeout_s=60.0)
+    repl.run_command("FAULT:burn", timeout_s=60.0)
   assert caught.value.status is Status.CRASH
 
 
@@ -387,7 +405,7 @@ def test_the_cost_of_a_proof(start):
     ("theorem __ok_1 : __stmt_1 := @t\n#print axioms __ok_1", 0.0, 0.1),
   ]:
     started_s = time.monotonic()
-    reply = repl.command(text, env=0, timeout_s=10.0)
+    reply = repl.run_command(text, env=0, timeout_s=10.0)
     assert least_s <= time.monotonic() - started_s
     assert time.monotonic() - started_s < most_s + 1.0
   (message,) = reply.messages
@@ -437,7 +455,7 @@ ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 def check_echo(echo: Repl, text: str, sizes: list[int], is_ascii: bool) -> None:
   request = {"cmd": text, "sizes": sizes, "ascii": is_ascii}
   line = json.dumps(request, ensure_ascii=is_ascii)
-  reply = echo.exchange(line, timeout_s=60.0)
+  reply = exchange(echo, line, timeout_s=60.0)
   assert reply == {"message": text, "sizes": sizes}
 
 
@@ -490,9 +508,9 @@ def parrot():
 @given(texts=st.lists(ANY_TEXT, min_size=1, max_size=4))
 def test_any_texts_are_so_many_requests(parrot, texts):
   """A command is one line; each names the environment that the last made."""
-  root = parrot.command("def a := 1", timeout_s=10.0).env
+  root = parrot.run_command("def a := 1", timeout_s=10.0).env
   deadline = time.monotonic() + 10.0
-  replies = [*parrot.chain(texts, env=root, deadline=deadline)]
+  replies = [*parrot.run_commands(texts, env=root, deadline=deadline)]
   assert [json.loads(reply.messages[0].text) for reply in replies] == [
     {"cmd": text, "env": env} for env, text in enumerate(texts, root)
   ]
@@ -501,7 +519,7 @@ def test_any_texts_are_so_many_requests(parrot, texts):
 
 
 def test_without_an_environment(parrot):
-  (message,) = parrot.command("def a := 1", timeout_s=10.0).messages
+  (message,) = parrot.run_command("def a := 1", timeout_s=10.0).messages
   assert json.loads(message.text) == {"cmd": "def a := 1"}
 
 
@@ -520,7 +538,7 @@ def test_many_come_and_go():
   for fault in [*ENDS] * 4:
     with contextlib.closing(Repl(python(FAKE), env=ENV)) as repl:
       with pytest.raises(WorkerFailure):
-        repl.command(f"FAULT:{fault}", timeout_s=5.0)
+        repl.run_command(f"FAULT:{fault}", timeout_s=5.0)
   assert_no_more_than(before)
   assert set(threading.enumerate()) <= threads
 
@@ -537,7 +555,7 @@ def test_a_closed_stderr_costs_nothing(start):
   )
   repl = start(sys.executable, "-I", "-S", "-c", program)
   used_s = time.thread_time()
-  assert repl.command("a", timeout_s=10.0).env == 0
+  assert repl.run_command("a", timeout_s=10.0).env == 0
   assert time.thread_time() - used_s < 0.2
 
 
@@ -551,6 +569,6 @@ def test_the_environment_is_the_one_given(monkeypatch, start):
     "os.read(0, 100)\n"
   )
   repl = start(sys.executable, "-I", "-S", "-c", program)
-  seen = repl.exchange('{"cmd": "a"}', timeout_s=10.0)["infotree"]
+  seen = exchange(repl, '{"cmd": "a"}', timeout_s=10.0)["infotree"]
   assert seen["PATH"] == ENV["PATH"]
   assert "KIMINA_SECRET" not in seen

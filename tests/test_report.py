@@ -155,15 +155,15 @@ def test_the_isolation_in_force_is_a_fact(tmp_path):
 def test_the_checkers_panels_show_numbers_that_a_pool_has():
   """Names in the page are names of the statistics, and no cause is left out."""
   page = pathlib.Path(report.__file__).with_suffix(".html").read_text()
-  pool = stats.Stats(1, "bwrap")
+  pool = stats.VerificationStats(1, "bwrap")
   for status in Status:
     pool.verdict(Verdict(status))
   pool.count("warm_hits")
-  names = {f"checker/{name}" for name in stats.merge([pool.read()])}
+  names = {f"checker/{name}" for name in stats.merge_stats([pool.read()])}
   plain = set(re.findall(r'"(checker/[a-z_]+)"', page))
   assert plain <= names and len(plain) >= 10
   causes = re.search(r"const CAUSES = (\[.*?\]);", page)[1]
-  assert tuple(json.loads(causes)) == stats.CAUSES
+  assert tuple(json.loads(causes)) == stats.REPLACEMENT_REASONS
   stages = re.findall(r'\["(queue|load|exec)", "', page)
   percents = re.findall(r'\["(\d\d)", "\w+"\]', page)
   latencies = {f"checker/{s}_p{p}_s" for s in stages for p in percents}
@@ -266,7 +266,7 @@ def _metrics(rng, done):
 
 def _checker(rng, solved):
   """As a pool would tell it, by way of what it counts with."""
-  pool = stats.Stats(2, "bwrap")
+  pool = stats.VerificationStats(2, "bwrap")
   for _ in range(128):
     status = Status.PROVED if rng.random() < solved else Status.LEAN_ERROR
     if rng.random() < 0.06:
@@ -282,10 +282,10 @@ def _checker(rng, solved):
       )
     )
     pool.count(rng.choice(["warm_hits"] * 20 + ["cold_starts", "standby_hits"]))
-    pool.count("cache_hits")
-  pool.count(f"restarts/{rng.choice(stats.CAUSES)}")
+    pool.count("duplicates")
+  pool.count(f"replaced/{rng.choice(stats.REPLACEMENT_REASONS)}")
   pool.busy(1e-4)
-  numbers = stats.merge([pool.read()])
+  numbers = stats.merge_stats([pool.read()])
   return {f"checker/{name}": value for name, value in numbers.items()}
 
 

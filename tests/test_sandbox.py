@@ -401,11 +401,11 @@ def test_a_session(mode):
   argv = box.wrap([sys.executable, "-I", "-S", str(fake)], ENV)
   repl = Repl(argv, env=ENV)
   try:
-    assert repl.command("import Mathlib", timeout_s=10.0).env == 0
-    reply = repl.command("#print axioms t", env=0, timeout_s=10.0)
+    assert repl.run_command("import Mathlib", timeout_s=10.0).env == 0
+    reply = repl.run_command("#print axioms t", env=0, timeout_s=10.0)
     assert reply.messages[0].text == "'t' does not depend on any axioms"
     with pytest.raises(WorkerFailure, match="no reply in time"):
-      repl.command("FAULT:bomb", env=1, timeout_s=2.0)
+      repl.run_command("FAULT:bomb", env=1, timeout_s=2.0)
     family = memory.descendants(repl.pid)
     assert len(family) >= 200
   finally:
@@ -431,9 +431,9 @@ def test_faults_seen_through_bwrap(fault, status):
   box = Sandbox("bwrap", (*python_paths(()), str(fake)), 60.0, 4.0)
   argv = box.wrap([sys.executable, "-I", "-S", str(fake)], ENV)
   with contextlib.closing(Repl(argv, env=ENV)) as repl:
-    assert repl.command("import Mathlib", timeout_s=10.0).env == 0
+    assert repl.run_command("import Mathlib", timeout_s=10.0).env == 0
     with pytest.raises(WorkerFailure) as caught:
-      repl.command(f"FAULT:{fault}", env=0, timeout_s=1.0)
+      repl.run_command(f"FAULT:{fault}", env=0, timeout_s=1.0)
   assert caught.value.status is status
 
 
@@ -447,7 +447,7 @@ def test_minilean_in_the_sandbox():
   module = "kimina_jax.minilean"
   argv = box.wrap([sys.executable, "-m", module], env)
   with contextlib.closing(Repl(argv, env=env)) as repl:
-    reply = repl.command(
+    reply = repl.run_command(
       "theorem t (x : ℤ) (h : x + 2 = 5) : x = 3 := by omega", timeout_s=60.0
     )
     assert reply.messages == ()

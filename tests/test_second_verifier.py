@@ -18,7 +18,7 @@ from kimina_jax.types import Problem, UsageError
 from kimina_jax.verification.acceptance.audit import Audit, prepare_audit
 from kimina_jax.verification.acceptance.syntax_rules import SyntaxRules
 from kimina_jax.verification.process import sandbox
-from kimina_jax.verification.second_verifier import Second
+from kimina_jax.verification.second_verifier import VerifierCommand
 from kimina_jax.verification.settings import CheckerSettings
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -128,12 +128,12 @@ MODES = [
 @pytest.mark.parametrize("isolation", MODES)
 def test_opinions(tmp_path, nothing_left, isolation):
   command = python(tmp_path, VERIFIER, "{target} {proof} {name}")
-  second = Second(config(command, isolation=isolation))
-  opinion = second.ask(PROBLEM, audit_of("omega"))
+  second = VerifierCommand(config(command, isolation=isolation))
+  opinion = second.run(PROBLEM, audit_of("omega"))
   assert opinion.agrees is True
   assert "exit status 0; looked at" in opinion.detail
   assert 0 < opinion.seconds < 10
-  opinion = second.ask(PROBLEM, audit_of("omega -- refused"))
+  opinion = second.run(PROBLEM, audit_of("omega -- refused"))
   assert opinion.agrees is False
   assert "exit status 1; looked at" in opinion.detail
 
@@ -155,8 +155,10 @@ def test_a_verifier_that_misbehaves(
 ):
   """It is ended with all that it started, and its failure is no refusal."""
   command = python(tmp_path, VERIFIER, "{target} {proof}")
-  second = Second(config(command, isolation=isolation, second_timeout_s=2.0))
-  opinion = second.ask(PROBLEM, audit_of(f"omega -- {word}"))
+  second = VerifierCommand(
+    config(command, isolation=isolation, second_timeout_s=2.0)
+  )
+  opinion = second.run(PROBLEM, audit_of(f"omega -- {word}"))
   assert opinion.agrees is agrees
   assert words in opinion.detail
   assert opinion.seconds < 5
@@ -181,7 +183,7 @@ def test_files(tmp_path):
   )
   command = python(tmp_path, program, "{target} {proof} {name}")
   audit = audit_of("omega")
-  assert Second(config(command)).ask(PROBLEM, audit).agrees
+  assert VerifierCommand(config(command)).run(PROBLEM, audit).agrees
   target = (tmp_path / "Target.lean").read_text()
   proof = (tmp_path / "Proof.lean").read_text()
   assert (tmp_path / "name").read_text() == "t"
@@ -210,8 +212,8 @@ def test_it_is_confined(tmp_path, monkeypatch):
     command = python(
       tmp_path, VERIFIER, "{target} {proof}", str(ROOT / "setup.py"), str(port)
     )
-    second = Second(config(command, isolation="bwrap"))
-    opinion = second.ask(PROBLEM, audit_of("omega -- look"))
+    second = VerifierCommand(config(command, isolation="bwrap"))
+    opinion = second.run(PROBLEM, audit_of("omega -- look"))
   assert opinion.agrees is True
   for word in ("WRITTEN", "CONNECTED", "SECRET_TOKEN"):
     assert word not in opinion.detail
@@ -219,45 +221,47 @@ def test_it_is_confined(tmp_path, monkeypatch):
   assert "True" in opinion.detail
 
 
-def test_wanted(tmp_path):
+def test_is_selected(tmp_path):
   """First proofs, and of the others a share that only their text decides."""
   command = python(tmp_path, VERIFIER, "{target} {proof}")
-  second = Second(config(command, second_share=0.25))
+  second = VerifierCommand(config(command, second_share=0.25))
   others = [f"proof {number}" for number in range(2000)]
-  assert second.wanted(PROBLEM, others[0])
-  drawn = [text for text in others[1:] if second.wanted(PROBLEM, text)]
+  assert second.is_selected(PROBLEM, others[0])
+  drawn = [text for text in others[1:] if second.is_selected(PROBLEM, text)]
   assert 400 < len(drawn) < 600
-  again = Second(config(command, second_share=0.25))
-  assert again.wanted(PROBLEM, "another")
-  assert drawn == [text for text in others[1:] if again.wanted(PROBLEM, text)]
+  again = VerifierCommand(config(command, second_share=0.25))
+  assert again.is_selected(PROBLEM, "another")
+  assert drawn == [
+    text for text in others[1:] if again.is_selected(PROBLEM, text)
+  ]
   other = Problem("u", HEADER, "theorem u : 1 = 1 := by")
-  assert again.wanted(other, others[1])
-  none = Second(config(command, second_share=0.0))
-  assert [none.wanted(PROBLEM, text) for text in others].count(True) == 1
-  every = Second(config(command, second_share=1.0))
-  assert all(every.wanted(PROBLEM, text) for text in others)
+  assert again.is_selected(other, others[1])
+  none = VerifierCommand(config(command, second_share=0.0))
+  assert [none.is_selected(PROBLEM, text) for text in others].count(True) == 1
+  every = VerifierCommand(config(command, second_share=1.0))
+  assert all(every.is_selected(PROBLEM, text) for text in others)
 
 
 def test_a_first_proof_that_it_could_not_judge_is_none(tmp_path):
   command = python(tmp_path, VERIFIER, "{target} {proof}")
-  second = Second(config(command))
-  assert second.wanted(PROBLEM, "a")
-  assert second.ask(PROBLEM, audit_of("omega -- odd")).agrees is None
-  assert second.wanted(PROBLEM, "b")
-  assert second.ask(PROBLEM, audit_of("omega")).agrees
-  assert not second.wanted(PROBLEM, "c")
+  second = VerifierCommand(config(command))
+  assert second.is_selected(PROBLEM, "a")
+  assert second.run(PROBLEM, audit_of("omega -- odd")).agrees is None
+  assert second.is_selected(PROBLEM, "b")
+  assert second.run(PROBLEM, audit_of("omega")).agrees
+  assert not second.is_selected(PROBLEM, "c")
 
 
 def test_kill(tmp_path, nothing_left):
   command = python(tmp_path, VERIFIER, "{target} {proof}")
-  second = Second(config(command, second_timeout_s=60.0))
+  second = VerifierCommand(config(command, second_timeout_s=60.0))
   timer = threading.Timer(0.5, second.kill)
   timer.start()
   started_s = time.monotonic()
-  opinion = second.ask(PROBLEM, audit_of("omega -- hangs"))
+  opinion = second.run(PROBLEM, audit_of("omega -- hangs"))
   assert time.monotonic() - started_s < 5
   assert opinion.agrees is None
-  assert second.ask(PROBLEM, audit_of("omega")).agrees is None
+  assert second.run(PROBLEM, audit_of("omega")).agrees is None
   timer.join()
 
 
@@ -276,20 +280,20 @@ def test_kill(tmp_path, nothing_left):
 )
 def test_commands_that_cannot_be(command, words):
   with pytest.raises(UsageError) as caught:
-    Second(config(command))
+    VerifierCommand(config(command))
   assert words in str(caught.value)
 
 
 def test_one_that_accepts_anything_is_told_of(tmp_path, caplog):
-  second = Second(config(python(tmp_path, "", "{target} {proof}")))
+  second = VerifierCommand(config(python(tmp_path, "", "{target} {proof}")))
   assert "accepts a proof by sorry" in caplog.text
-  assert second.ask(PROBLEM, audit_of("omega")).agrees
+  assert second.run(PROBLEM, audit_of("omega")).agrees
 
 
 def test_no_shell_reads_the_command(tmp_path):
   program = "import sys; sys.exit(sys.argv[2:] != ['$HOME;exit 0', '>x'])"
   command = python(tmp_path, program, "{proof} '$HOME;exit 0' '>x'")
-  Second(config(command))
+  VerifierCommand(config(command))
 
 
 # The wrapper for verifiers of compiled files.
@@ -351,7 +355,7 @@ def tools(tmp_path, monkeypatch):
 def test_wrapper(tools, body, agrees, words):
   script = ROOT / "launch" / "second_verifier.sh"
   command = f"sh {script} {tools}/safe_verify {{target}} {{proof}}"
-  opinion = Second(config(command)).ask(PROBLEM, audit_of(body))
+  opinion = VerifierCommand(config(command)).run(PROBLEM, audit_of(body))
   assert opinion.agrees is agrees
   assert words in opinion.detail
 
@@ -359,10 +363,10 @@ def test_wrapper(tools, body, agrees, words):
 def test_wrapper_with_leanchecker(tools, caplog):
   script = ROOT / "launch" / "second_verifier.sh"
   command = f"sh {script} {tools}/leanchecker {{target}} {{proof}}"
-  second = Second(config(command))
+  second = VerifierCommand(config(command))
   assert "accepts a proof by sorry" in caplog.text
-  assert second.ask(PROBLEM, audit_of("omega")).agrees
-  assert second.ask(PROBLEM, audit_of("omega -- refused")).agrees is False
+  assert second.run(PROBLEM, audit_of("omega")).agrees
+  assert second.run(PROBLEM, audit_of("omega -- refused")).agrees is False
 
 
 def test_wrapper_with_a_statement_that_does_not_compile(tools):

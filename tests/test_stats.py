@@ -55,9 +55,9 @@ def test_counts_by_name():
   stats.verdict(Verdict(Status.HAS_SORRY, axioms=("sorryAx", "my.axiom")))
   stats.verdict(Verdict(Status.TIMEOUT))
   stats.verdict(Verdict(Status.INFRA_ERROR))
-  for name in ("cache_hits", "restarts/uses", "restarts/crash", "disputed"):
+  for name in ("duplicates", "replaced/uses", "replaced/crash", "disputed"):
     stats.count(name)
-  stats.count("restarts/crash")
+  stats.count("replaced/crash")
   found = stats.read()
   assert all(isinstance(value, float) for value in found.values())
   seen = {
@@ -79,11 +79,11 @@ def test_counts_by_name():
     "axioms/sorryAx": 1,
     "axioms/other": 1,
     "axioms/none": 1,
-    "cache_hits": 1,
+    "duplicates": 1,
     "disputed": 1,
-    "restarts": 3,
-    "restarts/uses": 1,
-    "restarts/crash": 2,
+    "replaced": 3,
+    "replaced/uses": 1,
+    "replaced/crash": 2,
     "isolation/bwrap": 1,
   }
   again = stats.read()
@@ -93,8 +93,8 @@ def test_counts_by_name():
 
 
 def test_an_event_has_a_known_name():
-  with pytest.raises(ValueError, match="'cash_hits' is none of cache_hits"):
-    VerificationStats(1).count("cash_hits")
+  with pytest.raises(ValueError, match="'duplicate' is none of duplicates"):
+    VerificationStats(1).count("duplicate")
 
 
 def test_busy_and_present_time():
@@ -159,7 +159,7 @@ PART = {
   "warm_hits": 27.0,
   "standby_hits": 1.0,
   "cold_starts": 2.0,
-  "cache_hits": 10.0,
+  "duplicates": 10.0,
   "verdict_cache_hits": 5.0,
   "worker_seconds": 100.0,
   "busy_seconds": 80.0,
@@ -172,7 +172,7 @@ OTHER = {
   "warm_hits": 0.0,
   "standby_hits": 0.0,
   "cold_starts": 10.0,
-  "cache_hits": 0.0,
+  "duplicates": 0.0,
   "verdict_cache_hits": 0.0,
   "worker_seconds": 300.0,
   "busy_seconds": 20.0,

@@ -111,7 +111,7 @@ def _bwrap() -> Finding:
 
 
 def _cgroups() -> Finding:
-  root = memory.usable_root()
+  root = memory.find_cgroup_root()
   if root:
     return Finding("memory control group", "ok", str(root))
   return Finding(

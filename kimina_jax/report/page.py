@@ -172,7 +172,7 @@ def alarms(
       for name, values in metrics.items()
       if name.startswith("checker/") and values[index] is not None
     }
-    if words := stats.alarm(row):
+    if words := stats.failure_alarm(row):
       found.append((step, words))
   return found
 

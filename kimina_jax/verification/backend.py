@@ -1,7 +1,8 @@
-"""What a backend promises, whatever it is: a local REPL, minilean, a server.
+"""The interface of a checker backend: Backend and Worker.
 
-In: the settings. Out: a Backend, whose `start` makes Checkers. Starts nothing
-itself.
+A backend is one way to run Lean: the embedded minilean, a Lean REPL, or Kimina
+Lean Servers. pool.make_backend chooses among them; to add one, write a function
+that takes CheckerSettings and returns a Backend.
 """
 
 import dataclasses
@@ -12,51 +13,54 @@ from kimina_jax.types import Verdict
 from kimina_jax.verification.acceptance.audit import Audit
 
 
-class Checker(Protocol):
-  """Something that judges one audit at a time.
+class Worker(Protocol):
+  """A checker process, or a connection to one, that runs one audit at a time.
 
-  It never raises but OSError at its start: what goes wrong is a verdict, and
-  after a doubt it calls itself broken and its owner replaces it.
+  Its methods raise nothing: whatever goes wrong is a verdict. A worker that can
+  no longer be trusted sets `must_replace`, and its owner replaces it.
 
   Attributes:
-    num_uses: audits so far.
-    broken: whether it must be replaced.
-    pid: of its process; 0 if it has none here.
+    num_uses: audits that it has run.
+    must_replace: whether it can no longer be trusted: its process crashed,
+      timed out, broke the protocol or was killed.
   """
 
   num_uses: int
-  broken: bool
-  pid: int
+  must_replace: bool
+
+  @property
+  def pid(self) -> int:
+    """The process id; 0 if the worker has no process on this machine."""
 
   def load(self, imports: str, *, timeout_s: float) -> Verdict | None:
-    """Gets import lines ready; an INFRA_ERROR if that fails."""
+    """Loads import lines; returns an INFRA_ERROR if that fails."""
 
   def check(self, audit: Audit, *, timeout_s: float) -> Verdict:
     """Runs an audit whose imports are loaded."""
 
-  def starve(self) -> None:
-    """As kill, for its memory: the call in progress is OUT_OF_MEMORY."""
+  def kill_for_memory(self) -> None:
+    """As kill; the verdict of the call in progress is OUT_OF_MEMORY."""
 
   def kill(self) -> None:
-    """Makes the call in progress end soon; from any thread."""
+    """Makes the call in progress end soon; any thread may call it."""
 
   def close(self) -> None:
-    """Frees what it holds."""
+    """Ends the process and frees its resources."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Backend:
-  """Which program checks, and how to get one.
+  """A program that checks proofs, and how to start workers of it.
 
   Attributes:
-    name: of settings.BACKENDS.
-    toolchain: what its verdicts depend on besides the proof: versions and
-      digests, in one line; equal lines give equal verdicts.
-    isolation: in force: `bwrap`, `rlimit`, `none` or `remote`.
-    start: makes a Checker; OSError if it cannot.
+    name: one of settings.BACKENDS.
+    toolchain: versions and digests of all that a verdict depends on besides
+      the proof, in one line; equal lines give equal verdicts.
+    isolation: the isolation in force, one of stats.ISOLATION_MODES.
+    start: starts a worker; raises OSError if it cannot.
   """
 
   name: str
   toolchain: str
   isolation: str
-  start: Callable[[], Checker]
+  start: Callable[[], Worker]

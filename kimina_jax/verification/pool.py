@@ -1,14 +1,16 @@
-"""Proofs in, future verdicts out; many at once.
+"""Verification pool: checks proofs with several workers, asynchronously.
 
-  submit -> known? stored? refused? -> backlog -> slot -> (second) -> verdict
+  submit ─▶ syntax and statement ─▶ verdict cache ─▶ queue ─▶ worker slot ─▶
+  second verifier ─▶ verdict
 
-Every item ends exactly once, with a verdict; a bad item, a crash or a hang is
-a verdict too, never an exception. Equal proofs are checked once, and verdicts
-that cannot change are kept from one run to the next. A proof that a second
-verifier refuses is DISPUTED, and nothing more is proved of its problem.
+In: a problem and the proof of a response. Out: a future of its verdict. Every
+proof gets exactly one verdict; a malformed proof, a crash or a hang is a
+verdict too, never an exception. Equal proofs are checked once, and verdicts
+that cannot change are kept from one run to the next. A proof that the second
+verifier refuses is DISPUTED, and no later proof of its problem is accepted.
 
-It starts no JAX and reads no file but its store; the processes it starts end
-with it.
+It imports no JAX and reads no file but its verdict cache; the processes that it
+starts end with it.
 """
 
 import concurrent.futures
@@ -23,11 +25,11 @@ from kimina_jax.types import Extraction, Problem, Status, Verdict
 from kimina_jax.verification.acceptance.audit import Audit, prepare_audit
 from kimina_jax.verification.acceptance.lexer import LexError, normalise
 from kimina_jax.verification.acceptance.syntax_rules import SyntaxRules
-from kimina_jax.verification.appeal import CANCELLED, SecondVerifier
 from kimina_jax.verification.backend import Backend
 from kimina_jax.verification.process.local import make_local_backend
-from kimina_jax.verification.queue import Closed, VerificationQueue
+from kimina_jax.verification.queue import QueueClosed, VerificationQueue
 from kimina_jax.verification.remote.server import make_server_backend
+from kimina_jax.verification.second_verifier import CANCELLED, SecondVerifier
 from kimina_jax.verification.settings import CheckerSettings
 from kimina_jax.verification.stats import VerificationStats
 from kimina_jax.verification.verdict_cache import (
@@ -46,7 +48,7 @@ _MAX_KNOWN = 65_536  # verdicts in memory
 
 @dataclasses.dataclass(eq=False)
 class _Item:
-  """A proof on its way; `futures` grows while equal ones arrive."""
+  """A submitted proof; `futures` grows while equal proofs are submitted."""
 
   key: str
   problem: Problem
@@ -54,26 +56,37 @@ class _Item:
   confirm: bool
   futures: list[VerdictFuture]
   submitted_s: float
-  audit: Audit | None = None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _AuditedItem:
+  """A submitted proof that passed the checks that need no Lean."""
+
+  item: _Item
+  audit: Audit
 
   @property
   def imports(self) -> str:
     return self.audit.imports
 
+  @property
+  def submitted_s(self) -> float:
+    return self.item.submitted_s
+
 
 class VerificationPool:
-  """Owns the checkers, the threads that wait for them, and the store.
+  """Owns the workers, the threads that use them, and the verdict cache.
 
   Example:
     with VerificationPool(CheckerSettings(**config.checker)) as pool:
       verdict = pool.submit(problem, extract(response)).result()
 
   Attributes:
-    backend: what checks.
+    backend: runs Lean.
   """
 
   def __init__(self, settings: CheckerSettings):
-    """Starts the threads; a checker starts when the first proof needs it.
+    """Starts the threads; a worker starts when the first proof needs it.
 
     Raises:
       UsageError: a command, a server or an isolation that is not available.
@@ -81,65 +94,74 @@ class VerificationPool:
     self.backend = make_backend(settings)
     self._settings = settings
     self._rules = SyntaxRules(settings.max_heartbeats, settings.native_decide)
-    # What verdicts follow from, besides the proof.
-    self._circumstances = f"{self.backend.toolchain}; {self._rules}"
-    self._store = (
+    # All that a verdict depends on besides the proof. It is a part of the keys
+    # of verdict caches, so its text must not change.
+    self._key_prefix = (
+      f"{self.backend.toolchain}; Rules(max_heartbeats="
+      f"{settings.max_heartbeats}, native_decide={settings.native_decide})"
+    )
+    self._cache = (
       VerdictCache(settings.verdict_cache) if settings.verdict_cache else None
     )
     self._stats = VerificationStats(
       settings.num_workers, self.backend.isolation
     )
-    self._appeals = SecondVerifier(settings, self._stats)
-    self._crew = WorkerPool(self.backend, settings, self._stats)
-    self._backlog: VerificationQueue[_Item] = VerificationQueue(
+    self._second_verifier = SecondVerifier(settings, self._stats)
+    self._workers = WorkerPool(self.backend, settings, self._stats)
+    self._queue: VerificationQueue[_AuditedItem] = VerificationQueue(
       settings.max_pending
     )
     self._lock = threading.Lock()
     self._closed = False
-    self._known: dict[str, _Item | Verdict] = {}
+    self._known: dict[str, _Item | Verdict] = {}  # by key
     self._threads = [
-      threading.Thread(target=self._serve, daemon=True, name=f"checker-{slot}")
-      for slot in range(settings.num_workers)
+      threading.Thread(target=self._run, daemon=True, name=f"checker-{index}")
+      for index in range(settings.num_workers)
     ]
     for thread in self._threads:
       thread.start()
 
   @property
   def isolation(self) -> str:
-    """In force: `bwrap`, `rlimit`, `none` or `remote`."""
+    """The isolation in force: `bwrap`, `rlimit`, `none` or `remote`."""
     return self.backend.isolation
 
   def submit(
     self, problem: Problem, extraction: Extraction, *, confirm: bool = False
   ) -> VerdictFuture:
-    """Queues a proof; waits while as many wait as may.
+    """Submits a proof; blocks while the queue is full.
 
     Args:
-      problem: what was to be proved.
-      extraction: the response; one that breaks the pattern is MALFORMED.
-      confirm: whether the second verifier must be asked, if there is one and
-        the proof is accepted.
+      problem: what is to be proved.
+      extraction: the parts of the response; one that breaks the pattern is
+        MALFORMED.
+      confirm: whether the second verifier, if there is one, must check the
+        proof if it is accepted.
 
     Returns:
-      The verdict to come. It may be cancelled until then; a proof that nobody
-      waits for is not checked.
+      A future of the verdict. It may be cancelled until the verdict is there; a
+      proof whose futures are all cancelled is not checked.
 
     Raises:
       RuntimeError: the pool is closed.
     """
     future: VerdictFuture = concurrent.futures.Future()
-    key = self._key(problem, extraction)
     item = _Item(
-      *(key, problem, extraction.final, confirm, [future]), time.monotonic()
+      key=self._key(problem, extraction),
+      problem=problem,
+      final=extraction.final,
+      confirm=confirm,
+      futures=[future],
+      submitted_s=time.monotonic(),
     )
     with self._lock:
       if self._closed:
         raise RuntimeError("the pool is closed")
-      if self._joins(item, self._known.get(key)):
-        self._stats.count("cache_hits")
+      if self._join_equal(item, self._known.get(item.key)):
+        self._stats.count("duplicates")
         return future
       self._remember(item)
-    self._begin(item, extraction.error)
+    self._start(item, extraction.error)
     return future
 
   def stats(self) -> dict[str, float]:
@@ -147,29 +169,29 @@ class VerificationPool:
     return self._stats.read()
 
   def drain(self, timeout_s: float) -> None:
-    """Begins nothing more and waits for what has begun.
+    """Closes the pool to new proofs and waits for those being checked.
 
-    What still waits is an INFRA_ERROR at once, and what is unfinished after so
-    many seconds becomes one.
+    Proofs that still wait in the queue are INFRA_ERRORs at once; those that
+    are unfinished after `timeout_s` become INFRA_ERRORs.
     """
     with self._lock:
       self._closed = True
-    for item in self._backlog.close():
-      self._settle(item, CANCELLED)
+    for waiting in self._queue.close():
+      self._settle(waiting.item, CANCELLED)
     deadline = time.monotonic() + timeout_s
     for thread in self._threads:
       thread.join(max(deadline - time.monotonic(), 0.0))
-    self._crew.kill()
+    self._workers.kill()
     for thread in self._threads:
       thread.join()
-    self._appeals.kill()
+    self._second_verifier.kill()
 
   def close(self) -> None:
-    """Ends every process; what is unfinished becomes an INFRA_ERROR."""
+    """Ends every process; unfinished proofs become INFRA_ERRORs."""
     self.drain(0.0)
-    self._crew.close()
-    if self._store is not None:
-      self._store.close()
+    self._workers.close()
+    if self._cache is not None:
+      self._cache.close()
 
   def __enter__(self) -> Self:
     return self
@@ -177,37 +199,43 @@ class VerificationPool:
   def __exit__(self, *_: object) -> None:
     self.close()
 
-  def _joins(self, item: _Item, known: _Item | Verdict | None) -> bool:
-    """Whether an equal proof answers this one too, now or later."""
+  def _join_equal(self, item: _Item, known: _Item | Verdict | None) -> bool:
+    """Whether an equal proof's verdict, known or to come, serves the item."""
     (future,) = item.futures
     if isinstance(known, _Item):
       known.futures.append(future)
       known.confirm |= item.confirm
       return True
-    if known is None or not self._appeals.stands(known, confirm=item.confirm):
+    if known is None:
       return False
-    future.set_result(self._thawed(item.problem, known))
+    if not self._second_verifier.is_final(known, confirm=item.confirm):
+      return False
+    future.set_result(self._apply_dispute(item.problem, known))
     return True
 
-  def _begin(self, item: _Item, error: str) -> None:
-    """Answers at once if that is possible, else puts the item to the others."""
+  def _start(self, item: _Item, error: str) -> None:
+    """Settles an item at once if that is possible, else queues it.
+
+    Args:
+      item: the submitted proof.
+      error: of the extraction.
+    """
     if error:
       self._settle(item, Verdict(Status.MALFORMED, detail=error))
       return
-    # Before the store is asked: a verdict of an older policy shall not stand.
+    # Before the cache is read: a verdict under older rules must not stand.
     audit = self._prepare(item)
     if isinstance(audit, Verdict):
       self._settle(item, audit)
       return
-    item.audit = audit
-    stored = self._store.get(item.key) if self._store is not None else None
-    if stored is not None:
+    cached = self._cache.get(item.key) if self._cache is not None else None
+    if cached is not None:
       self._stats.count("verdict_cache_hits")
-      self._decide(item, stored)
+      self._verify_again_or_settle(item, audit, cached)
       return
     try:
-      self._backlog.put(item)
-    except Closed:
+      self._queue.put(_AuditedItem(item, audit))
+    except QueueClosed:
       self._settle(item, CANCELLED)
 
   def _prepare(self, item: _Item) -> Audit | Verdict:
@@ -217,35 +245,37 @@ class VerificationPool:
       _log.exception("the audit of %s failed", item.problem.name)
       return Verdict(Status.INFRA_ERROR, detail=repr(error))
 
-  def _serve(self) -> None:
-    """A thread's life: one item after the other."""
-    slot = WorkerSlot(self._crew, self._settings, self._stats)
-    while (item := self._backlog.take(slot.imports)) is not None:
+  def _run(self) -> None:
+    """The loop of a checker thread: takes items until the queue is closed."""
+    slot = WorkerSlot(self._workers, self._settings, self._stats)
+    while (waiting := self._queue.get(slot.imports)) is not None:
+      item, audit = waiting.item, waiting.audit
       started_s = time.monotonic()
-      if self._is_unwanted(item):
+      if self._drop_if_cancelled(item):
         continue
       queue_s = started_s - item.submitted_s
       try:
-        verdict = self._check(slot, item, queue_s)
-      except Exception as error:  # a thread must outlive any one item
+        verdict = self._check(slot, audit, queue_s)
+      except Exception as error:  # no item may end the thread
         _log.exception("the checker failed on %s", item.problem.name)
         verdict = Verdict(Status.INFRA_ERROR, detail=repr(error))
       self._stats.busy(time.monotonic() - started_s)
-      self._decide(item, dataclasses.replace(verdict, queue_s=queue_s))
+      verdict = dataclasses.replace(verdict, queue_s=queue_s)
+      self._verify_again_or_settle(item, audit, verdict)
     slot.close()
 
-  def _check(self, slot: WorkerSlot, item: _Item, queue_s: float) -> Verdict:
+  def _check(self, slot: WorkerSlot, audit: Audit, queue_s: float) -> Verdict:
     if queue_s > self._settings.queue_timeout_s:
       detail = f"waited {queue_s:.0f} s for a worker"
       return Verdict(Status.INFRA_ERROR, detail=detail)
-    verdict = slot.judge(item.audit)
+    verdict = slot.check(audit)
     if self._closed and verdict.status not in DETERMINISTIC:
-      # Killed by us, whatever it looks like.
+      # The pool has killed the worker, whatever the verdict looks like.
       return CANCELLED
     return verdict
 
-  def _is_unwanted(self, item: _Item) -> bool:
-    """Forgets an item if all who waited for it have cancelled."""
+  def _drop_if_cancelled(self, item: _Item) -> bool:
+    """Whether all futures of an item are cancelled; if so, forgets it."""
     with self._lock:
       if not all(future.cancelled() for future in item.futures):
         return False
@@ -254,40 +284,46 @@ class VerificationPool:
     self._stats.count("cancelled")
     return True
 
-  def _decide(self, item: _Item, verdict: Verdict) -> None:
-    """Has an accepted proof looked at again, if that is due."""
+  def _verify_again_or_settle(
+    self, item: _Item, audit: Audit, verdict: Verdict
+  ) -> None:
+    """Submits an accepted proof to the second verifier, if that is due."""
     problem = item.problem
-    verdict = self._thawed(problem, verdict)
+    verdict = self._apply_dispute(problem, verdict)
     if (
       verdict.proved
       and not verdict.confirmed
-      and self._appeals.is_due(problem, item.final, confirm=item.confirm)
+      and self._second_verifier.should_verify(
+        problem, item.final, confirm=item.confirm
+      )
     ):
       settle = functools.partial(self._settle, item)
-      self._appeals.hear(problem, item.audit, verdict, settle)
+      self._second_verifier.submit(problem, audit, verdict, settle)
     else:
       self._settle(item, verdict)
 
-  def _thawed(self, problem: Problem, verdict: Verdict) -> Verdict:
-    """The verdict, unless nothing may be proved of the problem any more."""
-    if not (verdict.proved and self._appeals.is_frozen(problem)):
+  def _apply_dispute(self, problem: Problem, verdict: Verdict) -> Verdict:
+    """The verdict; DISPUTED for a proof of a disputed problem."""
+    if not (verdict.proved and self._second_verifier.is_disputed(problem)):
       return verdict
     return dataclasses.replace(
-      verdict, status=Status.DISPUTED, detail="the problem is frozen"
+      verdict,
+      status=Status.DISPUTED,
+      detail="the second verifier refused another proof of this problem",
     )
 
   def _settle(self, item: _Item, verdict: Verdict) -> None:
-    """The end of an item: to all who wait for it."""
-    is_lasting = verdict.status in DETERMINISTIC
+    """Gives the verdict to all futures of an item, and remembers it."""
+    is_deterministic = verdict.status in DETERMINISTIC
     with self._lock:
       if self._known.get(item.key) is item:
-        if is_lasting:
+        if is_deterministic:
           self._known[item.key] = verdict
         else:
           del self._known[item.key]
     self._stats.verdict(verdict)
-    if is_lasting and self._store is not None:
-      self._store.put(item.key, verdict)
+    if is_deterministic and self._cache is not None:
+      self._cache.put(item.key, verdict)
     for future in item.futures:
       if future.set_running_or_notify_cancel():
         future.set_result(verdict)
@@ -298,20 +334,23 @@ class VerificationPool:
       self._known.pop(next(iter(self._known)))
 
   def _key(self, problem: Problem, extraction: Extraction) -> str:
-    """What the verdict follows from, in one text."""
+    """The key of everything that the verdict depends on."""
     final = extraction.final
     try:
       final = normalise(final)
     except LexError:
-      pass  # no Lean, and refused as it stands
+      pass  # not Lean; it is refused as it stands
     return digest(
-      *(self._circumstances, problem.header, problem.statement),
-      *(extraction.error, final),
+      self._key_prefix,
+      problem.header,
+      problem.statement,
+      extraction.error,
+      final,
     )
 
 
 def make_backend(settings: CheckerSettings) -> Backend:
-  """What checks, as the settings say.
+  """The backend that the settings name.
 
   Raises:
     UsageError: it is not available.

@@ -1,107 +1,109 @@
-"""The proofs that wait for a worker.
+"""Verification queue: the proofs that wait for a worker.
 
-In: items, each with the imports that its worker must have. Out: one item at a
-time, to whoever asks; he gets one that fits what he has imported, unless
-another has waited much longer. Holds no more than it may: who brings one more
-waits. Every call takes the same time, however many wait.
+In: items, each with the imports that its worker must have loaded. Out: one item
+at a time for a worker, first among those whose imports the worker has loaded,
+unless an item with other imports has waited much longer. `put` blocks while the
+queue is full. Every call takes the same time, however many items wait.
 """
 
 import collections
 import threading
 from typing import Generic, Protocol, TypeVar
 
-# How much longer others must have waited before a worker changes its imports,
-# which takes about as long.
-_PATIENCE_S = 20.0
+# An item with other imports is preferred if it is older by so much. To change
+# the imports of a worker takes about as long.
+_MAX_DELAY_S = 20.0
 
 
-class Closed(Exception):
-  """Nothing may be brought any more."""
+class QueueClosed(Exception):
+  """The queue takes no more items."""
 
 
-class Waits(Protocol):
-  """What can wait here.
+class QueueItem(Protocol):
+  """What the queue reads of an item."""
 
-  Attributes:
-    imports: import lines that its worker must have loaded.
-    submitted_s: when it came, by time.monotonic.
-  """
+  @property
+  def imports(self) -> str:
+    """The import lines that a worker must have loaded."""
 
-  imports: str
-  submitted_s: float
+  @property
+  def submitted_s(self) -> float:
+    """When it was submitted, by time.monotonic."""
 
 
-Item = TypeVar("Item", bound=Waits)
+Item = TypeVar("Item", bound=QueueItem)
 
 
 class VerificationQueue(Generic[Item]):
-  """Owns the items that wait; any thread may call."""
+  """Owns the waiting items; any thread may call it."""
 
   def __init__(self, max_pending: int):
+    """An empty queue of at most `max_pending` items."""
     self._max_pending = max_pending
-    self._lines: dict[str, collections.deque[Item]] = {}
+    self._queues: dict[str, collections.deque[Item]] = {}  # by imports
     self._size = 0
     self._closed = False
     lock = threading.Lock()
-    self._room = threading.Condition(lock)
-    self._work = threading.Condition(lock)
+    self._not_full = threading.Condition(lock)
+    self._not_empty = threading.Condition(lock)
 
   def put(self, item: Item) -> None:
-    """Brings an item; waits for room.
+    """Appends an item; blocks while the queue is full.
 
     Raises:
-      Closed: the item was not taken in.
+      QueueClosed: the item was not appended.
     """
-    with self._room:
-      self._room.wait_for(
+    with self._not_full:
+      self._not_full.wait_for(
         lambda: self._closed or self._size < self._max_pending
       )
       if self._closed:
-        raise Closed
-      self._lines.setdefault(item.imports, collections.deque()).append(item)
+        raise QueueClosed
+      self._queues.setdefault(item.imports, collections.deque()).append(item)
       self._size += 1
-      self._work.notify()
+      self._not_empty.notify()
 
-  def take(self, loaded: str | None) -> Item | None:
-    """Waits for an item.
+  def get(self, loaded: str | None) -> Item | None:
+    """Removes the next item; blocks while the queue is empty.
 
     Args:
-      loaded: what the worker has imported; None for nothing yet.
+      loaded: the imports that the worker has loaded; None if it has none yet.
 
     Returns:
-      The item, or None once the backlog is closed.
+      The item, or None once the queue is closed.
     """
-    with self._work:
-      self._work.wait_for(lambda: self._closed or self._size)
+    with self._not_empty:
+      self._not_empty.wait_for(lambda: self._closed or self._size)
       if self._closed:
         return None
-      imports = self._choose(loaded)
-      line = self._lines[imports]
-      item = line.popleft()
-      if not line:
-        del self._lines[imports]
+      imports = self._next_imports(loaded)
+      queue = self._queues[imports]
+      item = queue.popleft()
+      if not queue:
+        del self._queues[imports]
       self._size -= 1
-      self._room.notify()
+      self._not_full.notify()
       return item
 
   def close(self) -> list[Item]:
-    """Wakes everybody; the items that still waited."""
-    with self._work:
+    """Closes the queue, wakes all callers and returns the waiting items."""
+    with self._not_empty:
       self._closed = True
-      left = [item for line in self._lines.values() for item in line]
-      self._lines.clear()
+      left = [item for queue in self._queues.values() for item in queue]
+      self._queues.clear()
       self._size = 0
-      self._room.notify_all()
-      self._work.notify_all()
+      self._not_full.notify_all()
+      self._not_empty.notify_all()
     return left
 
-  def _choose(self, loaded: str | None) -> str:
-    """The line to serve: the own one, unless another's head is much older."""
-    oldest = min(self._lines, key=lambda imports: self._since(imports))
-    if loaded not in self._lines:
+  def _next_imports(self, loaded: str | None) -> str:
+    """The imports whose oldest item is next."""
+    oldest = min(self._queues, key=self._submitted_s)
+    if loaded is None or loaded not in self._queues:
       return oldest
-    is_late = self._since(loaded) - self._since(oldest) > _PATIENCE_S
-    return oldest if is_late else loaded
+    delay_s = self._submitted_s(loaded) - self._submitted_s(oldest)
+    return oldest if delay_s > _MAX_DELAY_S else loaded
 
-  def _since(self, imports: str) -> float:
-    return self._lines[imports][0].submitted_s
+  def _submitted_s(self, imports: str) -> float:
+    """When the oldest item with these imports was submitted."""
+    return self._queues[imports][0].submitted_s

@@ -1,15 +1,19 @@
-"""Another verifier, which is asked about chosen proofs after Lean accepted.
+"""Second verifier: another program that checks chosen proofs after Lean.
 
-In: a problem and the audit of a proof. Out: an Opinion. The verifier is a
-command of the user's (SafeVerify, comparator, leanchecker, …), run apart and
-confined like any checker, on two files: what was to be proved, left open, and
-what was written. Exit status 0 agrees, 1 refuses, and anything else, like
-silence, says nothing: a verifier that fails is not a verifier that disagrees.
+In: a verdict that says PROVED. Out: the same verdict, `confirmed` if the second
+verifier was run and agrees; or DISPUTED if it refuses the proof, and from then
+on no proof of that problem is accepted, until somebody has looked at it.
+Without `checker.second_command` every verdict stands.
 
-It judges nothing itself and remembers no verdict.
+The verifier is a command of the user's (SafeVerify, comparator, leanchecker,
+…). It is confined like any worker and run on two files: the statement with
+`sorry` for a proof, and the proof. Exit status 0 means that it agrees, 1 that
+it refuses; any other end, or none in time, is a failure of the verifier and
+says nothing of the proof. It keeps no verdicts.
 """
 
 import collections
+import concurrent.futures
 import contextlib
 import dataclasses
 import logging
@@ -17,51 +21,158 @@ import os
 import pathlib
 import re
 import select
-import shlex
 import shutil
 import signal
 import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-from kimina_jax.types import Problem, UsageError
+from kimina_jax.types import Problem, Status, UsageError, Verdict
 from kimina_jax.verification.acceptance.audit import Audit
 from kimina_jax.verification.acceptance.lexer import normalise
 from kimina_jax.verification.process import launch, memory
 from kimina_jax.verification.process.local import (
-  lean_surroundings,
+  lean_environment,
   make_sandbox,
+  split_command,
 )
 from kimina_jax.verification.settings import CheckerSettings
+from kimina_jax.verification.stats import VerificationStats
 from kimina_jax.verification.verdict_cache import digest
+
+# The verdict on a proof that a pool leaves unchecked when it is closed.
+CANCELLED = Verdict(
+  Status.INFRA_ERROR, detail="not checked: the pool was closed"
+)
 
 _log = logging.getLogger(__name__)
 
-_WORDS = ("target", "proof", "name")
+_PLACEHOLDERS = ("target", "proof", "name")
 _CHUNK_BYTES = 2**16
 _TAIL_CHUNKS = 4
-_MAX_DETAIL = 2000
-# Between two looks whether the command has ended while others hold its output.
+_MAX_DETAIL_CHARS = 2000
+# Interval of looking whether the command has ended, while a descendant of it
+# still holds its output open.
 _POLL_MS = 100
-# How it looks when the command could not be started.
-_UNSTARTED = (
+# What is printed if the sandbox could not start the command.
+_START_FAILURES = (
   b"bwrap: ",
   f'Traceback (most recent call last):\n  File "{launch.__file__}"'.encode(),
 )
-# A question whose answer is known, to see whether the command works at all.
-_KNOWN = "theorem t : True := by\n  "
+# A theorem whose proof is known, to see whether the command works at all.
+_KNOWN_THEOREM = "theorem t : True := by\n  "
+
+
+class SecondVerifier:
+  """Decides which accepted proofs are verified again, and has them verified.
+
+  Any thread may call it. It owns the verifier's processes and the set of
+  disputed problems.
+  """
+
+  def __init__(self, settings: CheckerSettings, stats: VerificationStats):
+    """Tries the command out, if there is one.
+
+    Raises:
+      UsageError: as VerifierCommand.
+    """
+    self._command = (
+      VerifierCommand(settings) if settings.second_command else None
+    )
+    self._stats = stats
+    self._disputed: set[tuple[str, str]] = set()
+    self._threads = concurrent.futures.ThreadPoolExecutor(
+      max(1, settings.num_workers // 4), "checker-second"
+    )
+    self._killed = threading.Event()
+
+  def is_final(self, verdict: Verdict, *, confirm: bool) -> bool:
+    """Whether a known verdict can be returned without another verification.
+
+    Args:
+      verdict: on an equal proof.
+      confirm: whether the caller asks for the second verifier.
+    """
+    is_missing = confirm and verdict.proved and not verdict.confirmed
+    return self._command is None or not is_missing
+
+  def is_disputed(self, problem: Problem) -> bool:
+    """Whether the second verifier has refused a proof of the problem."""
+    return (problem.header, problem.statement) in self._disputed
+
+  def should_verify(
+    self, problem: Problem, final: str, *, confirm: bool
+  ) -> bool:
+    """Whether an accepted proof is to be verified again.
+
+    The first accepted proof of a problem always is.
+    """
+    if self._command is None:
+      return False
+    return self._command.is_selected(problem, final) or confirm
+
+  def submit(
+    self,
+    problem: Problem,
+    audit: Audit,
+    verdict: Verdict,
+    callback: Callable[[Verdict], None],
+  ) -> None:
+    """Has a proof verified; `callback` gets the final verdict, later."""
+    try:
+      self._threads.submit(
+        lambda: callback(self._verify(problem, audit, verdict))
+      )
+    except RuntimeError:  # closed meanwhile
+      callback(CANCELLED)
+
+  def kill(self) -> None:
+    """Kills the verifier's processes and waits for all callbacks."""
+    self._killed.set()
+    if self._command is not None:
+      self._command.kill()
+    self._threads.shutdown()
+
+  def _verify(
+    self, problem: Problem, audit: Audit, verdict: Verdict
+  ) -> Verdict:
+    if self._killed.is_set():
+      return CANCELLED
+    assert self._command is not None  # else no proof is submitted
+    try:
+      opinion = self._command.run(problem, audit)
+    except Exception:  # whatever it is, the item must get a verdict
+      _log.exception("the second verifier of %s failed", problem.name)
+      return verdict
+    if opinion.agrees is None:
+      self._stats.count("second_failed")
+      _log.warning("the second verifier failed: %s", opinion.detail)
+    if opinion.agrees is not False:
+      return dataclasses.replace(verdict, confirmed=bool(opinion.agrees))
+    self._disputed.add((problem.header, problem.statement))
+    self._stats.count("disputed")
+    _log.error(
+      "DISPUTED: %s was proved here and refused by the second verifier (%s); "
+      "no proof of it is accepted any more. The proof:\n%s",
+      problem.name,
+      opinion.detail,
+      audit.proof.strip(),
+    )
+    return dataclasses.replace(
+      verdict, status=Status.DISPUTED, detail=opinion.detail
+    )
 
 
 @dataclasses.dataclass(frozen=True)
 class Opinion:
-  """What the other verifier says of a proof.
+  """The result of the second verifier on one proof.
 
   Attributes:
-    agrees: None if it could not tell.
-    detail: the end of what it printed, and how it ended.
-    seconds: that it took.
+    agrees: whether it accepts the proof; None if it failed.
+    detail: how it ended, and the end of what it printed.
+    seconds: how long it ran.
   """
 
   agrees: bool | None
@@ -69,18 +180,18 @@ class Opinion:
   seconds: float
 
 
-class Second:
-  """Owns the processes of the other verifier; any thread may ask."""
+class VerifierCommand:
+  """Runs the command of the second verifier; any thread may call it."""
 
   def __init__(self, settings: CheckerSettings):
-    """Has the verifier answer a question whose answer is known.
+    """Runs the command on a proof and on a non-proof, to see that it works.
 
     Raises:
       UsageError: no such command, or one that does not accept a plain proof.
     """
-    self._argv = _read_command(settings.second_command)
+    self._argv = _parse_command(settings.second_command)
     program = pathlib.Path(self._argv[0])
-    self._env, paths = lean_surroundings(
+    self._env, paths = lean_environment(
       program.resolve().parent, settings.lean_path
     )
     files = filter(_is_path, self._argv)
@@ -92,57 +203,63 @@ class Second:
     self._share = settings.second_share
     self._limit_bytes = int(settings.memory_gib * 2**30)
     self._lock = threading.Lock()
-    self._seen: set[str] = set()
-    self._running: set[subprocess.Popen] = set()
+    self._verified: set[str] = set()  # keys of problems
+    self._running: set[subprocess.Popen[bytes]] = set()
     self._killed = False
     self._try_out(settings.second_command)
 
-  def wanted(self, problem: Problem, final: str) -> bool:
-    """Whether an accepted proof is to be shown to the verifier.
+  def is_selected(self, problem: Problem, final: str) -> bool:
+    """Whether an accepted proof is among those to be verified.
 
-    The first one of each problem is, and of the others a share that depends on
+    The first one of each problem is, and a share of the others that depends on
     nothing but their text.
     """
+    key = _problem_key(problem)
     with self._lock:
-      is_first = _key(problem) not in self._seen
-      self._seen.add(_key(problem))
-    lot = int(digest(_key(problem), final)[:13], 16) / 16**13
-    return is_first or lot < self._share
+      is_first = key not in self._verified
+      self._verified.add(key)
+    fraction = int(digest(key, final)[:13], 16) / 16**13
+    return is_first or fraction < self._share
 
-  def ask(self, problem: Problem, audit: Audit) -> Opinion:
-    """What the verifier says of a proof; waits for it.
+  def run(self, problem: Problem, audit: Audit) -> Opinion:
+    """Runs the verifier on a proof and waits for its end.
 
     Args:
       problem: header and statement.
-      audit: of the proof; its header is the one that was checked.
+      audit: of the proof; its header is the one that Lean has checked.
     """
     head = f"{audit.imports}\n{audit.preamble}\n"
     target = f"{head}{normalise(problem.statement)}\n  sorry\n"
     opinion = self._run(target, f"{head}{audit.proof}\n", audit.name)
     if opinion.agrees is None:
       with self._lock:
-        # The next proof is the first one that it will have seen.
-        self._seen.discard(_key(problem))
+        # The next proof counts as the first one of the problem.
+        self._verified.discard(_problem_key(problem))
     return opinion
 
   def kill(self) -> None:
-    """Ends every process; whoever waits for one learns nothing."""
+    """Kills every process; runs in progress fail."""
     with self._lock:
       self._killed = True
       for process in self._running:
         _kill(process)
 
   def _try_out(self, command: str) -> None:
-    opinion = self._run(f"{_KNOWN}sorry\n", f"{_KNOWN}trivial\n", "t")
+    opinion = self._run(
+      f"{_KNOWN_THEOREM}sorry\n", f"{_KNOWN_THEOREM}trivial\n", "t"
+    )
     if not opinion.agrees:
       raise UsageError(
         f"checker.second_command {command!r} does not accept a proof of True "
-        f"({opinion.detail}); try it by hand, or set it to '' to ask nobody"
+        f"({opinion.detail}); try it by hand, or set it to '' for no second "
+        "verifier"
       )
-    opinion = self._run(f"{_KNOWN}sorry\n", f"{_KNOWN}sorry\n", "t")
+    opinion = self._run(
+      f"{_KNOWN_THEOREM}sorry\n", f"{_KNOWN_THEOREM}sorry\n", "t"
+    )
     if opinion.agrees:
       _log.warning(
-        "checker.second_command %r accepts a proof by sorry: it looks at less "
+        "checker.second_command %r accepts a proof by sorry: it checks less "
         "than the axioms, and its agreement means as little",
         command,
       )
@@ -159,39 +276,39 @@ class Second:
       }
       pathlib.Path(values["target"]).write_text(target)
       pathlib.Path(values["proof"]).write_text(proof)
-      argv = [_fill(word, values) for word in self._argv]
+      argv = [_fill_placeholders(word, values) for word in self._argv]
       code, output = self._execute(argv, folder, started_s + self._timeout_s)
     seconds = time.monotonic() - started_s
     ended = "no answer in time" if code is None else f"exit status {code}"
-    if output.startswith(_UNSTARTED):
-      # What confines the command ends with 1 if it cannot start it.
+    if output.startswith(_START_FAILURES):
+      # The sandbox exits with 1 if it cannot start the command.
       code, ended = None, "not started"
-    words = output.decode(errors="replace").strip()[-_MAX_DETAIL:]
-    agrees = {0: True, 1: False}.get(code)
-    return Opinion(agrees, f"{ended}; {words}", seconds)
+    text = output.decode(errors="replace").strip()[-_MAX_DETAIL_CHARS:]
+    agrees = None if code is None else {0: True, 1: False}.get(code)
+    return Opinion(agrees, f"{ended}; {text}", seconds)
 
   def _execute(
     self, argv: list[str], folder: str, deadline: float
   ) -> tuple[int | None, bytes]:
-    """Exit status, None if it had to be ended, and what it printed."""
-    group = memory.make_group(self._limit_bytes)
+    """The exit status (None if it had to be killed) and the output."""
+    group = memory.make_control_group(self._limit_bytes)
     try:
       process = self._start(argv, folder, str(group.path) if group else "")
       try:
-        output = _listen(process, deadline)
+        output = _read_output(process, deadline)
       finally:
-        is_over = self._end(process)
+        has_ended = self._end(process)
     finally:
       if group is not None:
         group.remove()
-    return (process.returncode if is_over else None), output
+    return (process.returncode if has_ended else None), output
 
   def _start(
     self, argv: list[str], folder: str, cgroup: str
-  ) -> subprocess.Popen:
+  ) -> subprocess.Popen[bytes]:
     sandbox = self._sandbox
     env = {**self._env, "TMPDIR": folder}
-    if sandbox.mode == "bwrap":  # whose /tmp is its own
+    if sandbox.mode == "bwrap":  # it mounts a /tmp of its own
       sandbox = dataclasses.replace(sandbox, paths=(*sandbox.paths, folder))
       env["TMPDIR"] = "/tmp"
     process = subprocess.Popen(
@@ -209,26 +326,21 @@ class Second:
         _kill(process)
     return process
 
-  def _end(self, process: subprocess.Popen) -> bool:
-    """Ends a process with all of its group; whether it had ended by itself."""
+  def _end(self, process: subprocess.Popen[bytes]) -> bool:
+    """Kills a process with its group; tells whether it had ended before."""
     with self._lock:
-      is_over = _has_ended(process)
+      has_ended = _has_ended(process)
       _kill(process)
       self._running.discard(process)
     process.wait()
-    process.stdout.close()
-    return is_over
+    if process.stdout is not None:
+      process.stdout.close()
+    return has_ended
 
 
-def _read_command(command: str) -> list[str]:
-  """The command's words, with the paths among them made absolute."""
-  try:
-    argv = shlex.split(command)
-  except ValueError as error:
-    raise UsageError(
-      f"checker.second_command {command!r} cannot be read ({error}); close "
-      "every quotation mark"
-    ) from error
+def _parse_command(command: str) -> list[str]:
+  """The words of a command line, with the paths among them made absolute."""
+  argv = split_command(command, "second_command")
   program = shutil.which(argv[0]) if argv else None
   if program is None:
     raise UsageError(
@@ -236,7 +348,7 @@ def _read_command(command: str) -> list[str]:
       "installed, as in 'safe_verify {target} {proof}', or set it to ''"
     )
   used = re.findall(r"\{(\w*)\}", command)
-  if "proof" not in used or not set(used) <= set(_WORDS):
+  if "proof" not in used or not set(used) <= set(_PLACEHOLDERS):
     raise UsageError(
       f"checker.second_command {command!r} names {used}; it must hold "
       "{proof} and may hold {target} and {name}"
@@ -251,20 +363,23 @@ def _is_path(word: str) -> bool:
   return os.sep in word and os.path.exists(word)
 
 
-def _fill(word: str, values: Mapping[str, str]) -> str:
+def _fill_placeholders(word: str, values: Mapping[str, str]) -> str:
   return re.sub(r"\{(\w+)\}", lambda match: values[match[1]], word)
 
 
-def _key(problem: Problem) -> str:
+def _problem_key(problem: Problem) -> str:
   return digest(problem.header, problem.statement)
 
 
-def _listen(process: subprocess.Popen, deadline: float) -> bytes:
-  """Beginning and end of what a process prints until it ends or time is up.
+def _read_output(process: subprocess.Popen[bytes], deadline: float) -> bytes:
+  """The beginning and the end of a process's output until it ends.
 
-  Others may hold its output open, so the end of that is not waited for.
+  Its descendants may keep the output open, so that the end of the output is
+  not waited for. At the deadline, what has been printed so far is returned.
   """
-  head, tail = b"", collections.deque(maxlen=_TAIL_CHUNKS)
+  head = b""
+  tail: collections.deque[bytes] = collections.deque(maxlen=_TAIL_CHUNKS)
+  assert process.stdout is not None  # it is a pipe
   output = process.stdout.fileno()
   poll = select.poll()
   poll.register(output, select.POLLIN)
@@ -284,15 +399,15 @@ def _listen(process: subprocess.Popen, deadline: float) -> bytes:
   return head + b"".join(tail)
 
 
-def _has_ended(process: subprocess.Popen) -> bool:
-  """Looks without reaping, so that its number stays its own."""
+def _has_ended(process: subprocess.Popen[bytes]) -> bool:
+  """Whether a process has ended; does not reap it, so that its id is kept."""
   options = os.WEXITED | os.WNOHANG | os.WNOWAIT
   return os.waitid(os.P_PID, process.pid, options) is not None
 
 
-def _kill(process: subprocess.Popen) -> None:
-  """Ends a process that has not been reaped, and all that it started."""
-  # Those that have left its group are still its descendants, if it lives.
+def _kill(process: subprocess.Popen[bytes]) -> None:
+  """Kills a process that has not been reaped, and all its descendants."""
+  # Found before its death: those outside its group are found as descendants.
   family = memory.descendants(process.pid)
   with contextlib.suppress(ProcessLookupError):
     os.killpg(process.pid, signal.SIGKILL)

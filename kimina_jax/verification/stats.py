@@ -1,9 +1,9 @@
-"""What a pool did since somebody last asked: events in, numbers out.
+"""Statistics of a verification pool: counters of events, read as metrics.
 
-In: verdicts, names of events and busy seconds, from any thread. Out: a flat
-dict of floats for a metrics row, and one dict of those of several processes.
-It keeps counters alone, never a verdict or a sample, so its memory does not
-grow with the number of checks.
+In: verdicts, named events and busy seconds, from any thread. Out: a flat dict
+of floats for a row of metrics, and one dict that merges those of several
+processes. It keeps counters only, no verdict and no sample, so that its memory
+does not grow with the number of checks.
 """
 
 import collections
@@ -13,27 +13,35 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 
 from kimina_jax.types import Status, Verdict
+from kimina_jax.verification.worker_replacement import ReplacementReason
 
-CAUSES = ("uses", "memory", "crash", "timeout", "protocol", "infra", "idle")
+# What confines the workers: a settings.ISOLATION_CHOICES that was resolved, or
+# `remote` for servers.
 ISOLATION_MODES = ("bwrap", "rlimit", "none", "remote")
+REPLACEMENT_REASONS = tuple(ReplacementReason)
 
 _STAGES = ("queue", "load", "exec")
 _PERCENTS = (50, 90, 99)
 _EVENTS = (
-  *(
-    "cache_hits",
-    "verdict_cache_hits",
-    "warm_hits",
-    "standby_hits",
-    "cold_starts",
-  ),
-  *("retries", "cancelled", "disputed", "second_failed"),
-  *(f"restarts/{cause}" for cause in CAUSES),
+  "duplicates",
+  "verdict_cache_hits",
+  "warm_hits",
+  "standby_hits",
+  "cold_starts",
+  "retries",
+  "cancelled",
+  "disputed",
+  "second_failed",
+  *(f"replaced/{reason}" for reason in REPLACEMENT_REASONS),
 )
-# An audited proof may name others; they count as `other`.
+# Axioms with a counter of their own; all others count as `other`.
 _AXIOMS = (
-  *("propext", "Classical.choice", "Quot.sound"),
-  *("sorryAx", "Lean.ofReduceBool", "Lean.trustCompiler"),
+  "propext",
+  "Classical.choice",
+  "Quot.sound",
+  "sorryAx",
+  "Lean.ofReduceBool",
+  "Lean.trustCompiler",
 )
 _COUNTED = (
   *_EVENTS,
@@ -41,25 +49,26 @@ _COUNTED = (
   *(f"verdict/{status}" for status in Status),
   *(f"axioms/{axiom}" for axiom in (*_AXIOMS, "other", "none")),
 )
-# Seconds are counted in bins, each so many times as wide as the one before;
-# a percentile is the middle of its bin, and so right to within 1 %.
+# Seconds are counted in bins, each 2 % wider than the one before; a
+# percentile is the middle of its bin, and so right to within 1 %.
 _GROWTH = math.log(1.02)
 _SHORTEST_S, _LONGEST_S = 1e-6, 1e6
-# Share of checks that the infrastructure may lose before somebody must look,
-# and how many checks it takes to say so.
+# The alarm: share of checks that may end in infrastructure errors, and the
+# least number of checks for which the share is computed.
 _MAX_INFRA_RATE = 0.05
 _MIN_CHECKS = 20
 
 
 class VerificationStats:
-  """Owns the counts since the last `read`; any thread may call."""
+  """Counters since the last `read`; any thread may call it."""
 
   def __init__(self, num_workers: int, isolation: str = ""):
-    """Begins to count.
+    """Starts counting.
 
     Args:
-      num_workers: proofs that may be checked at once.
-      isolation: in force, of ISOLATION_MODES; "" says nothing of it.
+      num_workers: proofs that may be checked at the same time.
+      isolation: the isolation in force, one of ISOLATION_MODES; "" reports
+        none.
     """
     self._num_workers = num_workers
     self._isolation = isolation
@@ -67,7 +76,7 @@ class VerificationStats:
     self._reset()
 
   def verdict(self, verdict: Verdict) -> None:
-    """Counts the end of a check."""
+    """Counts a verdict."""
     names = [f"verdict/{verdict.status}", *_axioms(verdict)]
     if verdict.confirmed:
       names.append("confirmed")
@@ -89,7 +98,7 @@ class VerificationStats:
       self._counts[name] += 1
 
   def busy(self, seconds: float) -> None:
-    """Adds the time that one worker had something to do, once it is over."""
+    """Adds the time that one worker spent on a proof."""
     with self._lock:
       self._busy_seconds += seconds
 
@@ -97,17 +106,19 @@ class VerificationStats:
     """What happened since the last call.
 
     Returns:
-      `checked` and `verdict/<status>`: ends of checks; an answer from the
-        store is one, an answer that an equal proof got is a cache hit alone.
-      `axioms/<name>`: audited proofs that rest on it; `none` and `other` too.
-      `restarts` and `restarts/<cause>`, `timeouts`, `infra_errors`,
-        `confirmed` and all events by name: counts.
-      `<stage>_p<percent>_s`: seconds of the checks that came to the stage, by
-        nearest rank, to within 1 %; 0 if none did.
-      `worker_seconds`: that the workers were there; `busy_seconds` of these,
-        each counted when it is over, so that one that began before the last
-        call may lift them above `worker_seconds`.
-      `isolation/<mode>`: 1 for the one in force.
+      `checked` and `verdict/<status>`: verdicts, those from the verdict cache
+        included; a proof that gets the verdict of an equal proof counts in
+        `duplicates` only.
+      `axioms/<name>`: audited proofs that use the axiom; also `none`, `other`.
+      `replaced` and `replaced/<reason>`: workers that were replaced.
+      `timeouts`, `infra_errors`, `confirmed` and all events by name: counts.
+      `<stage>_p<percent>_s`: percentile of the seconds that proofs spent in the
+        stage, by nearest rank, to within 1 %; 0 without any.
+      `worker_seconds`: number of workers × seconds since the last call.
+      `busy_seconds`: seconds that workers spent on proofs, added when a proof
+        ends; a proof that began before the last call may make them exceed
+        `worker_seconds`.
+      `isolation/<mode>`: 1 for the isolation in force.
     """
     with self._lock:
       counts, bins = self._counts, self._bins
@@ -116,7 +127,9 @@ class VerificationStats:
       elapsed_s = self._started_s - started_s
     stats = {name: float(counts[name]) for name in _COUNTED}
     stats["checked"] = sum(stats[f"verdict/{status}"] for status in Status)
-    stats["restarts"] = sum(stats[f"restarts/{cause}"] for cause in CAUSES)
+    stats["replaced"] = sum(
+      stats[f"replaced/{reason}"] for reason in REPLACEMENT_REASONS
+    )
     stats["timeouts"] = stats[f"verdict/{Status.TIMEOUT}"]
     stats["infra_errors"] = stats[f"verdict/{Status.INFRA_ERROR}"]
     stats["worker_seconds"] = self._num_workers * elapsed_s
@@ -137,18 +150,18 @@ class VerificationStats:
 
 
 def merge_stats(parts: Sequence[Mapping[str, float]]) -> dict[str, float]:
-  """The numbers of several processes, or of several intervals, as one.
+  """Merges the statistics of several processes or of several intervals.
 
   Args:
     parts: of `VerificationStats.read`, or of this function.
 
   Returns:
-    Counts added; seconds (`…_s`) of the slowest; and of these, each left out
-    where it would be a share of nothing:
+    The sums of all counts, the maxima of the percentiles (`…_s`), and these
+    shares, each left out where its denominator is 0:
     `utilisation`: share of the workers' time that was spent on proofs.
-    `warm_rate`: share of the hires whose imports were loaded already.
+    `warm_rate`: share of the checks whose worker had the imports loaded.
     `forbidden_rate`, `infra_rate`: share of the checks with that verdict.
-    `cache_rate`: share of the answers that needed no check.
+    `cache_rate`: share of the submitted proofs that needed no check.
   """
   names = dict.fromkeys(name for part in parts for name in part)
   merged = {
@@ -163,7 +176,7 @@ def merge_stats(parts: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 
 def failure_alarm(stats: Mapping[str, float]) -> str:
-  """What somebody must look at now, in a sentence; "" if nothing.
+  """A warning if infrastructure errors are frequent; "" if they are not.
 
   Args:
     stats: of `read` or `merge`.
@@ -180,21 +193,21 @@ def failure_alarm(stats: Mapping[str, float]) -> str:
 
 
 def _shares(stats: Mapping[str, float]) -> dict[str, tuple[float, float]]:
-  """Part and whole, by name."""
+  """Numerator and denominator of each share, by its name."""
 
   def add(*names: str) -> float:
     return sum(stats.get(name, 0.0) for name in names)
 
-  ready = add("warm_hits", "standby_hits")
-  known = add("cache_hits", "verdict_cache_hits")
+  loaded = add("warm_hits", "standby_hits")
+  known = add("duplicates", "verdict_cache_hits")
   checked = add("checked")
   return {
     "utilisation": (add("busy_seconds"), add("worker_seconds")),
-    "warm_rate": (ready, ready + add("cold_starts")),
+    "warm_rate": (loaded, loaded + add("cold_starts")),
     "forbidden_rate": (add(f"verdict/{Status.FORBIDDEN_SYNTAX}"), checked),
     "infra_rate": (add("infra_errors"), checked),
-    # An answer from the store is a check too, see `VerificationStats.read`.
-    "cache_rate": (known, checked + add("cache_hits")),
+    # Hits of the verdict cache count as checked, see VerificationStats.read.
+    "cache_rate": (known, checked + add("duplicates")),
   }
 
 
@@ -211,7 +224,7 @@ def _bin(seconds: float) -> int:
 
 
 def _percentile(bins: Sequence[tuple[int, int]], percent: int) -> float:
-  """The nearest-rank percentile of counted bins, in order; 0 of nothing."""
+  """The nearest-rank percentile of sorted, counted bins; 0 of none."""
   rank = -(-sum(count for _, count in bins) * percent // 100)
   for index, count in bins:
     rank -= count

@@ -1,10 +1,10 @@
-"""All the checkers of a pool: those at work and those that stand by.
+"""Worker pool: all checker processes, those in use and those on standby.
 
-In: import lines. Out: a checker that has them loaded, at once if one stands
-by. Those that stand by are the ones used last (LRU by imports); in the
-background one is made ready for the imports that were asked for last, so that
-a replaced worker costs nobody an import. It watches their memory. Never
-judges anything.
+In: import lines. Out: a worker that has them loaded, without delay if one is on
+standby. The pool keeps `num_standby` standby workers, those whose imports were
+used most recently (LRU), and loads one in the background for the imports that
+were last asked for, so that replacing a worker does not cost an import. A
+watchdog measures the memory of all workers. The pool judges no proof.
 """
 
 import collections
@@ -13,196 +13,206 @@ import logging
 import threading
 
 from kimina_jax.types import Status, Verdict
-from kimina_jax.verification.backend import Backend, Checker
+from kimina_jax.verification.backend import Backend, Worker
 from kimina_jax.verification.process import memory
 from kimina_jax.verification.settings import CheckerSettings
 from kimina_jax.verification.stats import VerificationStats
+from kimina_jax.verification.worker_replacement import (
+  ReplacementReason,
+  is_above_hard_limit,
+  is_above_soft_limit,
+)
 
 _log = logging.getLogger(__name__)
-_WATCH_S = 0.5
-_MAX_PROCESSES = 64  # of one checker; Lean is one with many threads
-# A worker that holds more than this share of its memory is replaced after the
-# proof at hand: the next one shall not fail for what others left behind.
-_TIRED = 0.75
+_WATCH_INTERVAL_S = 0.5
+_POOL_CLOSED = Verdict(Status.INFRA_ERROR, detail="the pool was closed")
+
+_Loaded = concurrent.futures.Future[Worker | Verdict]
 
 
 class WorkerPool:
-  """Owns every checker; any thread may call."""
+  """Owns every worker; any thread may call it."""
 
   def __init__(
     self, backend: Backend, settings: CheckerSettings, stats: VerificationStats
   ):
-    """Starts no checker yet."""
+    """Starts the memory watchdog, and no worker yet."""
     self._backend = backend
     self._load_timeout_s = settings.load_timeout_s
-    self._num_spares = settings.num_standby
+    self._num_standby = settings.num_standby
     self._limit_bytes = int(settings.memory_gib * 2**30)
     self._stats = stats
     self._lock = threading.Lock()
-    self._all: set[Checker] = set()
-    self._tired: set[Checker] = set()
-    # The last ones are those of the imports used last.
-    self._spares: collections.deque[tuple[str, Checker]] = collections.deque()
-    self._refill: concurrent.futures.Future | None = None
+    self._all: set[Worker] = set()
+    self._above_soft_limit: set[Worker] = set()
+    # Least recently used imports first.
+    self._standby: collections.deque[tuple[str, Worker]] = collections.deque()
+    self._loading_standby: _Loaded | None = None
     self._killed = threading.Event()
-    # A process ends with the thread that started it, so these threads start
-    # all of them, and outlive them; no more than these import at once.
+    # A process ends with the thread that started it, so these threads start all
+    # of them and outlive them. Their number bounds the imports at one time.
     self._starters = concurrent.futures.ThreadPoolExecutor(
       settings.max_imports, "checker-start"
     )
-    self._watcher = threading.Thread(target=self._watch, daemon=True)
-    self._watcher.start()
+    self._watchdog = threading.Thread(target=self._watch_memory, daemon=True)
+    self._watchdog.start()
 
-  def hire(self, imports: str, *, fresh: bool) -> Checker | Verdict:
-    """A checker with the imports loaded, for the caller alone.
+  def acquire(self, imports: str, *, fresh: bool) -> Worker | Verdict:
+    """A worker with the imports loaded, for the caller alone.
 
     Args:
       imports: import lines.
-      fresh: whether it must not have checked anything yet.
+      fresh: whether the worker must not have checked anything yet.
 
     Returns:
-      The checker, to be retired or released by the caller, or why there is
-      none: an INFRA_ERROR.
+      The worker, which the caller must release or discard; or, if there is
+      none, the INFRA_ERROR that says why.
     """
-    checker = self._spare(imports, fresh=fresh)
-    self._stats.count("cold_starts" if checker is None else "standby_hits")
-    found = checker or self._submit(imports).result()
-    if not isinstance(found, Verdict):
-      self._prepare(imports)
-    return found
+    standby = self._take_standby(imports, fresh=fresh)
+    self._stats.count("cold_starts" if standby is None else "standby_hits")
+    worker = standby or self._start_loading(imports).result()
+    if not isinstance(worker, Verdict):
+      self._load_standby(imports)
+    return worker
 
-  def release(self, imports: str, checker: Checker) -> None:
-    """Takes a sound checker back, to stand by."""
+  def release(self, imports: str, worker: Worker) -> None:
+    """Takes back a worker, which becomes a standby worker."""
     with self._lock:
-      self._spares.append((imports, checker))
-    self._trim()
+      self._standby.append((imports, worker))
+    self._trim_standby()
 
-  def retire(self, checker: Checker, cause: str) -> None:
-    """Ends a checker for good, and counts why."""
-    self._stats.count(f"restarts/{cause}")
-    self._end(checker)
+  def discard(self, worker: Worker, reason: ReplacementReason) -> None:
+    """Ends a worker that is replaced, and counts the reason."""
+    self._stats.count(f"replaced/{reason}")
+    self._end(worker)
 
-  def is_tired(self, checker: Checker) -> bool:
-    """Whether it holds so much memory that it had better be replaced."""
-    return checker in self._tired
+  def is_above_soft_limit(self, worker: Worker) -> bool:
+    """Whether the watchdog has seen the worker above the soft memory limit."""
+    return worker in self._above_soft_limit
 
   def kill(self) -> None:
-    """Ends every process now; whoever waits for one gets an answer."""
+    """Kills every worker; calls in progress return INFRA_ERRORs."""
     with self._lock:
       self._killed.set()
-      for checker in self._all:
-        checker.kill()
+      for worker in self._all:
+        worker.kill()
 
   def close(self) -> None:
-    """Frees everything; the caller has retired or released what he hired."""
+    """Frees everything; the caller has released or discarded its workers."""
     self.kill()
     self._starters.shutdown()
     with self._lock:
       left = list(self._all)
-    for checker in left:
-      self._end(checker)
-    self._watcher.join()
+    for worker in left:
+      self._end(worker)
+    self._watchdog.join()
 
-  def _submit(self, imports: str) -> concurrent.futures.Future:
+  def _start_loading(self, imports: str) -> _Loaded:
     try:
       return self._starters.submit(self._start, imports)
-    except RuntimeError:  # closed meanwhile
-      future = concurrent.futures.Future()
-      future.set_result(_infra("the pool was closed"))
+    except RuntimeError:  # the pool was closed meanwhile
+      future: _Loaded = concurrent.futures.Future()
+      future.set_result(_POOL_CLOSED)
       return future
 
-  def _start(self, imports: str) -> Checker | Verdict:
-    """A checker that is ready; one that breaks meanwhile is replaced once."""
-    found, broken = self._try(imports)
-    if broken and not self._killed.is_set():
-      _log.warning("another start: %s", found.detail)
+  def _start(self, imports: str) -> Worker | Verdict:
+    """Starts a worker and loads the imports; a failed start is tried twice."""
+    result, is_retried = self._try_start(imports)
+    if isinstance(result, Verdict) and is_retried and not self._killed.is_set():
+      _log.warning("retry of a worker's start: %s", result.detail)
       self._stats.count("retries")
-      found, _ = self._try(imports)
-    return found
+      result, _ = self._try_start(imports)
+    return result
 
-  def _try(self, imports: str) -> tuple[Checker | Verdict, bool]:
-    """A checker or why there is none, and whether another may do better."""
+  def _try_start(self, imports: str) -> tuple[Worker | Verdict, bool]:
+    """A worker or why there is none, and whether another start may succeed."""
     if self._killed.is_set():
-      return _infra("the pool was closed"), False
+      return _POOL_CLOSED, False
     try:
-      checker = self._backend.start()
+      worker = self._backend.start()
     except OSError as error:
-      return _infra(f"the checker does not start: {error}"), True
+      detail = f"the checker does not start: {error}"
+      return Verdict(Status.INFRA_ERROR, detail=detail), True
     with self._lock:
-      self._all.add(checker)
+      self._all.add(worker)
       if self._killed.is_set():
-        checker.kill()
-    verdict = checker.load(imports, timeout_s=self._load_timeout_s)
+        worker.kill()
+    verdict = worker.load(imports, timeout_s=self._load_timeout_s)
     if verdict is None:
-      return checker, False
-    broken = checker.broken
-    self._end(checker)
-    if broken:
-      self._stats.count("restarts/infra")
-    return verdict, broken
+      return worker, False
+    if worker.must_replace:
+      self._stats.count(f"replaced/{ReplacementReason.INFRA}")
+    self._end(worker)
+    return verdict, worker.must_replace
 
-  def _end(self, checker: Checker) -> None:
+  def _end(self, worker: Worker) -> None:
     with self._lock:
-      self._all.discard(checker)
-      self._tired.discard(checker)
-    checker.close()
+      self._all.discard(worker)
+      self._above_soft_limit.discard(worker)
+    worker.close()
 
-  def _spare(self, imports: str, *, fresh: bool) -> Checker | None:
-    """The one that stood by last, of those that fit."""
+  def _take_standby(self, imports: str, *, fresh: bool) -> Worker | None:
+    """The most recent standby worker with these imports."""
     with self._lock:
-      for pair in reversed(self._spares):
+      for pair in reversed(self._standby):
         if pair[0] == imports and not (fresh and pair[1].num_uses):
-          self._spares.remove(pair)
+          self._standby.remove(pair)
           return pair[1]
     return None
 
-  def _prepare(self, imports: str) -> None:
-    """Sees to it that soon one stands by for these imports."""
+  def _load_standby(self, imports: str) -> None:
+    """Starts to load a standby worker, unless there is one or one is loading.
+
+    One at a time is loaded, so that proofs which wait for a worker are not
+    delayed by more than one import.
+    """
     with self._lock:
-      busy = self._refill is not None and not self._refill.done()
-      there = any(one == imports for one, _ in self._spares)
-      if busy or there or not self._num_spares or self._killed.is_set():
+      is_loading = (
+        self._loading_standby is not None and not self._loading_standby.done()
+      )
+      is_there = any(loaded == imports for loaded, _ in self._standby)
+      if (
+        is_loading or is_there or not self._num_standby or self._killed.is_set()
+      ):
         return
-      self._refill = self._submit(imports)
-    self._refill.add_done_callback(
-      lambda future: self._put_by(imports, future.result())
+      future = self._loading_standby = self._start_loading(imports)
+    # Outside the lock: a future that is done calls back at once, and the
+    # callback takes the lock.
+    future.add_done_callback(
+      lambda done: self._add_standby(imports, done.result())
     )
 
-  def _put_by(self, imports: str, found: Checker | Verdict) -> None:
-    if isinstance(found, Verdict):
-      if not self._killed.is_set():
-        _log.warning("no spare checker: %s", found.detail)
-    else:
-      self.release(imports, found)
+  def _add_standby(self, imports: str, result: Worker | Verdict) -> None:
+    if not isinstance(result, Verdict):
+      self.release(imports, result)
+    elif not self._killed.is_set():
+      _log.warning("no standby worker: %s", result.detail)
 
-  def _trim(self) -> None:
-    """Ends those that stood by longest, beyond the number that may."""
+  def _trim_standby(self) -> None:
+    """Ends the least recently used standby workers beyond `num_standby`."""
     while True:
       with self._lock:
-        if len(self._spares) <= self._num_spares:
+        if len(self._standby) <= self._num_standby:
           return
-        _, checker = self._spares.popleft()
-      self._end(checker)
+        _, worker = self._standby.popleft()
+      self._end(worker)
 
-  def _watch(self) -> None:
-    """Ends processes that take too much memory, and marks those that may."""
-    while not self._killed.wait(_WATCH_S):
+  def _watch_memory(self) -> None:
+    """The watchdog: measures all workers every _WATCH_INTERVAL_S."""
+    while not self._killed.wait(_WATCH_INTERVAL_S):
       with self._lock:
-        pids = {checker: checker.pid for checker in self._all if checker.pid}
-      usages = memory.usages(pids.values())
-      for checker, pid in pids.items():
-        self._mind(checker, usages[pid])
+        pids = {worker: worker.pid for worker in self._all if worker.pid}
+      usages = memory.memory_usages(pids.values())
+      for worker, pid in pids.items():
+        self._apply_memory_limits(worker, usages[pid])
 
-  def _mind(self, checker: Checker, usage: memory.Usage) -> None:
+  def _apply_memory_limits(
+    self, worker: Worker, usage: memory.MemoryUsage
+  ) -> None:
     with self._lock:
-      if checker not in self._all:
+      if worker not in self._all:
         return
-      if usage.anonymous_bytes > _TIRED * self._limit_bytes:
-        self._tired.add(checker)
-      is_greedy = usage.anonymous_bytes > self._limit_bytes
-      if is_greedy or usage.num_processes > _MAX_PROCESSES:
-        checker.starve()
-
-
-def _infra(detail: str) -> Verdict:
-  return Verdict(Status.INFRA_ERROR, detail=detail)
+      if is_above_soft_limit(usage, self._limit_bytes):
+        self._above_soft_limit.add(worker)
+      if is_above_hard_limit(usage, self._limit_bytes):
+        worker.kill_for_memory()

@@ -1,7 +1,7 @@
-"""Checkers that are processes of this machine: minilean and a Lean REPL.
+"""Local backends: checker processes on this machine, minilean or a Lean REPL.
 
-In: the settings. Out: a Backend whose checkers run confined. It looks for
-programs and asks for their versions; a checker starts when it is asked for.
+In: the settings. Out: a Backend whose workers run in a sandbox. Making it looks
+for the programs and runs them for their versions; it starts no worker.
 """
 
 import dataclasses
@@ -19,12 +19,12 @@ import kimina_jax
 from kimina_jax.types import UsageError
 from kimina_jax.verification.backend import Backend
 from kimina_jax.verification.process import memory
+from kimina_jax.verification.process.repl_worker import ReplWorker
 from kimina_jax.verification.process.sandbox import (
   Sandbox,
   python_paths,
   resolve_mode,
 )
-from kimina_jax.verification.process.worker import Worker
 from kimina_jax.verification.settings import CheckerSettings
 
 _PACKAGE = pathlib.Path(kimina_jax.__file__).parent
@@ -32,14 +32,14 @@ _LEAN_TIMEOUT_S = 60.0
 
 
 @dataclasses.dataclass(frozen=True)
-class Program:
-  """A command that speaks the REPL's protocol.
+class CheckerProgram:
+  """A command that speaks the REPL protocol.
 
   Attributes:
     argv: the command.
     env: its whole environment.
     paths: files and directories that it must be able to read.
-    toolchain: as of Backend.
+    toolchain: as in Backend.
   """
 
   argv: tuple[str, ...]
@@ -61,18 +61,18 @@ def make_local_backend(settings: CheckerSettings) -> Backend:
   sandbox = make_sandbox(settings, program.paths)
   limit_bytes = int(settings.memory_gib * 2**30)
 
-  def start() -> Worker:
-    group = memory.make_group(limit_bytes)
+  def start() -> ReplWorker:
+    group = memory.make_control_group(limit_bytes)
     argv = sandbox.wrap(
       program.argv, program.env, cgroup=str(group.path) if group else ""
     )
-    return Worker(argv, program.env, group)
+    return ReplWorker(argv, program.env, group)
 
   return Backend(settings.backend, program.toolchain, sandbox.mode, start)
 
 
 def make_sandbox(settings: CheckerSettings, paths: tuple[str, ...]) -> Sandbox:
-  """How to confine a program that may read the given paths.
+  """The sandbox of a program that may read the given paths.
 
   Raises:
     UsageError: an isolation that does not work here.
@@ -85,14 +85,14 @@ def make_sandbox(settings: CheckerSettings, paths: tuple[str, ...]) -> Sandbox:
   )
 
 
-def lean_surroundings(
+def lean_environment(
   directory: pathlib.Path, lean_path: str
 ) -> tuple[dict[str, str], tuple[str, ...]]:
-  """The environment of a program that uses Lean, and what it must read.
+  """The environment of a program that uses Lean, and the paths it must read.
 
   Args:
-    directory: of the program; the toolchain manager chooses by it.
-    lean_path: where the libraries are.
+    directory: of the program; elan chooses the toolchain by it.
+    lean_path: LEAN_PATH, the directories of the libraries.
   """
   sysroot = _sysroot(directory)
   env = {**_environment(), "LEAN_PATH": lean_path}
@@ -103,11 +103,30 @@ def lean_surroundings(
   return env, tuple(path for path in paths if path)
 
 
-def _minilean() -> Program:
+def split_command(command: str, key: str) -> list[str]:
+  """The words of a command line in the settings, split as a shell does.
+
+  Args:
+    command: the value of the key.
+    key: in the section `checker`.
+
+  Raises:
+    UsageError: a quotation mark is not closed.
+  """
+  try:
+    return shlex.split(command)
+  except ValueError as error:
+    raise UsageError(
+      f"checker.{key} {command!r} cannot be parsed ({error}); close every "
+      "quotation mark"
+    ) from error
+
+
+def _minilean() -> CheckerProgram:
   sources = sorted((_PACKAGE / "minilean").glob("*.[pl]*"))
   digest = _digest(*sources)
   solver = importlib.metadata.version("z3-solver")
-  return Program(
+  return CheckerProgram(
     argv=(sys.executable, "-m", "kimina_jax.minilean"),
     env={
       **_environment(),
@@ -119,26 +138,26 @@ def _minilean() -> Program:
   )
 
 
-def _lean_repl(command: str, lean_path: str) -> Program:
-  argv = shlex.split(command)
+def _lean_repl(command: str, lean_path: str) -> CheckerProgram:
+  argv = split_command(command, "command")
   program = shutil.which(argv[0]) if argv else None
   if program is None:
     raise UsageError(
-      f"checker command {command!r} is no program; set checker.command to "
-      "the command line of a Lean REPL, or checker.backend to 'minilean'"
+      f"checker.command {command!r} is no program; set it to the command line "
+      "of a Lean REPL, or checker.backend to 'minilean'"
     )
   binary = pathlib.Path(program).resolve()
-  env, paths = lean_surroundings(binary.parent, lean_path)
-  # Of the toolchain the libraries alone: its programs include a compiler.
+  env, paths = lean_environment(binary.parent, lean_path)
+  # The toolchain's libraries without its programs, among them a compiler.
   sysroot = env.get("LEAN_SYSROOT", "")
-  paths = [f"{sysroot}/lib" if path == sysroot else path for path in paths]
+  readable = (f"{sysroot}/lib" if p == sysroot else p for p in paths)
   files = [argument for argument in argv[1:] if os.path.exists(argument)]
   digest = _digest(binary, *map(pathlib.Path, filter(os.path.isfile, files)))
   version = _version(sysroot)
-  return Program(
+  return CheckerProgram(
     argv=(program, *argv[1:]),
     env=env,
-    paths=(program, str(binary), *paths, *files),
+    paths=(program, str(binary), *readable, *files),
     toolchain=f"{version}, repl {digest}, LEAN_PATH {lean_path}",
   )
 
@@ -147,28 +166,38 @@ def _sysroot(directory: pathlib.Path) -> str:
   """The Lean toolchain that a directory uses; "" if there is none."""
   if "LEAN_SYSROOT" in os.environ or shutil.which("lean") is None:
     return os.environ.get("LEAN_SYSROOT", "")
-  # The toolchain manager chooses by directory; the REPL would ask it again,
-  # per worker and inside the sandbox, if this did not tell it.
-  return _ask(["lean", "--print-prefix"], directory)
+  # elan chooses by directory. With LEAN_SYSROOT set, the REPL need not run it
+  # again in every worker, inside the sandbox.
+  return _output_of(["lean", "--print-prefix"], directory)
 
 
 def _version(sysroot: str) -> str:
   lean = pathlib.Path(sysroot) / "bin" / "lean"
   if not sysroot or not lean.exists():
     return "unknown Lean"
-  return _ask([str(lean), "--version"], lean.parent) or "unknown Lean"
+  return _output_of([str(lean), "--version"], lean.parent) or "unknown Lean"
 
 
-def _ask(argv: list[str], directory: pathlib.Path) -> str:
-  """What a program of the user's prints; "" if it fails."""
-  asked = subprocess.run(
-    argv,
-    cwd=directory,
-    capture_output=True,
-    text=True,
-    timeout=_LEAN_TIMEOUT_S,
-  )
-  return asked.stdout.strip() if asked.returncode == 0 else ""
+def _output_of(argv: list[str], directory: pathlib.Path) -> str:
+  """What a program of the Lean toolchain prints; "" if it fails.
+
+  Raises:
+    UsageError: it does not run, or does not end in time.
+  """
+  try:
+    done = subprocess.run(
+      argv,
+      cwd=directory,
+      capture_output=True,
+      text=True,
+      timeout=_LEAN_TIMEOUT_S,
+    )
+  except (OSError, subprocess.TimeoutExpired) as error:
+    raise UsageError(
+      f"{shlex.join(argv)} in {directory} failed ({error}); run it there by "
+      "hand, or set LEAN_SYSROOT to the directory of the Lean toolchain"
+    ) from error
+  return done.stdout.strip() if done.returncode == 0 else ""
 
 
 def _digest(*files: pathlib.Path) -> str:
@@ -179,6 +208,6 @@ def _digest(*files: pathlib.Path) -> str:
 
 
 def _environment() -> dict[str, str]:
-  """All that a checker sees of the environment: no secrets, no home."""
+  """The environment of a worker: no secrets, no home directory."""
   path = os.environ.get("PATH", os.defpath)
   return {"PATH": path, "HOME": "/tmp", "LANG": "C.UTF-8"}

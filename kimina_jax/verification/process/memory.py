@@ -1,11 +1,12 @@
-"""Memory of the checkers: how much they hold, and how to bound it.
+"""Memory of worker processes: measured with psutil, bounded by control groups.
 
-In: process numbers. Out: bytes and counts that /proc tells; and, where the
-kernel lets this process make control groups (cgroup v2), groups that bound
-memory and number of tasks. It never ends a process but those in a group that
-it removes.
+In: process ids. Out: anonymous memory and number of processes of each with its
+descendants; and, where the kernel lets this process make control groups (cgroup
+v2), groups that bound memory and the number of tasks. It kills no process but
+those in a group that it removes.
 """
 
+import contextlib
 import dataclasses
 import functools
 import os
@@ -17,11 +18,13 @@ import time
 from collections.abc import Collection, Mapping
 from typing import Self
 
+import psutil
+
 from kimina_jax.verification.process import launch
 
 _PROC = pathlib.Path("/proc")
-# What no file backs: of one process, shared with others, swapped out.
-_FIELDS = frozenset((b"RssAnon", b"RssShmem", b"VmSwap"))
+# Anonymous memory: private, shared with other processes, swapped out.
+_ANONYMOUS_FIELDS = frozenset((b"RssAnon", b"RssShmem", b"VmSwap"))
 _PREFIX = "kimina-checker"
 _MAX_TASKS = 1024
 _REMOVE_TIMEOUT_S = 5.0
@@ -31,63 +34,65 @@ _PROBE_TIMEOUT_S = 10.0
 
 
 @dataclasses.dataclass(frozen=True)
-class Usage:
-  """What a process and all its descendants hold.
+class MemoryUsage:
+  """Memory and number of processes of a process with all its descendants.
 
   Attributes:
-    anonymous_bytes: memory that no file backs. Pages that a fork shares count
-      once for each process.
-    num_processes: how many they are; 0 once the process is gone.
+    anonymous_bytes: memory that no file backs. Pages that processes share after
+      a fork count once for each of them.
+    num_processes: 0 once the process is gone.
   """
 
   anonymous_bytes: int
   num_processes: int
 
 
-def anonymous_bytes(pid: int) -> int:
-  """Memory without a file behind it, of a process and its descendants."""
-  return usages((pid,))[pid].anonymous_bytes
+def memory_usages(pids: Collection[int]) -> dict[int, MemoryUsage]:
+  """The usage of several processes, from one scan of the machine's processes.
 
+  Processes may end during the scan; those that are gone count as nothing.
 
-def usages(pids: Collection[int]) -> dict[int, Usage]:
-  """As of one look at the machine: asking for many costs little more than one.
-
-  Processes come and go meanwhile; what is gone counts as nothing.
+  Args:
+    pids: of this process or of descendants of it.
   """
-  children = _children()
-  found = {}
+  children = _own_children() if pids else {}
+  usages = {}
   for pid in pids:
     sizes = [_anonymous_bytes(member) for member in _family(pid, children)]
     present = [size for size in sizes if size is not None]
-    found[pid] = Usage(sum(present), len(present))
-  return found
+    usages[pid] = MemoryUsage(sum(present), len(present))
+  return usages
 
 
 def descendants(pid: int) -> list[int]:
-  """Children, their children and so on, parents first."""
-  return _family(pid, _children())[1:]
+  """The process ids of all descendants of a process, parents first."""
+  try:
+    return [p.pid for p in psutil.Process(pid).children(recursive=True)]
+  except psutil.NoSuchProcess:
+    return []
 
 
 @functools.cache
-def usable_root() -> pathlib.Path | None:
-  """The control group below which this process may bound its checkers.
+def find_cgroup_root() -> pathlib.Path | None:
+  """The control group in which this process can make groups for its workers.
 
-  Its own group or the one above, if that hands `memory` and `pids` on and lets
-  this process make groups and move its children there; None if neither does.
-  Removes what an earlier process could not.
+  It is the own group of this process or the parent of that, if it delegates the
+  controllers `memory` and `pids` and lets this process make groups and move its
+  children there; None if neither does. Removes groups left by processes that
+  are gone.
   """
-  own = own_group(
+  own = own_cgroup(
     _PROC.joinpath("self/cgroup").read_text(),
     _PROC.joinpath("self/mountinfo").read_text(),
   )
   for root in (own, own.parent) if own else ():
-    if _hands_on(root) and _works(root):
+    if _delegates(root) and _works(root):
       _sweep(root)
       return root
   return None
 
 
-def own_group(cgroup: str, mountinfo: str) -> pathlib.Path | None:
+def own_cgroup(cgroup: str, mountinfo: str) -> pathlib.Path | None:
   """The directory of this process's group; None without cgroup v2.
 
   Args:
@@ -99,7 +104,7 @@ def own_group(cgroup: str, mountinfo: str) -> pathlib.Path | None:
     before, _, after = line.partition(" - ")
     if after.split()[0] != "cgroup2":
       continue
-    # A container may see a part of the tree only, whose root the mount names.
+    # A container may see only a part of the tree, below the root of the mount.
     root, mount = before.split()[3:5]
     inside = pathlib.PurePosixPath(groups[0])
     if inside.is_relative_to(root):
@@ -107,17 +112,17 @@ def own_group(cgroup: str, mountinfo: str) -> pathlib.Path | None:
   return None
 
 
-def make_group(limit_bytes: int) -> "Group | None":
+def make_control_group(limit_bytes: int) -> "ControlGroup | None":
   """A group that bounds memory; None where control groups cannot be made.
 
   Raises:
-    OSError: as Group.create.
+    OSError: as ControlGroup.create.
   """
-  return Group.create(limit_bytes) if usable_root() else None
+  return ControlGroup.create(limit_bytes) if find_cgroup_root() else None
 
 
-class Group:
-  """Owns a control group; a process joins it before it becomes the checker.
+class ControlGroup:
+  """Owns a control group, which a worker's process joins when it is launched.
 
   Attributes:
     path: its directory, for Sandbox.wrap.
@@ -130,14 +135,14 @@ class Group:
     """Makes a group.
 
     Args:
-      limit_bytes: of memory, files in memory included; beyond, the kernel
-        ends every process of the group.
-      root: the group to make it in; usable_root() if None.
+      limit_bytes: limit of memory, files in memory included; above it the
+        kernel kills every process of the group.
+      root: the group to make it in; find_cgroup_root() if None.
 
     Raises:
-      OSError: the kernel does not let us.
+      OSError: the kernel does not allow it.
     """
-    root = root or usable_root()
+    root = root or find_cgroup_root()
     if root is None:
       raise OSError("control groups cannot be made here")
     group = cls(root / f"{_PREFIX}-{os.getpid()}-{secrets.token_hex(4)}")
@@ -150,17 +155,17 @@ class Group:
     return group
 
   def __init__(self, path: pathlib.Path):
-    """Takes over a group that create() has made."""
+    """Wraps the directory of a group that create() has made."""
     self.path = path
 
   def num_oom_kills(self) -> int:
-    """How many of its processes the kernel has ended for lack of memory."""
+    """The number of its processes that the kernel has killed for memory."""
     events = self.path.joinpath("memory.events").read_text()
     counts = dict(line.split() for line in events.splitlines())
     return int(counts["oom_kill"])
 
   def remove(self) -> None:
-    """Ends every process in it and removes it.
+    """Kills every process in the group and removes it.
 
     Raises:
       OSError: it cannot be removed.
@@ -172,14 +177,14 @@ class Group:
     while True:
       try:
         return self.path.rmdir()
-      except OSError:  # busy as long as a process of it is ending
+      except OSError:  # busy while a process of the group is ending
         if time.monotonic() > deadline:
           raise
       time.sleep(_REMOVE_STEP_S)
 
   def _limit(self, limit_bytes: int) -> None:
     swap = self.path / "memory.swap.max"
-    if swap.exists():  # not in a kernel without swap
+    if swap.exists():  # absent in a kernel without swap
       swap.write_text("0")
     for name, value in (
       ("memory.max", limit_bytes),
@@ -189,19 +194,17 @@ class Group:
       self.path.joinpath(name).write_text(str(value))
 
 
-def _children() -> dict[int, list[int]]:
-  """Of every process on the machine."""
+def _own_children() -> dict[int, list[int]]:
+  """The children of this process and of each of its descendants."""
   children: dict[int, list[int]] = {}
-  for name in os.listdir(_PROC):
-    if name.isdigit() and (stat := _read(f"/proc/{name}/stat")):
-      # The name in parentheses may hold anything, the parent comes after.
-      parent = int(stat.rpartition(b")")[2].split(None, 2)[1])
-      children.setdefault(parent, []).append(int(name))
+  for process in psutil.Process().children(recursive=True):
+    with contextlib.suppress(psutil.NoSuchProcess):
+      children.setdefault(process.ppid(), []).append(process.pid)
   return children
 
 
 def _family(pid: int, children: Mapping[int, list[int]]) -> list[int]:
-  """The process and its descendants, each once."""
+  """The process ids of a process and its descendants, each once."""
   family = {pid: None}
   unseen = [pid]
   while unseen:
@@ -209,7 +212,7 @@ def _family(pid: int, children: Mapping[int, list[int]]) -> list[int]:
       child
       for parent in unseen
       for child in children.get(parent, ())
-      # Numbers are given anew, so that one may seem its own ancestor.
+      # Process ids are reused, so that one may seem its own ancestor.
       if child not in family
     ]
     family.update(dict.fromkeys(born))
@@ -218,30 +221,26 @@ def _family(pid: int, children: Mapping[int, list[int]]) -> list[int]:
 
 
 def _anonymous_bytes(pid: int) -> int | None:
-  """Of one process: 0 if it has ended and is to be reaped, None if gone."""
-  status = _read(f"/proc/{pid}/status")
-  if not status:
+  """Anonymous memory of one process: 0 for a zombie, None if it is gone.
+
+  psutil has no equal: its `rss - shared` leaves out shared and swapped memory,
+  and its `uss` walks all mappings, which takes too long twice a second.
+  """
+  try:
+    # As bytes: the name of a process need not be text.
+    status = pathlib.Path(f"/proc/{pid}/status").read_bytes()
+  except (FileNotFoundError, ProcessLookupError):
     return None
   lines = (line.partition(b":") for line in status.splitlines())
   return sum(
-    int(value.split()[0]) * 1024 for name, _, value in lines if name in _FIELDS
+    int(value.split()[0]) * 1024
+    for name, _, value in lines
+    if name in _ANONYMOUS_FIELDS
   )
 
 
-def _read(path: str) -> bytes:
-  """A file about a process; nothing if the process is gone.
-
-  As bytes: a process may give itself a name that is no text.
-  """
-  try:
-    with open(path, "rb", buffering=0) as file:
-      return file.read()
-  except (FileNotFoundError, ProcessLookupError):
-    return b""
-
-
-def _hands_on(root: pathlib.Path) -> bool:
-  """Whether groups made in this one can bound memory and tasks."""
+def _delegates(root: pathlib.Path) -> bool:
+  """Whether groups inside this one can bound memory and tasks."""
   control = root / "cgroup.subtree_control"
   return control.exists() and {"memory", "pids"} <= set(
     control.read_text().split()
@@ -249,9 +248,9 @@ def _hands_on(root: pathlib.Path) -> bool:
 
 
 def _works(root: pathlib.Path) -> bool:
-  """Whether a child of this process can be put into a bounded group there."""
+  """Whether a child of this process can join a bounded group inside it."""
   try:
-    group = Group.create(_PROBE_BYTES, root=root)
+    group = ControlGroup.create(_PROBE_BYTES, root=root)
   except OSError:
     return False
   python = [sys.executable, "-I", "-S"]
@@ -259,8 +258,15 @@ def _works(root: pathlib.Path) -> bool:
   try:
     done = subprocess.run(
       [
-        *(*python, launch.__file__, str(os.getpid()), str(group.path)),
-        *("keep", "--", *python, "-c", program),
+        *python,
+        launch.__file__,
+        str(os.getpid()),
+        str(group.path),
+        "keep",
+        "--",
+        *python,
+        "-c",
+        program,
       ],
       capture_output=True,
       text=True,
@@ -281,5 +287,5 @@ def _sweep(root: pathlib.Path) -> None:
       try:
         path.rmdir()
       except OSError:
-        # Not empty, or another process has removed it: none of our business.
+        # Not empty, or another process has removed it.
         continue

@@ -1,9 +1,9 @@
-"""The REPL's replies: a frame of bytes in, a typed record out.
+"""REPL protocol: parses the frames that a Lean REPL prints into Replies.
 
-The shapes are those of leanprover-community/repl: a command's reply holds
-`env` and perhaps `messages` and `sorries`; an error holds `message` alone.
-Anything else is a protocol violation, never a guess: JSON with a name twice,
-a number that is no number, text that is no text.
+The format is that of leanprover-community/repl: the reply to a command has
+`env` and perhaps `messages` and `sorries`; an error has `message` only.
+Anything else is a protocol violation, also what a lenient parser would accept:
+JSON with a repeated name, NaN, text with lone surrogates.
 """
 
 import json
@@ -19,11 +19,11 @@ _MAX_INTEGER = 2**31 - 1
 
 
 class WorkerFailure(Exception):
-  """The worker can no longer be trusted.
+  """A worker failed, and its state can no longer be trusted.
 
   Attributes:
     status: TIMEOUT, OUT_OF_MEMORY, CRASH or PROTOCOL_VIOLATION.
-    detail: what happened, in words.
+    detail: what happened.
   """
 
   def __init__(self, status: Status, detail: str):
@@ -33,11 +33,11 @@ class WorkerFailure(Exception):
 
 
 def parse_frame(frame: bytes) -> dict[str, Any]:
-  """Reads a frame, without the blank line that ends it.
+  """Parses a frame, without the blank line that ends it.
 
   Raises:
-    WorkerFailure: PROTOCOL_VIOLATION, unless it is one JSON object in UTF-8
-      that every reader reads alike.
+    WorkerFailure: PROTOCOL_VIOLATION, unless the frame is one JSON object in
+      UTF-8 that every JSON parser reads alike.
   """
   try:
     fields = _DECODER.decode(frame.decode())
@@ -49,11 +49,11 @@ def parse_frame(frame: bytes) -> dict[str, Any]:
 
 
 def parse_reply(fields: Mapping[str, Any]) -> Reply:
-  """Reads the reply to a command.
+  """Parses the reply to a command.
 
   Raises:
-    WorkerFailure: PROTOCOL_VIOLATION, for an error object and for every
-      object that is not exactly a command's reply.
+    WorkerFailure: PROTOCOL_VIOLATION, for an error object and for any other
+      object that is not exactly the reply to a command.
   """
   if "message" in fields:
     raise violation(f"the REPL refuses: {fields['message']!r:.200}")
@@ -70,11 +70,12 @@ def parse_reply(fields: Mapping[str, Any]) -> Reply:
 
 
 def violation(detail: str) -> WorkerFailure:
+  """A WorkerFailure with status PROTOCOL_VIOLATION."""
   return WorkerFailure(Status.PROTOCOL_VIOLATION, detail)
 
 
 def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-  """An object; of two equal names one would hide the other."""
+  """The pairs of a JSON object as a dict, unless a name is repeated."""
   fields = dict(pairs)
   if len(fields) < len(pairs):
     raise ValueError("a name twice in one object")
@@ -91,7 +92,7 @@ _DECODER = json.JSONDecoder(
 
 
 def _list(fields: Mapping[str, Any], name: str) -> list[Any]:
-  """A list that is left out when it is empty."""
+  """A list; the REPL leaves out empty ones."""
   values = fields.get(name, [])
   if not isinstance(values, list):
     raise TypeError(f"{name} is no list: {values!r:.200}")
@@ -129,5 +130,5 @@ def _integer(value: Any) -> int:
 def _text(value: Any) -> str:
   if not isinstance(value, str):
     raise TypeError(f"{value!r} is not a string")
-  value.encode()  # half a character, as \ud800, could not be written down
+  value.encode()  # fails on lone surrogates, which no file could hold
   return value

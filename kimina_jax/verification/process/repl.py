@@ -1,11 +1,11 @@
-"""One Lean REPL as a child process: commands in, typed replies out.
+"""REPL client: runs a Lean REPL as a child process and exchanges commands.
 
-The protocol is that of leanprover-community/repl: a request is a JSON object
-and a blank line, a reply is a JSON object over several lines and a blank line.
-Whatever else the process does (end, hang, print something of its own, answer
-before it is asked, count its environments wrongly) raises `WorkerFailure`,
-after which the worker must be closed; it never returns a reply it is not sure
-of.
+In: Lean commands. Out: Replies. The protocol is that of
+leanprover-community/repl: a request is a JSON object and a blank line, a reply
+is a JSON object over several lines and a blank line. Whatever else the process
+does (ends, hangs, prints something else, replies before a request, counts its
+environments wrongly) raises `WorkerFailure`, after which the Repl must be
+closed; a doubtful reply is never returned.
 """
 
 import collections
@@ -18,7 +18,6 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 from kimina_jax.types import Status
 from kimina_jax.verification.process.memory import descendants
@@ -36,7 +35,7 @@ _EXIT_GRACE_S = 1.0
 _MAX_WAIT_S = 1e6  # poll() takes no more
 _CHUNK_BYTES = 2**16
 _TAIL_CHUNKS = 4
-_MEMORY_WORDS = ("out of memory", "bad_alloc", "MemoryError", "mmap failed")
+_MEMORY_ERRORS = ("out of memory", "bad_alloc", "MemoryError", "mmap failed")
 _END = b"\n\n"
 _ENCODER = json.JSONEncoder(ensure_ascii=False)
 
@@ -44,16 +43,16 @@ _ENCODER = json.JSONEncoder(ensure_ascii=False)
 class Repl:
   """Owns the process, its pipes and its process group.
 
-  One thread at a time may ask; any thread may end the process.
+  One thread at a time may run commands; any thread may kill the process.
 
   Attributes:
-    pid: of the process.
+    pid: the process id.
   """
 
   def __init__(self, argv: Sequence[str], *, env: Mapping[str, str]):
     """Starts the process.
 
-    A sandboxed process ends with the thread that starts it.
+    A sandboxed process ends with the thread that calls this.
 
     Args:
       argv: the command, sandbox included.
@@ -64,13 +63,16 @@ class Repl:
     """
     self._num_envs = 0
     self._unsent = memoryview(b"")
-    self._was_full = False  # the pipe, when it was last written to
+    self._polls_stdin = False  # whether poll() reports room in the pipe
     self._buffer = bytearray()
     self._num_searched = 0
     self._num_stderr_bytes = 0
-    self._tail = collections.deque(maxlen=_TAIL_CHUNKS)
+    self._tail: collections.deque[bytes] = collections.deque(
+      maxlen=_TAIL_CHUNKS
+    )
     self._lock = threading.Lock()
-    self._cause: tuple[Status, str] | None = None  # as its owner has ended it
+    # Why the owner has killed the process.
+    self._cause: tuple[Status, str] | None = None
     self._process = subprocess.Popen(
       argv,
       env=dict(env),
@@ -81,17 +83,21 @@ class Repl:
       start_new_session=True,
     )
     self.pid = self._process.pid
-    self._pipes = (
-      self._process.stdin,
-      self._process.stdout,
-      self._process.stderr,
-    )
+    self._pipes = [
+      pipe
+      for pipe in (
+        self._process.stdin,
+        self._process.stdout,
+        self._process.stderr,
+      )
+      if pipe is not None
+    ]
     self._in, self._out, self._err = (pipe.fileno() for pipe in self._pipes)
     for descriptor in (self._in, self._out, self._err):
       os.set_blocking(descriptor, False)
     self._exit = -1
     try:
-      # Tells of the process's end even if a descendant holds its pipes.
+      # Reports the end of the process even if a descendant keeps its pipes.
       self._exit = os.pidfd_open(self.pid)
     except OSError:
       self.close()
@@ -100,7 +106,7 @@ class Repl:
     for descriptor in (self._out, self._err, self._exit):
       self._poll.register(descriptor, select.POLLIN)
 
-  def command(
+  def run_command(
     self, text: str, *, env: int | None = None, timeout_s: float
   ) -> Reply:
     """Elaborates Lean text on top of an environment.
@@ -111,30 +117,31 @@ class Repl:
       timeout_s: for the whole exchange.
 
     Raises:
-      WorkerFailure: there is no reply to be sure of.
+      WorkerFailure: there is no reply that can be trusted.
     """
     deadline = time.monotonic() + timeout_s
-    (reply,) = self.chain((text,), env=env, deadline=deadline)
+    (reply,) = self.run_commands((text,), env=env, deadline=deadline)
     return reply
 
-  def chain(
+  def run_commands(
     self, texts: Sequence[str], *, env: int | None = None, deadline: float
   ) -> Iterator[Reply]:
-    """Elaborates texts, each in the environment that the one before it made.
+    """Elaborates texts, each in the environment after the one before it.
 
-    All are sent before the first is answered. The caller must take every reply
-    or close the worker.
+    All are sent before the first reply is read. The caller must take every
+    reply or close the Repl.
 
     Args:
       texts: Lean commands.
       env: the environment of the first; None for an empty one.
-      deadline: for all of them, as of time.monotonic().
+      deadline: for all of them, by time.monotonic().
 
     Yields:
-      A reply for each text, as soon as it is there.
+      The reply to each text, as soon as it has arrived.
 
     Raises:
-      WorkerFailure: there is no reply to be sure of; the ones before it stand.
+      WorkerFailure: there is no further reply that can be trusted; those before
+        it can be.
     """
     requests = []
     for number, text in enumerate(texts, self._num_envs):
@@ -151,37 +158,25 @@ class Repl:
       self._num_envs += 1
       yield reply
 
-  def exchange(self, request: str, *, timeout_s: float) -> dict[str, Any]:
-    """Sends one request and reads the one frame that answers it.
-
-    Raises:
-      WorkerFailure: no whole frame, more than one, or not a JSON object.
-    """
-    deadline = time.monotonic() + timeout_s
-    self._send(request.encode() + _END)
-    frame = self._receive(deadline)
-    self.check_quiet()
-    return parse_frame(frame)
-
   def check_quiet(self) -> None:
-    """Raises WorkerFailure if the process ended or said more than asked."""
+    """Raises WorkerFailure if the process ended or printed an extra frame."""
     if ready := self._poll.poll(0):
       self._take(ready)
     if self._buffer:
       raise violation(f"unasked output: {bytes(self._buffer[:200])!r}")
     if self._unsent:
-      raise violation("an answer to a request that was not yet sent")
+      raise violation("a reply to a request that was not yet sent")
 
   def kill(self) -> None:
-    """Ends the process and its descendants; from any thread."""
+    """Kills the process and its descendants; any thread may call it."""
     self._kill(Status.CRASH, "killed by its owner")
 
-  def starve(self) -> None:
-    """As kill(), for taking too much memory: the failure will say so."""
-    self._kill(Status.OUT_OF_MEMORY, "more memory than it may hold")
+  def kill_for_memory(self) -> None:
+    """As kill(); the failure of the call in progress is OUT_OF_MEMORY."""
+    self._kill(Status.OUT_OF_MEMORY, "more memory than its limit")
 
   def close(self) -> None:
-    """Kills and reaps the process and frees every descriptor."""
+    """Kills and reaps the process, and closes every descriptor."""
     self.kill()
     with self._lock:
       self._process.wait()
@@ -192,7 +187,7 @@ class Repl:
       self._exit = -1
 
   def _send(self, data: bytes) -> None:
-    """Begins to send; _receive() goes on with it."""
+    """Starts to send; _receive() sends the rest."""
     self.check_quiet()
     self._num_stderr_bytes = 0
     self._unsent = memoryview(data)
@@ -201,7 +196,7 @@ class Repl:
   def _receive(self, deadline: float) -> bytes:
     """The next frame, without the blank line that ends it.
 
-    Writes and reads at once, so that neither side can block the other.
+    Writes and reads in one loop, so that a full pipe cannot block both sides.
     """
     while True:
       end = self._buffer.find(_END, self._num_searched)
@@ -223,21 +218,23 @@ class Repl:
         self._write()
 
   def _take(self, ready: Sequence[tuple[int, int]]) -> None:
-    """Reads what there is, once from each pipe that poll() names."""
-    said, exited = False, False
+    """Reads once from each pipe that poll() reports."""
+    has_output, has_exited = False, False
     for descriptor, _ in ready:
       if descriptor == self._out:
         self._buffer += self._read()
-        said = True
+        has_output = True
       elif descriptor == self._err and not self._drain():
-        self._poll.unregister(self._err)  # or its end would be told forever
+        self._poll.unregister(
+          self._err
+        )  # at its end, poll() would report it forever
       elif descriptor == self._exit:
-        exited = True
-    if exited and not said:
+        has_exited = True
+    if has_exited and not has_output:
       raise self._ended()
 
   def _write(self) -> None:
-    """Writes what the pipe takes, and asks to be told when it takes more."""
+    """Writes as much as the pipe takes; poll() reports when it takes more."""
     try:
       self._unsent = self._unsent[os.write(self._in, self._unsent) :]
     except BlockingIOError:
@@ -246,9 +243,9 @@ class Repl:
       raise self._ended() from None
     if self._unsent:
       self._poll.register(self._in, select.POLLOUT)
-    elif self._was_full:
+    elif self._polls_stdin:
       self._poll.unregister(self._in)
-    self._was_full = bool(self._unsent)
+    self._polls_stdin = bool(self._unsent)
 
   def _read(self) -> bytes:
     chunk = os.read(self._out, _CHUNK_BYTES)
@@ -257,7 +254,7 @@ class Repl:
     return chunk
 
   def _drain(self) -> bool:
-    """Keeps the end of stderr, which must not fill; whether it goes on."""
+    """Reads stderr, which must not fill, and keeps its end; False at EOF."""
     try:
       chunk = os.read(self._err, _CHUNK_BYTES)
     except BlockingIOError:
@@ -271,31 +268,31 @@ class Repl:
     return True
 
   def _late(self) -> WorkerFailure:
-    """Why there is no reply at the deadline."""
+    """The failure at the deadline."""
     return WorkerFailure(*(self._cause or (Status.TIMEOUT, "no reply in time")))
 
   def _ended(self) -> WorkerFailure:
-    """Why there is no more output: out of memory or any other crash."""
+    """The failure at the end of the output: OUT_OF_MEMORY or CRASH."""
     code = self._reap()
     for _ in range(_TAIL_CHUNKS):
       self._drain()
     tail = b"".join(self._tail)[-2000:].decode(errors="replace").strip()
     if self._cause is not None:
       return WorkerFailure(*self._cause)
-    starved = any(word in tail for word in _MEMORY_WORDS)
-    starved |= code in (-signal.SIGKILL, 128 + signal.SIGKILL)
-    status = Status.OUT_OF_MEMORY if starved else Status.CRASH
+    is_memory = any(words in tail for words in _MEMORY_ERRORS)
+    is_memory |= code in (-signal.SIGKILL, 128 + signal.SIGKILL)
+    status = Status.OUT_OF_MEMORY if is_memory else Status.CRASH
     ended = "output closed" if code is None else f"exit code {code}"
     return WorkerFailure(status, f"{ended}; {tail}")
 
   def _reap(self) -> int | None:
-    """The exit code; None if the process lives on without its output."""
+    """The exit code; None if the process runs on after closing its output."""
     exited = select.poll()
     exited.register(self._exit, select.POLLIN)
     if not exited.poll(_EXIT_GRACE_S * 1000):
       return None
     with self._lock:
-      # While it is not reaped, its number still names its group.
+      # Until it is reaped, its process id still names its group.
       self._kill_group()
       return self._process.wait()
 
@@ -308,7 +305,7 @@ class Repl:
       self._kill_group()
 
   def _kill_descendants(self) -> None:
-    """Those that have left the group, too; stopped first, they fork no more."""
+    """Also those outside the group; stopped first, so that they cannot fork."""
     _signal(-self.pid, signal.SIGSTOP)
     stopped: set[int] = set()
     while found := set(descendants(self.pid)) - stopped:
@@ -319,13 +316,13 @@ class Repl:
       _signal(pid, signal.SIGKILL)
 
   def _kill_group(self) -> None:
-    # A reaped process's number may already be another's.
+    # The id of a reaped process may already be that of another one.
     if self._process.returncode is None:
       _signal(-self.pid, signal.SIGKILL)
 
 
 def _request(text: str, env: int | None) -> str:
-  """A command as one line and a blank one."""
+  """The request of a command: a line of JSON and a blank line."""
   fields = f'"cmd": {_ENCODER.encode(text)}'
   if env is not None:
     fields += f', "env": {env}'
@@ -333,6 +330,6 @@ def _request(text: str, env: int | None) -> str:
 
 
 def _signal(pid: int, number: int) -> None:
-  """As os.kill(), but to end what has ended is no error."""
+  """As os.kill(); no error if the process has ended."""
   with contextlib.suppress(ProcessLookupError):
     os.kill(pid, number)

@@ -1,19 +1,19 @@
-"""Isolation of the checker: a command in, a command that is confined out.
+"""Sandbox: wraps a command so that it runs isolated.
 
-`bwrap` gives the process its own namespaces without network and without other
-processes, and a file system of the named paths and the system's shared
+In: a command. Out: the command line that runs it in one of three modes.
+`bwrap` gives the process namespaces of its own, without network and without
+other processes, and a file system of the named paths and the system's shared
 libraries, all read-only, with an empty /tmp of bounded size: no shell, no
-compiler, no command but its own. On top come the limits of `rlimit`: on
-processor time, address space, file size and descriptors. `none` confines
-nothing and must be asked for. All three end with the process that starts
-them.
+compiler, no command but its own. It adds the limits of `rlimit`: on processor
+time, address space, file size and descriptors. `none` isolates nothing and must
+be set explicitly. In all modes the process ends with the one that starts it.
 
-What no mode limits is the number of processes: RLIMIT_NPROC counts every
-thread of the user on the machine, also those outside (a user namespace keeps
-the ceiling it was made under), and does not bind root. memory.py counts them,
-and a control group bounds them.
+No mode limits the number of processes: RLIMIT_NPROC counts every thread of the
+user on the machine, also those outside (a user namespace keeps the limit under
+which it was made), and does not bind root. memory.py counts the processes, and
+a control group bounds them.
 
-It builds command lines and starts nothing but one probe.
+This module builds command lines and starts nothing but one probe.
 """
 
 import dataclasses
@@ -41,14 +41,14 @@ _PROBE_TIMEOUT_S = 10.0
 
 @dataclasses.dataclass(frozen=True)
 class Sandbox:
-  """How to confine a command.
+  """The isolation of one kind of command.
 
   Attributes:
     mode: the isolation in force: `bwrap`, `rlimit` or `none`.
-    paths: all that `bwrap` lets it read, besides the system's libraries.
-    cpu_s: processor seconds of the process's whole life.
-    address_gib: address space. An outer bound: mapped files count, so memory
-      proper is limited elsewhere (see memory.py).
+    paths: what `bwrap` lets it read, besides the system's libraries.
+    cpu_s: processor time of the process, in seconds.
+    address_gib: address space. It includes mapped files; anonymous memory is
+      limited elsewhere (see memory.py).
   """
 
   mode: str
@@ -59,16 +59,16 @@ class Sandbox:
   def wrap(
     self, argv: Sequence[str], env: Mapping[str, str], *, cgroup: str = ""
   ) -> list[str]:
-    """The confined command.
+    """The command line that runs a command in the sandbox.
 
-    It ends with the thread that starts it, which must therefore outlive it.
+    The process ends with the thread that starts it, which must outlive it.
 
     Args:
       argv: the command.
-      env: the whole environment that it shall see.
+      env: its whole environment.
       cgroup: directory of the control group that it joins; "" for none.
     """
-    # -S and -I: the launcher needs no site packages and trusts no variable.
+    # -S and -I: without site packages and variables of the environment.
     python = [sys.executable, "-I", "-S", launch.__file__, str(os.getpid())]
     if self.mode == "none":
       return [*python, cgroup, "keep", "--", *argv]
@@ -89,7 +89,7 @@ class Sandbox:
 
 
 def resolve_mode(isolation: str) -> str:
-  """The strongest mode at hand for `auto`, else the mode asked for.
+  """The strongest mode that works for `auto`, else the given mode.
 
   Raises:
     UsageError: no such mode, or `bwrap` does not work here.
@@ -110,20 +110,20 @@ def resolve_mode(isolation: str) -> str:
 
 
 def python_paths(packages: Sequence[str]) -> tuple[str, ...]:
-  """All that this interpreter must be able to read, to run in a sandbox.
+  """The paths that this Python interpreter needs to run in a sandbox.
 
   Args:
-    packages: top-level packages that it shall find besides the standard
+    packages: top-level packages that it can import besides the standard
       library.
 
   Raises:
     UsageError: a package is not installed.
   """
-  # The name it is started by, and the file behind it.
+  # The path that it is started by, and the file that it links to.
   paths = [sys.executable, os.path.realpath(sys.executable)]
-  # Within a virtual environment, this file names the interpreter's home.
+  # In a virtual environment, this file names the interpreter's home.
   paths += filter(os.path.exists, [f"{sys.prefix}/pyvenv.cfg"])
-  if sys.base_prefix == "/usr":  # whose lib holds compilers, too
+  if sys.base_prefix == "/usr":  # its lib holds compilers, too
     paths += [sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")]
   else:
     paths.append(f"{sys.base_prefix}/lib")
@@ -131,13 +131,13 @@ def python_paths(packages: Sequence[str]) -> tuple[str, ...]:
     spec = importlib.util.find_spec(name)
     if spec is None:
       raise UsageError(f"package {name!r} is not installed; install it")
-    paths += spec.submodule_search_locations or [spec.origin]
+    paths += spec.submodule_search_locations or filter(None, [spec.origin])
   return tuple(dict.fromkeys(paths))
 
 
 @functools.cache
 def bwrap_problem() -> str:
-  """Why bwrap cannot be used; "" if it works."""
+  """Why bwrap cannot be used; "" if it can."""
   program = shutil.which("true")
   if shutil.which("bwrap") is None or program is None:
     return "no bwrap on PATH"
@@ -157,20 +157,21 @@ def bwrap_problem() -> str:
 
 
 def _bwrap(paths: Sequence[str], env: Mapping[str, str]) -> list[str]:
-  argv = [
-    *(shutil.which("bwrap") or "bwrap", "--unshare-all", "--unshare-user"),
-    *("--disable-userns", "--uid", _NOBODY, "--gid", _NOBODY),
-    *("--die-with-parent", "--new-session", "--hostname", "sandbox"),
-    *("--cap-drop", "ALL", "--clearenv", "--proc", "/proc", "--dev", "/dev"),
-    *("--size", str(_TMP_BYTES), "--tmpfs", "/tmp", "--chdir", "/tmp"),
-  ]
+  options = (
+    "--unshare-all --unshare-user --disable-userns "
+    f"--uid {_NOBODY} --gid {_NOBODY} "
+    "--die-with-parent --new-session --hostname sandbox "
+    "--cap-drop ALL --clearenv --proc /proc --dev /dev "
+    f"--size {_TMP_BYTES} --tmpfs /tmp --chdir /tmp"
+  )
+  argv = [shutil.which("bwrap") or "bwrap", *options.split()]
   for name, value in env.items():
     argv += ["--setenv", name, value]
-  # A path may be missing: LEAN_PATH names places that need not exist.
+  # A path may be missing: LEAN_PATH may name directories that do not exist.
   for path in filter(None, (*_library_paths(), *paths)):
     absolute = os.path.abspath(path)
     argv += ["--ro-bind-try", absolute, absolute]
-  # Both are file systems in memory, without a bound of their own.
+  # Both are file systems in memory without a limit of size.
   return [*argv, "--remount-ro", "/dev", "--remount-ro", "/", "--"]
 
 
@@ -178,8 +179,8 @@ def _bwrap(paths: Sequence[str], env: Mapping[str, str]) -> list[str]:
 def _library_paths() -> tuple[str, ...]:
   """The dynamic loader, its cache and the directory of the C library.
 
-  Not /usr/lib as a whole where libraries have a directory of their own: the
-  rest holds compilers and other programs.
+  Where libraries have a directory of their own, the rest of /usr/lib is left
+  out: it holds compilers and other programs.
   """
   names = (f"lib/{sysconfig.get_config_var('MULTIARCH')}", "lib64", "lib")
   directory = next(

@@ -82,7 +82,7 @@ class ServerWorker:
     self._imports: str | None = None
     # The server's process has served others, so this is never a fresh one.
     self.num_uses = 1
-    self.broken = False
+    self.must_replace = False
     self.pid = 0
 
   def load(self, imports: str, *, timeout_s: float) -> Verdict | None:
@@ -95,7 +95,7 @@ class ServerWorker:
         return Verdict(Status.INFRA_ERROR, detail=detail)
     answer = self._ask(make_snippet(imports), timeout_s=timeout_s)
     if isinstance(answer, Verdict):
-      self.broken = True
+      self.must_replace = True
       detail = f"while loading: {answer.detail}"
       return Verdict(Status.INFRA_ERROR, detail=detail)
     self._imports = imports
@@ -121,7 +121,7 @@ class ServerWorker:
     while not is_decided(replies[:asked]):
       asked += 1
     verdict = judge_replies(audit, seal, replies[:asked])
-    self.broken = verdict.status is Status.PROTOCOL_VIOLATION
+    self.must_replace = verdict.status is Status.PROTOCOL_VIOLATION
     return verdict
 
   def ask_version(self) -> str:
@@ -135,7 +135,7 @@ class ServerWorker:
       raise NoServer(self._fleet.redact(answer.detail))
     return answer.version
 
-  def starve(self) -> None:
+  def kill_for_memory(self) -> None:
     """As kill: the memory is the server's."""
     self.kill()
 
@@ -157,7 +157,7 @@ class ServerWorker:
       answer = Verdict(Status.PROTOCOL_VIOLATION, detail=str(failure))
     if isinstance(answer, Verdict):
       # A server that says that Lean took too long has seen to it.
-      self.broken = answer.status is not Status.TIMEOUT
+      self.must_replace = answer.status is not Status.TIMEOUT
       detail = self._fleet.redact(answer.detail)
       return dataclasses.replace(answer, detail=detail)
     return answer

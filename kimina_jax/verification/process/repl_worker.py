@@ -1,9 +1,9 @@
-"""One checker process and what it has imported: an audit in, a verdict out.
+"""REPL worker: a checker process that speaks the REPL protocol.
 
-A worker imports once, and keeps the environment of every preamble (options,
-opened namespaces) that it has elaborated on top. It never outlives a doubt:
-after a crash, a timeout or an odd reply it calls itself broken and its owner
-replaces it.
+In: an audit. Out: its verdict. The worker loads imports once, and keeps the
+environment of every preamble (options, opened namespaces) that it has
+elaborated on top of them. After a crash, a timeout or a protocol violation it
+must be replaced.
 """
 
 import secrets
@@ -16,17 +16,20 @@ from kimina_jax.verification.acceptance.audit import (
   is_decided,
   judge_replies,
 )
-from kimina_jax.verification.process.memory import Group
+from kimina_jax.verification.process.memory import ControlGroup
 from kimina_jax.verification.process.protocol import WorkerFailure
 from kimina_jax.verification.process.repl import Repl
 from kimina_jax.verification.replies import Reply
 
 
-class Worker:
-  """Owns one process, confined; a backend.Checker."""
+class ReplWorker:
+  """Owns one confined process; implements backend.Worker."""
 
   def __init__(
-    self, argv: Sequence[str], env: Mapping[str, str], group: Group | None
+    self,
+    argv: Sequence[str],
+    env: Mapping[str, str],
+    group: ControlGroup | None,
   ):
     """Starts the process.
 
@@ -40,18 +43,18 @@ class Worker:
     """
     self._group = group
     self._repl = Repl(argv, env=env)
-    self._root: int | None = None
+    self._root: int | None = None  # the environment of the imports
     self._imports = ""
-    self._preambles: dict[str, int] = {}
+    self._preambles: dict[str, int] = {}  # environments
     self.num_uses = 0
-    self.broken = False
+    self.must_replace = False
 
   @property
   def pid(self) -> int:
     return self._repl.pid
 
   def load(self, imports: str, *, timeout_s: float) -> Verdict | None:
-    """Imports, unless that is done; an INFRA_ERROR if it fails."""
+    """Loads imports, unless they are loaded; an INFRA_ERROR if that fails."""
     if self._root is not None and imports == self._imports:
       return None
     root = self._elaborate(imports, env=None, timeout_s=timeout_s)
@@ -65,7 +68,7 @@ class Worker:
     """Runs an audit whose imports are loaded.
 
     Args:
-      audit: what to ask.
+      audit: of a proof.
       timeout_s: for the whole audit.
     """
     deadline = time.monotonic() + timeout_s
@@ -73,45 +76,45 @@ class Worker:
     env = self._preamble(audit.preamble, timeout_s=timeout_s)
     if isinstance(env, Verdict):
       return env
-    # Drawn now: the proof's text is fixed.
+    # Random, and drawn after the text of the proof is fixed.
     nonce, seal = secrets.token_hex(8), secrets.token_hex(8)
     statement, proof, check = audit.commands(nonce, seal)
     replies: list[Reply] = []
     try:
-      # Statement and proof go out together; the seal only when both have been
-      # answered, so that no proof can answer for it.
-      for reply in self._repl.chain(
+      # Statement and proof are sent together; the seal only after the replies
+      # to both, so that no proof can forge the reply to it.
+      for reply in self._repl.run_commands(
         (statement, proof), env=env, deadline=deadline
       ):
         replies.append(reply)
       if not is_decided(replies):
         env = replies[-1].env
-        replies += self._repl.chain((check,), env=env, deadline=deadline)
+        replies += self._repl.run_commands((check,), env=env, deadline=deadline)
     except WorkerFailure as failure:
-      self.broken = True
-      # Before the statement is answered, nothing is the proof's fault.
+      self.must_replace = True
+      # Before the reply to the statement, the proof cannot be the cause.
       status = self._cause(failure) if replies else Status.INFRA_ERROR
       return Verdict(status, detail=failure.detail, notes=audit.notes)
     verdict = judge_replies(audit, seal, replies)
-    self.broken = verdict.status is Status.PROTOCOL_VIOLATION
+    self.must_replace = verdict.status is Status.PROTOCOL_VIOLATION
     return verdict
 
-  def starve(self) -> None:
-    """Ends the process for its memory; from any thread."""
-    self._repl.starve()
+  def kill_for_memory(self) -> None:
+    """Kills the process for its memory; any thread may call it."""
+    self._repl.kill_for_memory()
 
   def kill(self) -> None:
-    """Ends the process; from any thread."""
+    """Kills the process; any thread may call it."""
     self._repl.kill()
 
   def close(self) -> None:
-    """Ends the process and frees what it held."""
+    """Kills the process and frees its resources."""
     self._repl.close()
     if self._group is not None:
       self._group.remove()
 
   def _preamble(self, preamble: str, *, timeout_s: float) -> int | Verdict:
-    """The environment in which a preamble holds."""
+    """The environment after a preamble, elaborated on top of the imports."""
     if preamble not in self._preambles:
       env = self._elaborate(preamble, env=self._root, timeout_s=timeout_s)
       if isinstance(env, Verdict):
@@ -122,11 +125,11 @@ class Worker:
   def _elaborate(
     self, text: str, *, env: int | None, timeout_s: float
   ) -> int | Verdict:
-    """The environment after a part of the header, which must be flawless."""
+    """The environment after a part of the header; an INFRA_ERROR on errors."""
     try:
-      reply = self._repl.command(text, env=env, timeout_s=timeout_s)
+      reply = self._repl.run_command(text, env=env, timeout_s=timeout_s)
     except WorkerFailure as failure:
-      self.broken = True
+      self.must_replace = True
       return Verdict(Status.INFRA_ERROR, detail=f"while loading: {failure}")
     errors = [m.text for m in reply.messages if m.severity == "error"]
     if errors:
@@ -135,6 +138,6 @@ class Worker:
     return reply.env
 
   def _cause(self, failure: WorkerFailure) -> Status:
-    """Out of memory, if the kernel says so; else as the process ended."""
+    """OUT_OF_MEMORY if the control group counts a kill, else the failure's."""
     killed = self._group is not None and self._group.num_oom_kills() > 0
     return Status.OUT_OF_MEMORY if killed else failure.status
