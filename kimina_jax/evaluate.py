@@ -1,14 +1,18 @@
-"""pass@k of a checkpoint, with confidence intervals; resumable.
+"""Evaluation: pass@k of a checkpoint, with confidence intervals; resumable.
 
-  python -m kimina_jax.evaluate --config=configs/eval_minif2f.py \
+  python -m kimina_jax.evaluate --config=eval_minif2f \
       --checkpoint=RUN --run_dir=DIR
 
-Comes in: a checkpoint and held-out statements. Goes out: DIR/rollouts.jsonl,
+The held-out problems are sampled in parts. A repeated command samples only the
+parts that DIR does not hold yet.
+
+In: a checkpoint and held-out statements. Out: DIR/rollouts.jsonl,
 DIR/result.json and a table on the terminal. It never trains.
 """
 
 import collections
 import contextlib
+import dataclasses
 import hashlib
 import itertools
 import json
@@ -23,14 +27,15 @@ from rich.table import Table
 from kimina_jax.infra import cli, distributed, interruption, records
 from kimina_jax.infra.checkpoint import find_weights
 from kimina_jax.infra.metrics import open_metrics
-from kimina_jax.pipeline.collector import Prover
-from kimina_jax.pipeline.setup import Job, first_params, open_job
-from kimina_jax.problems.load import ProblemsSettings, load_eval_problems
+from kimina_jax.pipeline.collector import ExperienceCollector
+from kimina_jax.pipeline.dry_run import describe
+from kimina_jax.pipeline.experiment import Experiment
+from kimina_jax.pipeline.setup import Setup, first_params, open_directory
+from kimina_jax.pipeline.validate import validate
 from kimina_jax.rewards.pass_at_k import (
   SolveCount,
   bootstrap_interval,
   by_source,
-  check_ks,
   count_solved,
   count_solved_rows,
   pass_estimates,
@@ -39,121 +44,142 @@ from kimina_jax.rewards.pass_at_k import (
 from kimina_jax.rollouts.weights import make_reshard
 from kimina_jax.types import Problem, UsageError
 
-# A part of the problems fills the slots this often; parts are what resumes.
-_PART_FILLS_SLOTS = 8
+# Rollouts of a part of the problems, as a multiple of the decode slots.
+_ROLLOUTS_PER_SLOT = 8
 
 
-def evaluate(config: ConfigDict, checkpoint: str, run_dir: str) -> None:
-  """Samples and checks what `run_dir` does not hold yet, then sums up."""
-  check_ks(config.eval.ks, config.eval.num_samples)
+def evaluate(
+  config: ConfigDict, checkpoint: str, run_dir: str, dry_run: bool = False
+) -> None:
+  """Samples and verifies what `run_dir` does not hold yet, then sums up.
+
+  Args:
+    config: the experiment.
+    checkpoint: run or model directory.
+    run_dir: new, or of the same evaluation.
+    dry_run: only validate the experiment and print what would run.
+  """
+  experiment = Experiment.from_config(config)
   if not checkpoint:
     raise UsageError("--checkpoint is missing; name a run or model directory")
-  # The very step: weights that a run adds later are another evaluation.
-  config.init_from = distributed.of_first(str(find_weights(checkpoint)))
-  # No batches: what the engine needs of the machine, it checks itself.
-  job = open_job(
-    config, run_dir, program="evaluate", rows_per_batch=0, sequence_len=0
-  )
-  path = job.run_dir / "rollouts.jsonl"
-  problems = load_eval_problems(
-    ProblemsSettings(**config.problems), job.prompt_limit
-  )
-  _sample(job, problems, path)
+  # The checkpoint's own directory, not the run's: with the weights that a run
+  # saves later, this would be another evaluation.
+  weights = distributed.of_first(str(find_weights(checkpoint)))
+  experiment = dataclasses.replace(experiment, init_from=weights)
+  setup = validate(experiment, program="evaluate", run_dir=run_dir)
+  if dry_run:
+    print(describe(setup, program="evaluate", run_dir=run_dir))
+    return
+  root = open_directory(setup, run_dir, program="evaluate")
+  sample_parts(setup, root)
   if distributed.is_first():
-    found = count_solved_rows(records.read_rollouts(path))
-    _write_result(job, found)
-    Console().print(table(found, config.eval.ks))
+    counts = count_solved_rows(records.read_rollouts(root / "rollouts.jsonl"))
+    _write_result(setup, root, counts)
+    Console().print(table(counts, experiment.eval.ks))
 
 
-def table(found: Sequence[SolveCount], ks: Sequence[int]) -> Table:
+def sample_parts(setup: Setup, root: pathlib.Path) -> None:
+  """Appends the rollouts of each part that is missing to rollouts.jsonl."""
+  experiment = setup.experiment
+  path = root / "rollouts.jsonl"
+  parts = split_parts(setup)
+  num_samples = experiment.eval.num_samples
+  first = distributed.of_first(_num_complete(path, parts, num_samples))
+  if first == len(parts):
+    return
+  with contextlib.ExitStack() as stack:
+    collector = stack.enter_context(ExperienceCollector(setup))
+    reshard = make_reshard(setup.model, setup.mesh, collector.engine.replicas)
+    params = reshard(first_params(setup))
+    metrics = open_metrics(
+      root,
+      start_step=first,
+      total_steps=len(parts),
+      title=f"Evaluation of {experiment.init_from}",
+    )
+    rollouts = records.open_rollouts(path, first)
+    stack.enter_context(contextlib.closing(metrics))
+    stack.enter_context(contextlib.closing(rollouts))
+    interruption.install()
+    for part in range(first, len(parts)):
+      samples, _ = collector.collect(
+        params,
+        parts[part],
+        num_per_problem=num_samples,
+        seed=experiment.seed,
+        iteration=part,
+        progress=metrics.phase,
+        confirm=True,
+      )
+      rollouts.write(part, samples)
+      metrics.write(
+        part, pass_metrics(count_solved(samples), experiment.eval.ks)
+      )
+
+
+def split_parts(setup: Setup) -> list[Sequence[Problem]]:
+  """The held-out problems in parts, each of which is sampled as a whole."""
+  experiment = setup.experiment
+  problems = setup.eval_problems
+  num_rollouts = _ROLLOUTS_PER_SLOT * experiment.rollouts.num_slots
+  size = max(1, num_rollouts // experiment.eval.num_samples)
+  return [problems[i : i + size] for i in range(0, len(problems), size)]
+
+
+def table(counts: Sequence[SolveCount], ks: Sequence[int]) -> Table:
   """pass@k in percent with 95 % intervals, for each source and for all."""
   view = Table("source", "problems")
   for k in ks:
     view.add_column(f"pass@{k} %", justify="right", no_wrap=True)
-  groups = by_source(found)
+  groups = by_source(counts)
   for source, group in groups.items() if len(groups) > 1 else ():
     view.add_row(source, str(len(group)), *(_cell(group, k) for k in ks))
   view.add_section()
-  view.add_row("all", str(len(found)), *(_cell(found, k) for k in ks))
+  view.add_row("all", str(len(counts)), *(_cell(counts, k) for k in ks))
   return view
 
 
-def _sample(job: Job, problems: Sequence[Problem], path: pathlib.Path) -> None:
-  """Appends the rollouts of one part of the problems after another."""
-  config = job.config
-  num_samples = config.eval.num_samples
-  size = max(1, _PART_FILLS_SLOTS * config.rollouts.num_slots // num_samples)
-  parts = [problems[i : i + size] for i in range(0, len(problems), size)]
-  first = distributed.of_first(_num_done(path, parts, num_samples))
-  if first == len(parts):
-    return
-  with contextlib.ExitStack() as stack:
-    prover = stack.enter_context(Prover(job))
-    reshard = make_reshard(job.model, job.mesh, prover.engine.replicas)
-    params = reshard(first_params(job))
-    log = open_metrics(
-      job.run_dir,
-      start_step=first,
-      total_steps=len(parts),
-      title=f"Evaluation of {config.init_from}",
-    )
-    rows = records.open_rollouts(path, first)
-    stack.enter_context(contextlib.closing(log))
-    stack.enter_context(contextlib.closing(rows))
-    interruption.install()
-    for step in range(first, len(parts)):
-      samples, _ = prover.attempt(
-        params,
-        parts[step],
-        num_per_problem=num_samples,
-        seed=config.seed,
-        step=step,
-        progress=log.phase,
-        confirm=True,
-      )
-      rows.write(step, samples)
-      log.write(step, pass_metrics(count_solved(samples), config.eval.ks))
-
-
-def _num_done(
+def _num_complete(
   path: pathlib.Path, parts: Sequence[Sequence[Problem]], num_samples: int
 ) -> int:
-  """How many parts an earlier start has completed."""
+  """How many parts have all their rollouts in the file, from the first on."""
   if not path.exists():
     return 0
-  rows = collections.Counter(
+  num_rows = collections.Counter(
     (row["iteration"], row["name"]) for row in records.read_rollouts(path)
   )
-  whole = (
-    all(rows[step, problem.name] == num_samples for problem in part)
-    for step, part in enumerate(parts)
+  complete = (
+    all(num_rows[index, problem.name] == num_samples for problem in part)
+    for index, part in enumerate(parts)
   )
-  return sum(itertools.takewhile(bool, whole))
+  return sum(itertools.takewhile(bool, complete))
 
 
-def _write_result(job: Job, found: Sequence[SolveCount]) -> None:
-  """A score names the checkpoint and the very statements it was made on."""
-  settings = job.config.problems
-  statements = pathlib.Path(settings.eval)
+def _write_result(
+  setup: Setup, root: pathlib.Path, counts: Sequence[SolveCount]
+) -> None:
+  """Writes result.json: the score, its checkpoint and its statements."""
+  experiment = setup.experiment
+  statements = pathlib.Path(experiment.problems.eval)
   digest = (
     hashlib.sha256(statements.read_bytes()).hexdigest()
     if statements.exists()
     else "generated"
   )
   result = {
-    "checkpoint": job.config.init_from,
-    "statements": settings.eval,
-    "split": settings.eval_split,
+    "checkpoint": experiment.init_from,
+    "statements": experiment.problems.eval,
+    "split": experiment.problems.eval_split,
     "sha256": digest,
-    "num_problems": len(found),
-    **pass_metrics(found, job.config.eval.ks),
+    "num_problems": len(counts),
+    **pass_metrics(counts, experiment.eval.ks),
   }
-  path = job.run_dir / "result.json"
+  path = root / "result.json"
   path.write_text(json.dumps(result, indent=2, ensure_ascii=False))
 
 
-def _cell(found: Sequence[SolveCount], k: int) -> str:
-  passes = pass_estimates(found, k)
+def _cell(counts: Sequence[SolveCount], k: int) -> str:
+  passes = pass_estimates(counts, k)
   if not passes:
     return "–"
   low, high = bootstrap_interval(passes)

@@ -1,16 +1,17 @@
 """Supervised training: the cold start before RL, and distillation after it.
 
-  python -m kimina_jax.sft --config=configs/debug.py --run_dir=runs/sft
+  python -m kimina_jax.sft --config=debug --run_dir=runs/sft
 
-Comes in: demonstrations from the sources that the configuration weighs. Goes
-out: a run directory that `init_from` of a later run names. The update is that
-of RL, with another loss (cosine learning rate, packed rows, loss on response
-tokens only).
+In: demonstrations, from the sources that `sft.sources` weighs. Out: a run
+directory, which `init_from` of a later run names. The update is that of RL
+with the loss of maximum likelihood on the response tokens of packed rows, and
+a cosine learning rate.
 """
 
 import contextlib
 import dataclasses
 import itertools
+import pathlib
 import time
 from collections.abc import Mapping, Sequence
 
@@ -19,110 +20,137 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from kimina_jax.infra import cli, interruption
-from kimina_jax.infra.checkpoint import Checkpointer, CheckpointSettings
+from kimina_jax.infra.checkpoint import Checkpointer
 from kimina_jax.infra.metrics import open_metrics
 from kimina_jax.learning import losses
 from kimina_jax.learning.batch import Example, from_demonstration, pack, put
-from kimina_jax.learning.optimizer import (
-  Optimizer,
-  OptimizerSettings,
-  cosine,
-  make_optimizer,
-)
+from kimina_jax.learning.optimizer import Optimizer, cosine, make_optimizer
 from kimina_jax.learning.update import TrainState, check_finite, make_update
-from kimina_jax.pipeline.setup import (
-  Job,
-  open_job,
-  resume_state,
-  save_state,
-)
-from kimina_jax.problems.load import ProblemsSettings, repeat_demonstrations
+from kimina_jax.pipeline.dry_run import describe
+from kimina_jax.pipeline.experiment import Experiment
+from kimina_jax.pipeline.setup import Setup, open_directory, prompt_limit
+from kimina_jax.pipeline.state import resume_state, save_state
+from kimina_jax.pipeline.validate import validate
+from kimina_jax.problems.load import repeat_demonstrations
 from kimina_jax.prompts.template import make_prompt
-from kimina_jax.types import Batch, Demonstration, UsageError
+from kimina_jax.types import Batch, Demonstration
 
 
-def train(config: ConfigDict, run_dir: str) -> None:
-  """Imitates for `config.sft.num_epochs`; goes on where a run stopped."""
-  settings = config.sft
-  job = open_job(
-    config,
-    run_dir,
-    program="sft",
-    rows_per_batch=settings.rows_per_batch,
-    sequence_len=settings.sequence_len,
-  )
+def train(config: ConfigDict, run_dir: str, dry_run: bool = False) -> None:
+  """Imitates demonstrations for `sft.num_epochs`; resumes a stopped run.
+
+  Args:
+    config: the experiment.
+    run_dir: new, or of the same run.
+    dry_run: only validate the experiment and print what would run.
+  """
+  experiment = Experiment.from_config(config)
+  setup = validate(experiment, program="sft", run_dir=run_dir)
   batches = pack(
-    examples(job),
-    sequence_len=settings.sequence_len,
-    rows_per_batch=settings.rows_per_batch,
+    examples(setup),
+    sequence_len=experiment.sft.sequence_len,
+    rows_per_batch=experiment.sft.rows_per_batch,
   )
+  num_updates = len(batches) * experiment.sft.num_epochs
+  if dry_run:
+    facts = {
+      "examples": f"{experiment.sft.num_examples} per epoch",
+      "updates": (
+        f"{experiment.sft.num_epochs} epochs × {len(batches)} batches = "
+        f"{num_updates}"
+      ),
+    }
+    print(describe(setup, program="sft", run_dir=run_dir, facts=facts))
+    return
+  root = open_directory(setup, run_dir, program="sft")
   with contextlib.ExitStack() as stack:
     checkpoints = Checkpointer(
-      job.run_dir,
-      CheckpointSettings(
-        every=settings.save_every, max_to_keep=config.checkpoint.max_to_keep
+      root,
+      dataclasses.replace(
+        experiment.checkpoint, every=experiment.sft.save_every
       ),
     )
     stack.enter_context(contextlib.closing(checkpoints))
-    num_steps = len(batches) * settings.num_epochs
-    optimizer = _optimizer(config, num_steps)
-    state, first, _ = resume_state(job, optimizer, checkpoints)
-    log = open_metrics(
-      job.run_dir,
+    optimizer = make_sft_optimizer(experiment, num_updates)
+    state, first, _ = resume_state(setup, optimizer, checkpoints)
+    metrics_log = open_metrics(
+      root,
       start_step=first,
-      total_steps=num_steps,
-      title=f"Supervised training of {job.model.name}",
+      total_steps=num_updates,
+      title=f"Supervised training of {setup.model.name}",
     )
-    stack.enter_context(contextlib.closing(log))
+    stack.enter_context(contextlib.closing(metrics_log))
     interruption.install()
-    update = make_update(job.model, optimizer, loss=losses.sft, mesh=job.mesh)
-    for step in range(first, num_steps):
-      batch = put(_batch_at(batches, step, config.seed), job.mesh)
+    update = make_update(
+      setup.model, optimizer, loss=losses.sft, mesh=setup.mesh
+    )
+    for step in range(first, num_updates):
+      batch = put(batch_at(batches, step, experiment.seed), setup.mesh)
       start = time.perf_counter()
-      state, metrics = update(state, [batch], num_sequences=1)
+      state, metrics = update(state, [batch], 1)
       metrics = jax.device_get(metrics)
       check_finite(metrics, step)
-      if step % settings.log_every == 0 or step == num_steps - 1:
-        log.write(step, _row(metrics, batch, time.perf_counter() - start))
-      _save(checkpoints, state, step + 1, num_steps, run_dir)
+      if step % experiment.sft.log_every == 0 or step == num_updates - 1:
+        seconds = time.perf_counter() - start
+        metrics_log.write(step, _metrics(metrics, batch, seconds))
+      is_last = step + 1 == num_updates
+      _save(checkpoints, state, step + 1, root, is_last=is_last)
 
 
-def examples(job: Job) -> list[Example]:
-  """One epoch: `num_examples` demonstrations, mixed by the sources' weights.
+def examples(setup: Setup) -> list[Example]:
+  """The examples of one epoch: `num_examples` demonstrations, shuffled.
 
-  A source with fewer demonstrations than its share repeats them; generated
-  ones are written anew each time.
+  Each source contributes its share by weight. A source with fewer
+  demonstrations than its share repeats them; generated ones are written anew
+  each time.
 
   Raises:
-    UsageError: no sources, or weights that are not positive.
+    UsageError: a source that cannot be read, or has nothing to imitate.
   """
-  settings = job.config.sft
+  experiment = setup.experiment
+  settings = experiment.sft
   weights = [weight for _, weight in settings.sources]
-  if not weights or min(weights) <= 0:
-    raise UsageError(
-      f"sft.sources = {settings.sources} must be (source, weight) pairs with "
-      "positive weights"
-    )
-  shares = np.round(
+  ends = np.round(
     settings.num_examples * np.cumsum([0.0, *weights]) / sum(weights)
   ).astype(int)
-  found = []
-  for (source, _), count in zip(settings.sources, np.diff(shares), strict=True):
+  found: list[Demonstration] = []
+  for (source, _), count in zip(settings.sources, np.diff(ends), strict=True):
     demonstrations = repeat_demonstrations(
       source,
-      ProblemsSettings(**job.config.problems),
-      job.prompt_limit,
+      experiment.problems,
+      prompt_limit(experiment, setup.tokenizer),
       skill=settings.skill,
       confirmed_only=settings.confirmed_only,
-      seed=job.config.seed,
+      seed=experiment.seed,
     )
     found += itertools.islice(demonstrations, int(count))
-  order = np.random.default_rng(job.config.seed).permutation(len(found))
-  return [_tokenize(job, found[i]) for i in order]
+  order = np.random.default_rng(experiment.seed).permutation(len(found))
+  return [_tokenize(setup, found[i]) for i in order]
 
 
-def _tokenize(job: Job, demonstration: Demonstration) -> Example:
-  tokenizer = job.tokenizer
+def make_sft_optimizer(experiment: Experiment, num_updates: int) -> Optimizer:
+  """RL's optimizer with a cosine schedule and SFT's weight decay."""
+  settings = experiment.sft
+  schedule = cosine(
+    settings.learning_rate,
+    num_updates,
+    warmup_fraction=settings.warmup_fraction,
+  )
+  optimizer = dataclasses.replace(
+    experiment.optimizer, weight_decay=settings.weight_decay, reset=False
+  )
+  return make_optimizer(optimizer, schedule=schedule)
+
+
+def batch_at(batches: Sequence[Batch], step: int, seed: int) -> Batch:
+  """The batch of an update; each epoch has an order of its own."""
+  epoch, place = divmod(step, len(batches))
+  order = np.random.default_rng([seed, epoch]).permutation(len(batches))
+  return batches[order[place]]
+
+
+def _tokenize(setup: Setup, demonstration: Demonstration) -> Example:
+  tokenizer = setup.tokenizer
   response = tokenizer.encode(demonstration.response)
   return from_demonstration(
     make_prompt(demonstration.problem, tokenizer),
@@ -130,59 +158,39 @@ def _tokenize(job: Job, demonstration: Demonstration) -> Example:
   )
 
 
-def _batch_at(batches: Sequence[Batch], step: int, seed: int) -> Batch:
-  """Epochs visit the same batches, each in an order of its own."""
-  epoch, place = divmod(step, len(batches))
-  order = np.random.default_rng([seed, epoch]).permutation(len(batches))
-  return batches[order[place]]
-
-
-def _optimizer(config: ConfigDict, num_steps: int) -> Optimizer:
-  """RL's optimizer with a learning rate and weight decay of its own."""
-  settings = config.sft
-  schedule = cosine(
-    settings.learning_rate, num_steps, warmup_fraction=settings.warmup_fraction
-  )
-  optimizer = dataclasses.replace(
-    OptimizerSettings(**config.optimizer),
-    weight_decay=settings.weight_decay,
-    reset=False,
-  )
-  return make_optimizer(optimizer, schedule=schedule)
-
-
 def _save(
   checkpoints: Checkpointer,
   state: TrainState,
   step: int,
-  num_steps: int,
-  run_dir: str,
+  root: pathlib.Path,
+  *,
+  is_last: bool,
 ) -> None:
-  """Saves if due; after SIGTERM saves and leaves."""
+  """Saves if due; on SIGTERM saves and stops."""
 
   def save(force: bool) -> None:
     save_state(
       checkpoints, state, step, with_optimizer=True, host={}, force=force
     )
 
-  save(force=step == num_steps)
+  save(force=is_last)
   try:
     interruption.agree()
   except interruption.Interrupted as reason:
     save(force=True)
     raise interruption.Interrupted(
-      f"{reason}; {step} steps are saved in {run_dir}, the same command goes "
+      f"{reason}; {step} updates are saved in {root}, the same command goes "
       "on from there"
     ) from None
 
 
-def _row(
-  metrics: Mapping[str, float], batch: Batch, step_s: float
+def _metrics(
+  metrics: Mapping[str, float], batch: Batch, update_s: float
 ) -> dict[str, float]:
   return {
     **{f"loss/{name}": float(value) for name, value in metrics.items()},
-    "time/update_s": step_s,
-    "throughput/train_tokens_per_s": batch.segments_BT.size / step_s,
+    "time/update_s": update_s,
+    "throughput/train_tokens_per_s": batch.segments_BT.size / update_s,
   }
 
 

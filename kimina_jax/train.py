@@ -1,14 +1,16 @@
 """Reinforcement learning: the loop and nothing else.
 
-  python -m kimina_jax.train --config=configs/debug.py --run_dir=runs/rl
+  python -m kimina_jax.train --config=debug --run_dir=runs/rl
 
-One iteration draws problems, samples k proofs of each, has them checked, turns
-verdicts into advantages and takes a few optimizer steps (Kimina-Prover
+One iteration draws problems, samples k proofs of each, verifies them, turns
+the verdicts into advantages and makes a few optimizer updates (Kimina-Prover
 Preview, arXiv 2504.11354; Kimi k1.5, arXiv 2501.12599, §2.3). With a budget of
-tokens, problems whose rollouts are not all finished go on in the next one. A
-run that was stopped goes on from its newest checkpoint, as if it had not been.
+tokens, rollouts that are unfinished continue in the next iteration. A run that
+was stopped resumes from its newest checkpoint and computes what it would have
+computed without the stop.
 """
 
+import pathlib
 import time
 from collections.abc import Sequence
 
@@ -21,143 +23,155 @@ from kimina_jax.infra import cli, distributed, interruption
 from kimina_jax.learning.batch import from_samples, minibatches, pack, put
 from kimina_jax.learning.update import TrainState, check_finite
 from kimina_jax.pipeline import partial_rollouts
-from kimina_jax.pipeline.run import Session, open_session, save
-from kimina_jax.pipeline.setup import open_job
+from kimina_jax.pipeline.dry_run import describe
+from kimina_jax.pipeline.experiment import Experiment
+from kimina_jax.pipeline.partial_rollouts import PartialGroup
+from kimina_jax.pipeline.run import Run, open_run, save_run
+from kimina_jax.pipeline.setup import open_directory
+from kimina_jax.pipeline.validate import validate
 from kimina_jax.problems.canaries import canaries, caught
 from kimina_jax.report.page import write_report
-from kimina_jax.rewards.advantage import AdvantageSettings, add_advantages
-from kimina_jax.rewards.pass_at_k import check_ks, count_solved, pass_metrics
+from kimina_jax.rewards.advantage import add_advantages
+from kimina_jax.rewards.pass_at_k import count_solved, pass_metrics
 from kimina_jax.rewards.summary import disputed, solve_counts, summarize
-from kimina_jax.types import CheckerFooled, Problem, Sample, UsageError
+from kimina_jax.types import Batch, CheckerFooled, Problem, Sample
 
-# Draws of an evaluation are not those of training.
+# Added to the seed: evaluations sample with other random numbers.
 _EVAL_SEED = 2**31
 
 
-def train(config: ConfigDict, run_dir: str) -> None:
-  """Trains to `config.train.num_iterations`; goes on where a run stopped."""
-  job = open_job(
-    config,
-    run_dir,
-    program="train",
-    rows_per_batch=config.train.rows_per_batch,
-    sequence_len=config.train.sequence_len,
-  )
-  _check(config)
-  with open_session(job) as run:
+def train(config: ConfigDict, run_dir: str, dry_run: bool = False) -> None:
+  """Trains to `train.num_iterations`; resumes a run that was stopped.
+
+  Args:
+    config: the experiment.
+    run_dir: new, or of the same run.
+    dry_run: only validate the experiment and print what would run.
+  """
+  experiment = Experiment.from_config(config)
+  setup = validate(experiment, program="train", run_dir=run_dir)
+  if dry_run:
+    print(describe(setup, program="train", run_dir=run_dir))
+    return
+  with open_run(setup, open_directory(setup, run_dir, program="train")) as run:
     loop(run)
   if distributed.is_first():
-    print(f"report: {write_report(job.run_dir)}")
+    print(f"report: {write_report(pathlib.Path(run_dir))}")
 
 
-def loop(run: Session) -> None:
-  """Evaluates, iterates, saves; on SIGTERM saves and leaves."""
-  state, carried, config = run.state, run.carried, run.job.config
-  last = config.train.num_iterations
+def loop(run: Run) -> None:
+  """Evaluates, iterates and saves; on SIGTERM saves and stops."""
+  state, carried = run.state, run.carried
+  every = run.setup.experiment.eval.every
+  last = run.setup.experiment.train.num_iterations
   try:
-    for step in range(run.first_step, last + 1):
-      metrics = {}
-      if step == last or (config.eval.every and step % config.eval.every == 0):
-        metrics |= evaluate_policy(run, state, step)
-      if step < last:
-        state, carried, trained = iterate(run, state, carried, step)
+    for iteration in range(run.first_iteration, last + 1):
+      metrics: dict[str, float] = {}
+      if iteration == last or (every and iteration % every == 0):
+        metrics |= evaluate_policy(run, state, iteration)
+      if iteration < last:
+        state, carried, trained = iterate(run, state, carried, iteration)
         metrics |= trained
-      run.log.write(step, metrics)
-      if step < last:
-        save(run, state, carried, step=step + 1, force=step + 1 == last)
+      run.metrics.write(iteration, metrics)
+      if iteration < last:
+        done = iteration + 1
+        save_run(run, state, carried, iteration=done, force=done == last)
   except interruption.Interrupted as reason:
-    # An iteration is all or nothing: `state` is as this one found it.
-    save(run, state, carried, step=step, force=True)
+    # An iteration completes or has no effect: `state` is that of its start.
+    save_run(run, state, carried, iteration=iteration, force=True)
     raise interruption.Interrupted(
-      f"{reason}; {step} iterations are saved in {run.job.run_dir}, the same "
+      f"{reason}; {iteration} iterations are saved in {run.run_dir}, the same "
       "command goes on from there"
     ) from None
 
 
 def iterate(
-  run: Session,
+  run: Run,
   state: TrainState,
-  carried: Sequence[partial_rollouts.Group],
-  step: int,
-) -> tuple[TrainState, Sequence[partial_rollouts.Group], dict[str, float]]:
-  """From problems to a gradient: the life of a rollout."""
-  config = run.job.config
-  settings = config.train
+  carried: Sequence[PartialGroup],
+  iteration: int,
+) -> tuple[TrainState, Sequence[PartialGroup], dict[str, float]]:
+  """One iteration: problems, rollouts, verdicts, advantages, updates."""
+  experiment = run.setup.experiment
+  settings = experiment.train
   start = time.perf_counter()
-  samples, left = run.prover.attempt(
+  samples, partial = run.collector.collect(
     run.programs.reshard(state.params),
-    choose(run, step, settings.num_problems - len(carried)),
+    choose(run, iteration, settings.num_problems - len(carried)),
     num_per_problem=settings.num_per_problem,
-    seed=config.seed,
-    step=step,
-    progress=run.log.phase,
+    seed=experiment.seed,
+    iteration=iteration,
+    progress=run.metrics.phase,
     carried=carried,
     max_tokens=settings.tokens_per_iteration,
   )
   sampled = time.perf_counter()
-  samples = advantages(config, samples)
-  _check_canaries(run, samples, step)
-  state, learned = improve(run, state, samples, step)
+  samples = add_advantages(
+    samples,
+    experiment.advantage,
+    num_per_problem=settings.num_per_problem,
+    seed=experiment.seed,
+    tau=experiment.loss.tau,
+  )
+  _check_canaries(run, samples, iteration)
+  _warn_without_signal(samples, iteration)
+  state, learned = improve(run, state, samples, iteration)
   updated = time.perf_counter()
-  run.curriculum.record(step, solve_counts(samples), disputed=disputed(samples))
-  run.rows.write(step, samples)
-  done = {
+  run.curriculum.record(
+    iteration, solve_counts(samples), disputed=disputed(samples)
+  )
+  run.rollouts.write(iteration, samples)
+  metrics = {
     **summarize(samples),
-    **partial_rollouts.summarize(carried, samples, left),
+    **partial_rollouts.summarize(carried, samples, partial),
     **learned,
-    **run.prover.stats,
+    **run.collector.stats,
     "curriculum/pruned": float(run.curriculum.num_pruned),
   }
   speed = _speed(
-    samples, done["sampler/tokens"], sampled - start, updated - sampled
+    samples,
+    num_sampled=metrics.get("sampler/tokens", 0.0),
+    sample_s=sampled - start,
+    update_s=updated - sampled,
   )
-  return state, left, done | speed
+  return state, partial, metrics | speed
 
 
-def choose(run: Session, step: int, count: int) -> list[Problem]:
+def choose(run: Run, iteration: int, count: int) -> list[Problem]:
   """The problems that an iteration begins, some of which are canaries."""
-  problems = run.curriculum.draw(step, count)
+  experiment = run.setup.experiment
+  problems = run.curriculum.draw(iteration, count)
   false = canaries(
     problems[0].header if problems else "",
     num_problems=count,
-    share=run.job.config.train.canary_share,
-    seed=run.job.config.seed,
-    step=step,
+    share=experiment.train.canary_share,
+    seed=experiment.seed,
+    step=iteration,
   )
   return [*problems[: count - len(false)], *false]
 
 
-def advantages(config: ConfigDict, samples: Sequence[Sample]) -> list[Sample]:
-  """Rewards against the baseline of each problem's group."""
-  return add_advantages(
-    samples,
-    AdvantageSettings(**config.advantage),
-    num_per_problem=config.train.num_per_problem,
-    seed=config.seed,
-    tau=config.loss.tau,
-  )
-
-
 def improve(
-  run: Session, state: TrainState, samples: Sequence[Sample], step: int
+  run: Run, state: TrainState, samples: Sequence[Sample], iteration: int
 ) -> tuple[TrainState, dict[str, float]]:
-  """An optimizer step per minibatch, all anchored to the policy as it was."""
-  job, programs = run.job, run.programs
-  settings = job.config.train
+  """One update per minibatch, all relative to the policy that sampled."""
+  setup, programs = run.setup, run.programs
+  settings = setup.experiment.train
   if not samples:
     logging.warning(
       "iteration %d: no problem has all its rollouts yet, so there is nothing"
       " to learn from; train.tokens_per_iteration = %d is very few",
-      *(step, settings.tokens_per_iteration),
+      iteration,
+      settings.tokens_per_iteration,
     )
     return state, {}
   parts = minibatches(
     samples,
     num_minibatches=settings.num_minibatches,
-    seed=job.config.seed,
-    step=step,
+    seed=setup.experiment.seed,
+    step=iteration,
   )
-  scored = []
+  scored: list[list[Batch]] = []
   for part in parts:
     batches = pack(
       from_samples(part, learn_from_carried=settings.learn_from_carried),
@@ -165,17 +179,20 @@ def improve(
       rows_per_batch=settings.rows_per_batch,
     )
     scored.append(
-      [programs.score(state.params, put(batch, job.mesh)) for batch in batches]
+      [
+        programs.score(state.params, put(batch, setup.mesh))
+        for batch in batches
+      ]
     )
-  state = programs.begin(state)
-  history = []
+  state = programs.begin_iteration(state)
+  updates: list[dict[str, jax.Array]] = []
   for part, batches in zip(parts, scored, strict=True):
-    run.log.phase("updating", done=len(history), total=len(parts))
+    run.metrics.phase("updating", done=len(updates), total=len(parts))
     state, metrics = programs.update(state, batches, len(part))
-    history.append(metrics)
-  history = jax.device_get(history)
+    updates.append(metrics)
+  history: list[dict[str, float]] = jax.device_get(updates)
   for metrics in history:
-    check_finite(metrics, step)
+    check_finite(metrics, iteration)
   return state, {
     f"loss/{name}": float(np.mean([metrics[name] for metrics in history]))
     for name in history[0]
@@ -183,42 +200,56 @@ def improve(
 
 
 def evaluate_policy(
-  run: Session, state: TrainState, step: int
+  run: Run, state: TrainState, iteration: int
 ) -> dict[str, float]:
   """pass@k on the held-out problems."""
-  config = run.job.config
-  samples, _ = run.prover.attempt(
+  setup = run.setup
+  samples, _ = run.collector.collect(
     run.programs.reshard(state.params),
-    run.held_out,
-    num_per_problem=config.eval.num_samples,
-    seed=config.seed + _EVAL_SEED,
-    step=step,
-    progress=lambda phase, **count: run.log.phase(
+    setup.eval_problems,
+    num_per_problem=setup.experiment.eval.num_samples,
+    seed=setup.experiment.seed + _EVAL_SEED,
+    iteration=iteration,
+    progress=lambda phase, **count: run.metrics.phase(
       f"evaluation: {phase}", **count
     ),
     confirm=True,
   )
-  return pass_metrics(count_solved(samples), config.eval.ks)
+  return pass_metrics(count_solved(samples), setup.experiment.eval.ks)
 
 
-def _check_canaries(run: Session, samples: Sequence[Sample], step: int) -> None:
-  """Stops before anything is learned from a checker that is being fooled."""
+def _check_canaries(
+  run: Run, samples: Sequence[Sample], iteration: int
+) -> None:
+  """Raises CheckerFooled if a false statement was proved, before learning."""
   found = caught(samples)
   if found is None:
     return
-  run.rows.write(step, samples)
-  run.log.write(step, summarize(samples))
+  run.rollouts.write(iteration, samples)
+  run.metrics.write(iteration, summarize(samples))
   raise CheckerFooled(
-    f"iteration {step}: the checker accepted a proof of the false statement "
-    f"{found.rollout.prompt.problem.statement!r}. Read rollout "
-    f"{found.rollout.index} of iteration {step} in "
-    f"{run.job.run_dir / 'rollouts.jsonl'}, and mend the checker "
-    "before you trust a reward of this run"
+    f"iteration {iteration}: the checker accepted a proof of the false "
+    f"statement {found.rollout.prompt.problem.statement!r}. Read rollout "
+    f"{found.rollout.index} of iteration {iteration} in "
+    f"{run.run_dir / 'rollouts.jsonl'}, and mend the checker before you trust "
+    "a reward of this run"
+  )
+
+
+def _warn_without_signal(samples: Sequence[Sample], iteration: int) -> None:
+  """Warns if the policy gradient of an iteration is zero."""
+  if not samples or any(sample.advantage for sample in samples):
+    return
+  logging.warning(
+    "iteration %d: no group has a signal: the rollouts of each problem have "
+    "equal rewards (group/all_0, group/all_1), so every advantage is 0",
+    iteration,
   )
 
 
 def _speed(
   samples: Sequence[Sample],
+  *,
   num_sampled: float,
   sample_s: float,
   update_s: float,
@@ -234,25 +265,6 @@ def _speed(
     "throughput/sample_tokens_per_s": num_sampled / sample_s,
     "throughput/train_tokens_per_s": num_trained / update_s,
   }
-
-
-def _check(config: ConfigDict) -> None:
-  """Refuses what would fail hours later, with both numbers."""
-  longest = config.rollouts.max_prompt_len + config.rollouts.max_response_len
-  if longest > config.train.sequence_len:
-    raise UsageError(
-      f"rollouts.max_prompt_len + max_response_len = {longest} tokens do not "
-      f"fit train.sequence_len = {config.train.sequence_len}"
-    )
-  num_samples = config.train.num_problems * config.train.num_per_problem
-  is_fixed = not config.train.tokens_per_iteration
-  if is_fixed and num_samples % config.train.num_minibatches:
-    raise UsageError(
-      f"train.num_problems × num_per_problem = {num_samples} samples do not "
-      f"split into num_minibatches = {config.train.num_minibatches} equal parts"
-    )
-  check_ks(config.eval.ks, config.eval.num_samples)
-  advantages(config, [])
 
 
 if __name__ == "__main__":

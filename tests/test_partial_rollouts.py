@@ -5,7 +5,13 @@ import json
 import numpy as np
 import pytest
 
-from kimina_jax.pipeline import partial_rollouts
+from kimina_jax.pipeline.partial_rollouts import (
+  PartialGroup,
+  from_json,
+  split_groups,
+  summarize,
+  to_json,
+)
 from kimina_jax.prompts.template import make_prompt
 from kimina_jax.prompts.tokenizer import load_tokenizer
 from kimina_jax.types import (
@@ -21,19 +27,23 @@ TOKENIZER = load_tokenizer("embedded")
 K = 3
 
 
-def rollout(step, row, *, length=4, stop="stop", num_carried=0, text="…"):
-  rng = np.random.default_rng([step, row])
-  problem = Problem(f"p{step}_{row // K}", "import Mathlib\n", "theorem t : 1")
+def rollout(
+  iteration, index, *, length=4, stop="stop", num_carried=0, text="…"
+):
+  rng = np.random.default_rng([iteration, index])
+  problem = Problem(
+    f"p{iteration}_{index // K}", "import Mathlib\n", "theorem t : 1"
+  )
   logps = rng.standard_normal((2, length)).astype(np.float32)
   return Rollout(
     prompt=make_prompt(problem, TOKENIZER),
-    index=row,
+    index=index,
     tokens=rng.integers(0, 99, length).astype(np.int32),
     logps=logps[0],
     model_logps=logps[1],
     text=text,
     stop=stop,
-    iteration=step,
+    iteration=iteration,
     num_carried=num_carried,
   )
 
@@ -46,13 +56,11 @@ def unfinished(*args, **options):
   return rollout(*args, stop="budget", **options)
 
 
-def sort_out(carried, judged, unfinished):
-  return partial_rollouts.sort_out(
-    carried, judged, unfinished, num_per_problem=K
-  )
+def split(carried, samples, unfinished):
+  return split_groups(carried, samples, unfinished, num_per_problem=K)
 
 
-def places(items):
+def keys(items):
   rollouts = [getattr(item, "rollout", item) for item in items]
   return [(r.iteration, r.index) for r in rollouts]
 
@@ -60,18 +68,16 @@ def places(items):
 def test_whole_groups_are_done_and_the_others_wait():
   judged = [sample(1, row) for row in (4, 0, 2, 8)]
   begun = [unfinished(1, row) for row in (7, 1, 6)]
-  older = partial_rollouts.Group(
-    (sample(0, 3), sample(0, 5)), (unfinished(0, 4),)
-  )
+  older = PartialGroup((sample(0, 3), sample(0, 5)), (unfinished(0, 4),))
   judged += [sample(0, 4), sample(1, 3), sample(1, 5)]
-  whole, left = sort_out([older], judged, begun)
+  complete, partial = split([older], judged, begun)
   # Row 4 is another rollout in each of the two iterations.
-  assert places(whole) == [(0, 3), (0, 4), (0, 5), (1, 3), (1, 4), (1, 5)]
-  assert [places(group.judged) for group in left] == [
+  assert keys(complete) == [(0, 3), (0, 4), (0, 5), (1, 3), (1, 4), (1, 5)]
+  assert [keys(group.finished) for group in partial] == [
     [(1, 0), (1, 2)],
     [(1, 8)],
   ]
-  assert [places(group.begun) for group in left] == [
+  assert [keys(group.unfinished) for group in partial] == [
     [(1, 1)],
     [(1, 6), (1, 7)],
   ]
@@ -79,14 +85,14 @@ def test_whole_groups_are_done_and_the_others_wait():
 
 def test_without_a_budget_all_samples_come_back_in_order():
   judged = [sample(5, row) for row in (3, 1, 5, 0, 4, 2)]
-  whole, left = sort_out([], judged, [])
-  assert places(whole) == [(5, row) for row in range(6)]
-  assert not left
+  complete, partial = split([], judged, [])
+  assert keys(complete) == [(5, row) for row in range(6)]
+  assert not partial
 
 
 def test_a_lost_rollout_is_noticed():
   with pytest.raises(ValueError, match=r"\(2, 0\) has 2 of 3"):
-    sort_out([], [sample(2, 0)], [unfinished(2, 2)])
+    split([], [sample(2, 0)], [unfinished(2, 2)])
 
 
 def test_every_rollout_is_learned_from_once():
@@ -97,7 +103,7 @@ def test_every_rollout_is_learned_from_once():
   for step in range(num_steps):
     num_new = num_problems - len(carried)
     fresh = [unfinished(step, row) for row in range(num_new * K)]
-    flight = [r for group in carried for r in group.begun] + fresh
+    flight = [r for group in carried for r in group.unfinished] + fresh
     ended = rng.random(len(flight)) < 0.3
     judged = [
       sample(r.iteration, r.index)
@@ -105,17 +111,17 @@ def test_every_rollout_is_learned_from_once():
       if e
     ]
     begun = [r for r, e in zip(flight, ended, strict=True) if not e]
-    whole, carried = sort_out(carried, judged[::-1], begun)
-    saved = json.loads(json.dumps(partial_rollouts.state(carried)))
-    carried = partial_rollouts.restore(saved, TOKENIZER)
-    assert len(whole) % K == 0
-    assert len(whole) // K + len(carried) == num_problems
-    learned += places(whole)
+    complete, carried = split(carried, judged[::-1], begun)
+    saved = json.loads(json.dumps(to_json(carried)))
+    carried = from_json(saved, TOKENIZER)
+    assert len(complete) % K == 0
+    assert len(complete) // K + len(carried) == num_problems
+    learned += keys(complete)
     largest = max(largest, len(carried))
   waiting = [
     place
     for group in carried
-    for place in places(group.judged) + places(group.begun)
+    for place in keys(group.finished) + keys(group.unfinished)
   ]
   begun = learned + waiting
   assert len(set(begun)) == len(begun)
@@ -137,21 +143,21 @@ def test_what_is_carried_over_a_checkpoint_is_the_same():
   )
   # Half a surrogate pair, as a byte-level tokenizer may leave it.
   ended = rollout(3, 1, text="\ud83d ⊢", num_carried=2)
-  group = partial_rollouts.Group(
-    judged=(
+  group = PartialGroup(
+    finished=(
       Sample(ended, verdict, format_error="no </think>", reward=0.0),
       sample(3, 2, status=Status.INFRA_ERROR, reward=None),
     ),
-    begun=(unfinished(3, 0, length=0),),
+    unfinished=(unfinished(3, 0, length=0),),
   )
-  saved = json.loads(json.dumps(partial_rollouts.state([group])))
-  (found,) = partial_rollouts.restore(saved, TOKENIZER)
-  for ours, theirs in zip(found.judged, group.judged, strict=True):
+  saved = json.loads(json.dumps(to_json([group])))
+  (found,) = from_json(saved, TOKENIZER)
+  for ours, theirs in zip(found.finished, group.finished, strict=True):
     assert ours.verdict == theirs.verdict
     assert ours.format_error == theirs.format_error
     assert ours.reward == theirs.reward
     assert_same(ours.rollout, theirs.rollout)
-  assert_same(found.begun[0], group.begun[0])
+  assert_same(found.unfinished[0], group.unfinished[0])
 
 
 def test_log_probabilities_keep_every_bit():
@@ -162,27 +168,23 @@ def test_log_probabilities_keep_every_bit():
   begun = Rollout(
     one.prompt, 0, np.zeros(len(logps), np.int32), logps, -logps, "", "budget"
   )
-  saved = json.loads(
-    json.dumps(partial_rollouts.state([partial_rollouts.Group((), (begun,))]))
-  )
-  (found,) = partial_rollouts.restore(saved, TOKENIZER)
-  assert found.begun[0].logps.tobytes() == logps.tobytes()
-  assert found.begun[0].model_logps.tobytes() == (-logps).tobytes()
+  saved = json.loads(json.dumps(to_json([PartialGroup((), (begun,))])))
+  (found,) = from_json(saved, TOKENIZER)
+  assert found.unfinished[0].logps.tobytes() == logps.tobytes()
+  assert found.unfinished[0].model_logps.tobytes() == (-logps).tobytes()
 
 
 def test_the_numbers_of_an_iteration():
   """By hand: 3 problems in flight, one of which had two rollouts waiting."""
   waited = [sample(0, 0, length=10), sample(0, 1, length=20)]
-  carried = [
-    partial_rollouts.Group(tuple(waited), (unfinished(0, 2, length=5),))
-  ]
+  carried = [PartialGroup(tuple(waited), (unfinished(0, 2, length=5),))]
   judged = [
     sample(0, 2, length=30, num_carried=5),
     *(sample(1, row, length=40) for row in (0, 1, 2, 3)),
   ]
   begun = [unfinished(1, 4), unfinished(1, 5)]
-  whole, left = sort_out(carried, judged, begun)
-  assert partial_rollouts.summarize(carried, whole, left) == {
+  complete, partial = split(carried, judged, begun)
+  assert summarize(carried, complete, partial) == {
     "rollout/samples": 6,
     "rollout/carried": 1,
     # 7 were in flight.
@@ -193,8 +195,8 @@ def test_the_numbers_of_an_iteration():
 
 def test_an_iteration_that_completes_nothing_has_no_mean():
   begun = [unfinished(0, row) for row in range(3)]
-  whole, left = sort_out([], [], begun)
-  assert partial_rollouts.summarize([], whole, left) == {
+  complete, partial = split([], [], begun)
+  assert summarize([], complete, partial) == {
     "rollout/samples": 0,
     "rollout/carried": 1,
     "rollout/finished": 0,

@@ -8,8 +8,9 @@ import pytest
 
 from configs import debug
 from kimina_jax import train
+from kimina_jax.pipeline.experiment import Experiment
 from kimina_jax.problems import arithmetic
-from kimina_jax.problems.curriculum import Curriculum, CurriculumSettings
+from kimina_jax.problems.curriculum import Curriculum
 from kimina_jax.types import (
   CheckerFooled,
   Problem,
@@ -32,17 +33,17 @@ class Kept:
 
 
 def make_run(tmp_path, **changes):
-  """As much of a Session as the choice of problems and the check need."""
+  """As much of a Run as the choice of problems and the check need."""
   config = debug.get_config()
   config.train.update(changes)
+  experiment = Experiment.from_config(config)
   problems = arithmetic.generate("train", 64, seed=0)
   return types.SimpleNamespace(
-    job=types.SimpleNamespace(config=config, run_dir=tmp_path),
-    curriculum=Curriculum(
-      problems, CurriculumSettings(**config.curriculum), seed=0
-    ),
-    rows=Kept(),
-    log=Kept(),
+    setup=types.SimpleNamespace(experiment=experiment),
+    run_dir=tmp_path,
+    curriculum=Curriculum(problems, experiment.curriculum, seed=0),
+    rollouts=Kept(),
+    metrics=Kept(),
   )
 
 
@@ -73,11 +74,24 @@ def test_a_proved_canary_stops_the_run_before_it_learns(tmp_path):
   real = dataclasses.replace(canary, name="t", source="")
   samples = [sample(real, Status.PROVED), sample(canary, Status.LEAN_ERROR)]
   train._check_canaries(run, samples, 5)
-  assert not run.rows.rows
+  assert not run.rollouts.rows
   samples.append(sample(canary, Status.PROVED))
   with pytest.raises(CheckerFooled, match="rollout 7 of iteration 5") as caught:
     train._check_canaries(run, samples, 5)
   assert canary.statement in str(caught.value)
-  assert run.rows.rows == [(5, samples)]
-  ((_, metrics),) = run.log.rows
+  assert run.rollouts.rows == [(5, samples)]
+  ((_, metrics),) = run.metrics.rows
   assert (metrics["canary/tried"], metrics["canary/proved"]) == (2, 1)
+
+
+def test_an_iteration_without_a_signal_is_warned_of(caplog):
+  problem = arithmetic.generate("train", 1, seed=0)[0]
+  dull = [sample(problem, Status.LEAN_ERROR)] * 2
+  train._warn_without_signal(dull, 4)
+  assert "iteration 4: no group has a signal" in caplog.text
+  caplog.clear()
+  train._warn_without_signal(
+    [dataclasses.replace(dull[0], advantage=0.5), *dull], 4
+  )
+  train._warn_without_signal([], 4)
+  assert not caplog.text

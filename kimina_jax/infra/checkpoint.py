@@ -179,10 +179,9 @@ def find_weights(path: str | pathlib.Path) -> pathlib.Path:
   path = _absolute(path)
   if (path / "params").is_dir():
     return path
-  checkpoints = path / "checkpoints"
-  steps = ocp.utils.checkpoint_steps(checkpoints)
-  if steps:
-    return checkpoints / str(max(steps))
+  step = newest_step(path)
+  if step is not None:
+    return path / "checkpoints" / str(step)
   if not path.is_dir():
     raise UsageError(f"no such directory: {path}; give a model or a run")
   if any(path.glob("*.safetensors")):
@@ -194,6 +193,12 @@ def find_weights(path: str | pathlib.Path) -> pathlib.Path:
     f"no weights in {path}: a model directory holds params/ and a run "
     "directory at least one complete step in checkpoints/"
   )
+
+
+def newest_step(run_dir: str | pathlib.Path) -> int | None:
+  """Step of a run's newest complete checkpoint; None if it has none."""
+  steps = ocp.utils.checkpoint_steps(_absolute(run_dir) / "checkpoints")
+  return max(steps, default=None)
 
 
 def check_tree(path: pathlib.Path, wanted: PyTree, *, dtypes: bool) -> None:

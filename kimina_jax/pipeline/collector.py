@@ -1,115 +1,132 @@
-"""A policy with its checker: problems in, judged samples out.
+"""The experience collector: sample, verify and score rollouts of problems.
 
-The half of the pipeline that training, evaluation and a single proof share.
-Each rollout goes to the checker as soon as it ends, while others are still
-being written; one that a budget of tokens leaves unfinished goes on another
-time. In a job of several processes each samples and checks its own part of the
-problems, and at the end all of them hold all samples. It never changes the
-policy.
+Training and evaluation share it. Each rollout goes to the checker as soon as
+it ends, while the engine samples the others. In a job of several processes
+each one samples and verifies its own part of the problems; then all processes
+gather all samples.
+
+In: the policy's weights and problems. Out: scored samples, and with a budget
+of tokens the groups that it left unfinished. It never changes the policy.
 """
 
+import concurrent.futures
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from absl import logging
 
 from kimina_jax.infra import distributed, interruption
-from kimina_jax.pipeline.partial_rollouts import Group, sort_out
-from kimina_jax.pipeline.setup import Job
+from kimina_jax.pipeline.partial_rollouts import PartialGroup, split_groups
+from kimina_jax.pipeline.setup import Setup
 from kimina_jax.prompts.template import make_prompt
-from kimina_jax.rewards.reward import RewardSettings, score
+from kimina_jax.rewards.reward import score
 from kimina_jax.rollouts.engine import Engine
-from kimina_jax.rollouts.settings import RolloutSettings
-from kimina_jax.types import Problem, Rollout, Sample, Status, UsageError
+from kimina_jax.types import (
+  Problem,
+  Rollout,
+  Sample,
+  Status,
+  UsageError,
+  Verdict,
+)
 from kimina_jax.verification.extract import extract
-from kimina_jax.verification.pool import VerificationPool
-from kimina_jax.verification.settings import CheckerSettings
+from kimina_jax.verification.pool import VerdictFuture, VerificationPool
 from kimina_jax.verification.stats import failure_alarm, merge_stats
 
 Progress = Callable[..., None]  # (phase, *, done, total)
 
+# Seconds between two looks for SIGTERM while the checker is at work.
+_POLL_S = 0.1
+# With a budget of tokens an iteration may end with a single rollout. So many
+# in a row without a verdict mean that the checker does not work.
+_MAX_UNVERIFIED = 8
 
-class Prover:
-  """Owns the decoding slots on the devices and the checker's processes.
+
+class ExperienceCollector:
+  """Owns the sampling engine and the pool of checker processes.
 
   Attributes:
     engine: samples.
-    pool: checks.
-    stats: of the last attempt, in all processes: `checker/…`, see
-      VerificationPool.stats, and `sampler/…`, see Generation.
+    pool: verifies.
+    stats: metrics of the last call of `collect`, of all processes together:
+      `checker/…`, see VerificationPool.stats, and `sampler/…`, see Generation.
   """
 
-  def __init__(self, job: Job):
-    """Starts the checker's processes; compiles at the first attempt."""
-    self._tokenizer = job.tokenizer
-    self._reward = RewardSettings(**job.config.reward)
+  def __init__(self, setup: Setup):
+    """Starts the pool; programs are compiled in the first `collect`."""
+    experiment = setup.experiment
+    self._tokenizer = setup.tokenizer
+    self._reward = experiment.reward
     self.engine = Engine(
-      job.model, job.tokenizer, job.mesh, RolloutSettings(**job.config.rollouts)
+      setup.model, setup.tokenizer, setup.mesh, experiment.rollouts
     )
-    self.pool = VerificationPool(CheckerSettings(**job.config.checker))
+    self.pool = VerificationPool(experiment.checker)
     self.stats: dict[str, float] = {}
+    self._num_unverified = 0  # in a row, up to the last rollout
     logging.info(
       "checker %s (%s), isolation %s",
-      *(self.pool.backend.name, self.pool.backend.toolchain),
+      self.pool.backend.name,
+      self.pool.backend.toolchain,
       self.pool.isolation,
     )
 
-  def attempt(
+  def collect(
     self,
     params: dict,
     problems: Sequence[Problem],
     *,
     num_per_problem: int,
     seed: int,
-    step: int,
+    iteration: int,
     progress: Progress,
-    carried: Sequence[Group] = (),
+    carried: Sequence[PartialGroup] = (),
     max_tokens: int = 0,
     confirm: bool = False,
-  ) -> tuple[list[Sample], list[Group]]:
-    """Samples, checks and scores proofs.
+  ) -> tuple[list[Sample], list[PartialGroup]]:
+    """Samples, verifies and scores k rollouts of each problem.
 
     Args:
-      params: the policy in decode layout.
-      problems: what to prove.
-      num_per_problem: k, rollouts of each.
+      params: weights in the decode layout.
+      problems: statements to prove.
+      num_per_problem: k, rollouts of each problem.
       seed: of the run.
-      step: iteration; with the row it names a rollout's random numbers.
-      progress: told of every rollout that ends.
-      carried: what an earlier attempt left; to go on with first.
-      max_tokens: about so many tokens are drawn, by all processes together;
-        what is not finished then is left. 0 leaves nothing.
-      confirm: whether the second verifier must agree with each proof.
+      iteration: with the seed and the rollout's index it determines the
+        rollout's random numbers.
+      progress: called for every rollout that ended.
+      carried: partial groups of an earlier iteration, to finish first.
+      max_tokens: about how many tokens all processes together sample before
+        unfinished rollouts are left as they are; 0 finishes all rollouts.
+      confirm: whether the second verifier must confirm each proof.
 
     Returns:
-      Samples in the order in which they began, all k of the first problem,
-      then of the next; and groups to carry over.
+      The samples of complete groups in the order in which they began, all k of
+      the first problem, then of the next; and the partial groups.
 
     Raises:
       Interrupted: SIGTERM or SIGINT arrived, in all processes at once; nothing
         has changed.
-      UsageError: the checker could not judge a single rollout.
+      UsageError: the checker gave no verdict on any rollout.
     """
     engine = self.engine
     prompts = [make_prompt(p, self._tokenizer) for p in problems]
-    begun = [r for one in engine.share(carried) for r in one.begun]
+    begun = [r for group in engine.share(carried) for r in group.unfinished]
     rollouts = engine.generate(
       params,
       prompts,
       num_per_prompt=num_per_problem,
       seed=seed,
-      iteration=step,
+      iteration=iteration,
       begun=begun,
       max_tokens=-(-max_tokens // engine.group.count),
       poll=interruption.check,
     )
     total = len(engine.share(prompts)) * num_per_problem + len(begun)
-    judged, unfinished = self._gather(
+    samples, unfinished = self._gather(
       rollouts, total=total, progress=progress, confirm=confirm
     )
-    _check_judged(judged)
-    return sort_out(
-      carried, judged, unfinished, num_per_problem=num_per_problem
+    self._check_verified(samples, least=_MAX_UNVERIFIED if max_tokens else 1)
+    return split_groups(
+      carried, samples, unfinished, num_per_problem=num_per_problem
     )
 
   def _gather(
@@ -120,39 +137,42 @@ class Prover:
     progress: Progress,
     confirm: bool,
   ) -> tuple[list[Sample], list[Rollout]]:
-    """Judges this process's part, and takes in those of the others.
+    """Verifies this process's rollouts and gathers those of all processes.
 
     Args:
-      rollouts: of the processes that share replicas with this one, all of
-        which see the same ones, and take turns.
-      total: their number.
-      progress: as in `attempt`.
-      confirm: as in `attempt`.
+      rollouts: of the processes that share replicas with this one. They all
+        iterate over the same rollouts; each takes every n-th one.
+      total: number of these rollouts.
+      progress: as in `collect`.
+      confirm: as in `collect`.
     """
     group = self.engine.group
     mine = itertools.islice(rollouts, group.rank, None, group.size)
     num_mine = len(range(group.rank, total, group.size))
     try:
-      judged, unfinished = self._judge(
+      samples, unfinished = self._verify(
         mine, total=num_mine, progress=progress, confirm=confirm
       )
     except interruption.Interrupted:
-      # What the others have is in vain too, as they now agree.
-      judged, unfinished = [], []
+      # The work of the other processes is discarded too: `agree` raises there.
+      samples, unfinished = [], []
     interruption.agree()
     counts = dict(self.engine.stats) if total and not group.rank else {}
-    parts = distributed.gather((judged, unfinished, self.pool.stats(), counts))
-    judged, unfinished, checks, counts = zip(*parts, strict=True)
-    checks = merge_stats(checks)
-    if failure_alarm(checks):
-      logging.error("%s", failure_alarm(checks))
+    parts = distributed.gather((samples, unfinished, self.pool.stats(), counts))
+    all_checks = merge_stats([checks for _, _, checks, _ in parts])
+    alarm = failure_alarm(all_checks)
+    if alarm:
+      logging.error("%s", alarm)
     self.stats = {
-      **_named("checker/", checks),
-      **_named("sampler/", _merge_counts([c for c in counts if c])),
+      **_prefixed("checker/", all_checks),
+      **_prefixed("sampler/", _merge_counts([c for *_, c in parts if c])),
     }
-    return [*itertools.chain(*judged)], [*itertools.chain(*unfinished)]
+    return (
+      [sample for part in parts for sample in part[0]],
+      [rollout for part in parts for rollout in part[1]],
+    )
 
-  def _judge(
+  def _verify(
     self,
     rollouts: Iterable[Rollout],
     *,
@@ -160,62 +180,88 @@ class Prover:
     progress: Progress,
     confirm: bool,
   ) -> tuple[list[Sample], list[Rollout]]:
-    """Hands each rollout to the checker when it ends, and collects.
+    """Submits each rollout when it ends, then waits for the verdicts.
 
     Returns:
-      Samples of what is finished, and what is not.
+      Samples of the finished rollouts, and the unfinished rollouts.
     """
-    waiting, unfinished = [], []
+    submitted, unfinished = [], []
     for rollout in rollouts:
       if rollout.finished:
         extraction = extract(rollout.text)
         verdict = self.pool.submit(
           rollout.prompt.problem, extraction, confirm=confirm
         )
-        waiting.append((rollout, extraction, verdict))
+        submitted.append((rollout, extraction, verdict))
       else:
         unfinished.append(rollout)
-      done = len(waiting) + len(unfinished)
+      done = len(submitted) + len(unfinished)
       progress("sampling", done=done, total=total)
     samples = []
-    for rollout, extraction, verdict in waiting:
-      interruption.check()
-      samples.append(score(rollout, extraction, verdict.result(), self._reward))
-      progress("verifying", done=len(samples), total=len(waiting))
+    for rollout, extraction, verdict in submitted:
+      samples.append(
+        score(rollout, extraction, _wait_for(verdict), self._reward)
+      )
+      progress("verifying", done=len(samples), total=len(submitted))
     return samples, unfinished
 
+  def _check_verified(self, samples: Sequence[Sample], *, least: int) -> None:
+    """Raises UsageError if the checker does not work.
+
+    A run would otherwise continue without a reward. Counts the rollouts
+    without a verdict since the last verdict.
+
+    Args:
+      samples: of this call.
+      least: how many in a row mean that the checker does not work.
+    """
+    verdicts = [sample.verdict for sample in samples]
+    failed = [v for v in verdicts if v.status is Status.INFRA_ERROR]
+    if len(failed) < len(verdicts):
+      self._num_unverified = 0
+      return
+    self._num_unverified += len(failed)
+    if failed and self._num_unverified >= least:
+      raise UsageError(
+        f"the checker judged none of {self._num_unverified} rollouts: "
+        f"{failed[0].detail}. Look at checker.command and checker.lean_path"
+      )
+
   def close(self) -> None:
-    """Ends the checker's processes."""
+    """Ends the checker processes."""
     self.pool.close()
 
-  def __enter__(self) -> "Prover":
+  def __enter__(self) -> "ExperienceCollector":
     return self
 
   def __exit__(self, *exc_info: object) -> None:
     self.close()
 
 
+def _wait_for(verdict: VerdictFuture) -> Verdict:
+  """The verdict, once it is there; raises Interrupted on SIGTERM or SIGINT."""
+  while not verdict.done():
+    interruption.check()
+    concurrent.futures.wait([verdict], timeout=_POLL_S)
+  interruption.check()
+  return verdict.result()
+
+
 def _merge_counts(stats: Sequence[Mapping[str, float]]) -> dict[str, float]:
-  """Of all groups of processes together; pages of the fullest replica."""
+  """Sums over process groups, but the largest `peak_pages`, and slot use."""
+  if not stats:
+    return {}
   merged = {name: sum(one[name] for one in stats) for name in stats[0]}
-  # A share of what the lanes could have drawn, of which there were so many.
-  room = sum(one["tokens"] / one["lane_use"] for one in stats)
+  # Tokens that the decode slots could have sampled, of which lane_use is used.
+  capacity = sum(
+    one["tokens"] / one["lane_use"] for one in stats if one["lane_use"]
+  )
   return {
     **merged,
-    "lane_use": merged["tokens"] / room,
+    "lane_use": merged["tokens"] / capacity if capacity else 0.0,
     "peak_pages": max(one["peak_pages"] for one in stats),
   }
 
 
-def _named(prefix: str, values: Mapping[str, float]) -> dict[str, float]:
+def _prefixed(prefix: str, values: Mapping[str, float]) -> dict[str, float]:
   return {prefix + name: float(value) for name, value in values.items()}
-
-
-def _check_judged(samples: Sequence[Sample]) -> None:
-  """A checker that cannot start would silently teach nothing."""
-  verdicts = [sample.verdict for sample in samples]
-  if verdicts and all(v.status is Status.INFRA_ERROR for v in verdicts):
-    raise UsageError(
-      f"the checker judged none of {len(verdicts)} rollouts: "
-      f"{verdicts[0].detail}. Look at checker.command and checker.lean_path"
-    )

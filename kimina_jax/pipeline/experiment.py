@@ -6,9 +6,61 @@ must agree on, and what depends on the machine, validate.py checks.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, Self, TypeVar
 
-from kimina_jax.types import check_numbers, require
+from ml_collections import ConfigDict
+
+from kimina_jax.infra.checkpoint import CheckpointSettings
+from kimina_jax.infra.mesh import MeshSettings
+from kimina_jax.learning.losses import LossSettings
+from kimina_jax.learning.optimizer import OptimizerSettings
+from kimina_jax.model.config import ModelSettings
+from kimina_jax.problems.curriculum import CurriculumSettings
+from kimina_jax.problems.load import ProblemsSettings
+from kimina_jax.rewards.advantage import AdvantageSettings
+from kimina_jax.rewards.reward import RewardSettings
+from kimina_jax.rollouts.settings import RolloutSettings
+from kimina_jax.types import UsageError, check_numbers, require
+from kimina_jax.verification.settings import CheckerSettings
+
+T = TypeVar("T")
+
+
+class Faults:
+  """Collects what is wrong, to report all of it at once.
+
+  Example:
+    faults = Faults()
+    mesh = faults.collect(make_mesh, settings)  # None if it raises UsageError
+    faults.raise_all()
+  """
+
+  def __init__(self) -> None:
+    self._faults: list[str] = []
+
+  def add(self, fault: str) -> None:
+    """Adds one line; a line that is there already is not repeated."""
+    if fault not in self._faults:
+      self._faults.append(fault)
+
+  def collect(
+    self, function: Callable[..., T], *args: Any, **kwargs: Any
+  ) -> T | None:
+    """Calls the function; adds its UsageError, if it raises one."""
+    try:
+      return function(*args, **kwargs)
+    except UsageError as error:
+      self.add(str(error))
+      return None
+
+  def raise_all(self) -> None:
+    """Raises UsageError with all faults, if there is any."""
+    if len(self._faults) > 1:
+      lines = "".join(f"\n  - {fault}" for fault in self._faults)
+      raise UsageError(f"{len(self._faults)} faults in this experiment:{lines}")
+    if self._faults:
+      raise UsageError(self._faults[0])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,6 +177,75 @@ class EvalSettings:
       f"give numbers from 1 to eval.num_samples = {self.num_samples}, as in "
       f"(1, {self.num_samples})",
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+  """All settings of a program, see configs/common.py.
+
+  Attributes:
+    seed: of all random numbers, in [0, 2³¹).
+    init_from: run or model directory of the first weights; "" draws them.
+    tokenizer: "embedded", or the path of a tokenizer.
+  """
+
+  seed: int
+  init_from: str
+  tokenizer: str
+  model: ModelSettings
+  mesh: MeshSettings
+  problems: ProblemsSettings
+  curriculum: CurriculumSettings
+  rollouts: RolloutSettings
+  checker: CheckerSettings
+  reward: RewardSettings
+  advantage: AdvantageSettings
+  loss: LossSettings
+  optimizer: OptimizerSettings
+  train: TrainSettings
+  sft: SftSettings
+  eval: EvalSettings
+  checkpoint: CheckpointSettings
+
+  @classmethod
+  def from_config(cls, config: ConfigDict) -> Self:
+    """The records of all sections of a config.
+
+    Raises:
+      UsageError: the faults of all sections.
+    """
+    faults = Faults()
+    if not 0 <= config.seed < 2**31:
+      faults.add(f"seed = {config.seed} must be in [0, 2147483648)")
+    records: dict[str, Any] = {
+      name: faults.collect(_make_record, name, record, config[name])
+      for name, record in SECTIONS.items()
+    }
+    faults.raise_all()
+    return cls(
+      seed=config.seed,
+      init_from=config.init_from,
+      tokenizer=config.tokenizer,
+      **records,
+    )
+
+
+# Section of the config → its record.
+SECTIONS: dict[str, Any] = {
+  field.name: field.type
+  for field in dataclasses.fields(Experiment)
+  if dataclasses.is_dataclass(field.type)
+}
+
+
+def _make_record(name: str, record: type[T], section: ConfigDict) -> T:
+  """The record of a section; a key of the wrong type is a UsageError."""
+  try:
+    return record(**section)
+  except TypeError as error:
+    raise UsageError(
+      f"section {name} of the config: {error}; see configs/common.py"
+    ) from error
 
 
 def _are_weighted(sources: object) -> bool:

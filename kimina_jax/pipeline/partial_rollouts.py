@@ -1,12 +1,14 @@
-"""Partial rollouts: what an iteration leaves unfinished, the next goes on with.
+"""Partial rollouts: an iteration finishes what the one before it began.
 
-Comes in: what an iteration judged and what it could not finish. Goes out: the
-samples of whole groups to learn from, and Groups to carry over; these also as
-JSON, bit for bit, for the checkpoint (Kimi k1.5, arXiv 2501.12599, partial
-rollouts). It never samples, judges or learns.
+With a budget of tokens (train.tokens_per_iteration) an iteration ends while
+some rollouts are unfinished. Their problems stay in flight: the next iteration
+samples the rest (Kimi k1.5, arXiv 2501.12599). An advantage needs all
+k rollouts of a problem, so the finished ones of such a problem wait with their
+verdicts.
 
-A rollout that ended waits for the others of its group with its verdict, since
-an advantage needs them all.
+In: the samples and the unfinished rollouts of an iteration. Out: the samples
+of complete groups, and PartialGroups for the next iteration; for a checkpoint,
+these as JSON, bit for bit. It never samples, verifies or learns.
 """
 
 import base64
@@ -23,120 +25,125 @@ from kimina_jax.types import Problem, Prompt, Rollout, Sample, Verdict
 
 T = TypeVar("T")
 
-_ARRAYS = {"tokens": "<i4", "logps": "<f4", "model_logps": "<f4"}
-# Names of fields in older checkpoints.
-_OLD_NAMES = {"step": "iteration", "row": "index"}
+_DTYPES = {"tokens": "<i4", "logps": "<f4", "model_logps": "<f4"}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Group:
-  """The k rollouts of one problem, not all of which are finished.
+class PartialGroup:
+  """The k rollouts of one problem, at least one of them unfinished.
 
   Attributes:
-    judged: those that are, without an advantage yet.
-    begun: those that are not, at least one.
+    finished: the verified ones, without an advantage yet.
+    unfinished: the others, with the tokens sampled so far.
   """
 
-  judged: tuple[Sample, ...]
-  begun: tuple[Rollout, ...]
+  finished: tuple[Sample, ...]
+  unfinished: tuple[Rollout, ...]
 
 
-def sort_out(
-  carried: Iterable[Group],
-  judged: Iterable[Sample],
+def split_groups(
+  carried: Iterable[PartialGroup],
+  samples: Iterable[Sample],
   unfinished: Iterable[Rollout],
   *,
   num_per_problem: int,
-) -> tuple[list[Sample], list[Group]]:
-  """Tells whole groups from those to carry over.
+) -> tuple[list[Sample], list[PartialGroup]]:
+  """Separates complete groups from partial ones.
 
   Args:
-    carried: groups that the iteration went on with.
-    judged: what ended in it ...
-    unfinished: ... and what did not.
+    carried: partial groups that the iteration started with.
+    samples: rollouts that ended in it, verified, in any order.
+    unfinished: rollouts that did not end, in any order.
     num_per_problem: k.
 
   Returns:
-    The samples of whole groups and the other groups, both in the order in
-    which the rollouts began: k samples of one problem, then of the next.
+    The samples of the complete groups, and the partial groups. Both are in the
+    order in which their rollouts began: k samples of one problem, then of the
+    next.
 
   Raises:
-    ValueError: a group has not k rollouts.
+    ValueError: a group does not have k rollouts.
   """
-  waited = itertools.chain.from_iterable(group.judged for group in carried)
-  samples = _by_group((*waited, *judged), lambda s: s.rollout, num_per_problem)
+  waiting = itertools.chain.from_iterable(group.finished for group in carried)
+  finished = _by_group(
+    [*waiting, *samples], lambda sample: sample.rollout, num_per_problem
+  )
   begun = _by_group(unfinished, lambda rollout: rollout, num_per_problem)
-  whole, left = [], []
-  for key in sorted(samples.keys() | begun.keys()):
-    group = Group(tuple(samples.get(key, ())), tuple(begun.get(key, ())))
-    size = len(group.judged) + len(group.begun)
+  complete: list[Sample] = []
+  partial: list[PartialGroup] = []
+  for key in sorted(finished.keys() | begun.keys()):
+    group = PartialGroup(
+      tuple(finished.get(key, ())), tuple(begun.get(key, ()))
+    )
+    size = len(group.finished) + len(group.unfinished)
     if size != num_per_problem:
       raise ValueError(f"group {key} has {size} of {num_per_problem} rollouts")
-    if group.begun:
-      left.append(group)
+    if group.unfinished:
+      partial.append(group)
     else:
-      whole += group.judged
-  return whole, left
+      complete += group.finished
+  return complete, partial
 
 
 def summarize(
-  carried: Sequence[Group],
+  carried: Sequence[PartialGroup],
   samples: Sequence[Sample],
-  left: Sequence[Group],
+  partial: Sequence[PartialGroup],
 ) -> dict[str, float]:
-  """What an iteration finished, and how old it is.
+  """Metrics of an iteration's complete and partial groups.
 
   Args:
-    carried: groups that it went on with.
+    carried: partial groups that the iteration started with.
     samples: of the groups that it completed.
-    left: groups that it leaves to the next.
+    partial: groups that it leaves to the next iteration.
 
   Returns:
-    rollout/samples: to learn from; without any there is no update.
-    rollout/carried: groups left.
+    rollout/samples: number of samples to learn from; at 0 there is no update.
+    rollout/carried: number of partial groups.
     rollout/finished: share of the rollouts in flight that ended.
-    rollout/stale: share of the samples' tokens that earlier iterations drew.
+    rollout/stale: share of the samples' tokens that earlier iterations
+      sampled.
   """
-  waited = {_place(s.rollout) for group in carried for s in group.judged}
-  num_left = sum(len(group.begun) for group in left)
-  num_judged = len(samples) + sum(len(group.judged) for group in left)
-  num_ended = num_judged - len(waited)
+  waited = {_key(s.rollout) for group in carried for s in group.finished}
+  num_unfinished = sum(len(group.unfinished) for group in partial)
+  num_verified = len(samples) + sum(len(group.finished) for group in partial)
+  num_ended = num_verified - len(waited)
   rollouts = [sample.rollout for sample in samples]
   num_stale = sum(
-    len(r.tokens) if _place(r) in waited else r.num_carried for r in rollouts
+    len(r.tokens) if _key(r) in waited else r.num_carried for r in rollouts
   )
   num_tokens = sum(len(rollout.tokens) for rollout in rollouts)
   return {
     "rollout/samples": float(len(samples)),
-    "rollout/carried": float(len(left)),
-    "rollout/finished": num_ended / (num_ended + num_left),
+    "rollout/carried": float(len(partial)),
+    "rollout/finished": num_ended / (num_ended + num_unfinished),
     **({"rollout/stale": num_stale / num_tokens} if num_tokens else {}),
   }
 
 
-def state(groups: Iterable[Group]) -> list[dict[str, Any]]:
-  """Carried groups as JSON; arrays are base64 of their bytes."""
+def to_json(groups: Iterable[PartialGroup]) -> list[dict[str, Any]]:
+  """Partial groups as JSON; an array is the base64 of its bytes."""
   return [
     {
-      "problem": dataclasses.asdict(group.begun[0].prompt.problem),
-      "judged": [_save_sample(sample) for sample in group.judged],
-      "begun": [_save_rollout(rollout) for rollout in group.begun],
+      "problem": dataclasses.asdict(group.unfinished[0].prompt.problem),
+      "finished": [_save_sample(sample) for sample in group.finished],
+      "unfinished": [_save_rollout(rollout) for rollout in group.unfinished],
     }
     for group in groups
   ]
 
 
-def restore(
+def from_json(
   saved: Iterable[Mapping[str, Any]], tokenizer: Tokenizer
-) -> list[Group]:
-  """The groups of a `state`; prompts are made again."""
+) -> list[PartialGroup]:
+  """The partial groups of `to_json`; prompts are made again."""
   groups = []
   for group in saved:
     prompt = make_prompt(Problem(**group["problem"]), tokenizer)
     groups.append(
-      Group(
-        judged=tuple(_load_sample(prompt, s) for s in group["judged"]),
-        begun=tuple(_load_rollout(prompt, r) for r in group["begun"]),
+      PartialGroup(
+        finished=tuple(_load_sample(prompt, s) for s in group["finished"]),
+        unfinished=tuple(_load_rollout(prompt, r) for r in group["unfinished"]),
       )
     )
   return groups
@@ -145,20 +152,20 @@ def restore(
 def _by_group(
   items: Iterable[T], rollout_of: Callable[[T], Rollout], num_per_problem: int
 ) -> dict[tuple[int, int], list[T]]:
-  """By iteration and problem; in the order in which they began."""
-  ordered = sorted(items, key=lambda item: _place(rollout_of(item)))
+  """Items by (iteration, problem index), each list in the rollouts' order."""
+  ordered = sorted(items, key=lambda item: _key(rollout_of(item)))
 
-  def group(item: T) -> tuple[int, int]:
-    iteration, index = _place(rollout_of(item))
+  def group_key(item: T) -> tuple[int, int]:
+    iteration, index = _key(rollout_of(item))
     return iteration, index // num_per_problem
 
   return {
-    key: list(members) for key, members in itertools.groupby(ordered, group)
+    key: list(members) for key, members in itertools.groupby(ordered, group_key)
   }
 
 
-def _place(rollout: Rollout) -> tuple[int, int]:
-  """What tells a rollout from all others of its run."""
+def _key(rollout: Rollout) -> tuple[int, int]:
+  """What identifies a rollout in its run."""
   return rollout.iteration, rollout.index
 
 
@@ -181,19 +188,18 @@ def _load_sample(prompt: Prompt, saved: Mapping[str, Any]) -> Sample:
 
 
 def _save_rollout(rollout: Rollout) -> dict[str, Any]:
-  fields = ("index", "text", "stop", "iteration", "num_carried")
+  fields = ("iteration", "index", "text", "stop", "num_carried")
   return {name: getattr(rollout, name) for name in fields} | {
     name: base64.b64encode(
       getattr(rollout, name).astype(dtype, casting="equiv").tobytes()
     ).decode()
-    for name, dtype in _ARRAYS.items()
+    for name, dtype in _DTYPES.items()
   }
 
 
 def _load_rollout(prompt: Prompt, saved: Mapping[str, Any]) -> Rollout:
   arrays = {
     name: np.frombuffer(base64.b64decode(saved[name]), dtype)
-    for name, dtype in _ARRAYS.items()
+    for name, dtype in _DTYPES.items()
   }
-  fields = {_OLD_NAMES.get(name, name): saved[name] for name in saved}
-  return Rollout(prompt=prompt, **{**fields, **arrays})
+  return Rollout(prompt=prompt, **{**saved, **arrays})

@@ -1,26 +1,31 @@
-"""A training run in progress: opened, resumed, and closed.
+"""A reinforcement learning run: opened or resumed, saved, and closed.
 
-Comes in: a Job. Goes out: a Session, which holds all that the loop of
-train.py works with. It is closed whole, however the loop ends.
+In: a Setup. Out: a Run, which holds everything that the loop of train.py works
+with; `open_run` closes all of it, however the loop ends.
 """
 
 import contextlib
 import dataclasses
+import hashlib
+import json
+import pathlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import jax
+from absl import logging
 
-from kimina_jax.infra import interruption
-from kimina_jax.infra.checkpoint import Checkpointer, CheckpointSettings
+from kimina_jax.infra import distributed, interruption
+from kimina_jax.infra.checkpoint import Checkpointer
 from kimina_jax.infra.metrics import MetricWriter, open_metrics
-from kimina_jax.infra.records import RolloutWriter, Silent, open_rollouts
-from kimina_jax.learning.losses import LossSettings, make_loss
-from kimina_jax.learning.optimizer import (
-  Optimizer,
-  OptimizerSettings,
-  make_optimizer,
+from kimina_jax.infra.records import (
+  RolloutWriter,
+  Silent,
+  open_rollouts,
+  read,
 )
+from kimina_jax.learning.losses import make_loss
+from kimina_jax.learning.optimizer import Optimizer, make_optimizer
 from kimina_jax.learning.update import (
   TrainState,
   make_begin_iteration,
@@ -28,144 +33,198 @@ from kimina_jax.learning.update import (
   make_update,
 )
 from kimina_jax.pipeline import partial_rollouts
-from kimina_jax.pipeline.collector import Prover
-from kimina_jax.pipeline.setup import Job, resume_state, save_state
-from kimina_jax.problems.curriculum import Curriculum, CurriculumSettings
-from kimina_jax.problems.load import (
-  ProblemsSettings,
-  load_eval_problems,
-  load_train_problems,
-)
+from kimina_jax.pipeline.collector import ExperienceCollector
+from kimina_jax.pipeline.experiment import TrainSettings
+from kimina_jax.pipeline.partial_rollouts import PartialGroup
+from kimina_jax.pipeline.setup import Setup
+from kimina_jax.pipeline.state import Resumed, resume_state, save_state
+from kimina_jax.problems.curriculum import Curriculum
 from kimina_jax.rollouts.weights import make_reshard
 from kimina_jax.types import Problem, UsageError
 
 
-class Programs(NamedTuple):
-  """What is compiled, once, for one model on one mesh."""
+class TrainPrograms(NamedTuple):
+  """The compiled functions of a run, for one model on one mesh.
 
-  reshard: Callable  # params -> params for the sampler
-  score: Callable  # params, Batch -> Batch with log π_old
-  begin: Callable  # TrainState -> TrainState with a fresh optimizer
-  update: Callable  # TrainState, Batches, n -> TrainState, metrics
+  Attributes:
+    reshard: params → params in the sampler's layout and dtype.
+    score: params, Batch → the Batch with log π_old filled in.
+    begin_iteration: TrainState → TrainState, the optimizer reset if asked.
+    update: TrainState, Batches, number of sequences → TrainState, metrics.
+  """
+
+  reshard: Callable
+  score: Callable
+  begin_iteration: Callable
+  update: Callable
 
 
 @dataclasses.dataclass(frozen=True)
-class Session:
-  """A training run in progress: what its loop works with.
+class Run:
+  """A reinforcement learning run in progress.
 
   Attributes:
-    job: the experiment on this machine.
-    state: what learning starts from, drawn or restored.
-    first_step: the iteration to begin with.
-    carried: rollouts that the iteration before it left unfinished.
-    held_out: problems to evaluate on.
+    setup: the validated experiment on this machine.
+    run_dir: directory that the run writes to.
+    first_iteration: the iteration to begin with; one past the last if the run
+      is complete.
+    state: training state before that iteration, new or restored.
+    carried: partial groups that the iteration before it left.
     curriculum: chooses the problems to train on.
-    prover: samples and checks.
-    programs: learns.
-    checkpoints: keep the state.
-    log: keeps the metrics and shows the progress.
-    rows: keeps the rollouts.
+    collector: samples and verifies.
+    programs: compiled functions of learning.
+    checkpoints: saves the state.
+    metrics: writes the metrics and displays the progress.
+    rollouts: writes the rollouts.
   """
 
-  job: Job
+  setup: Setup
+  run_dir: pathlib.Path
+  first_iteration: int
   state: TrainState
-  first_step: int
-  carried: Sequence[partial_rollouts.Group]
-  held_out: Sequence[Problem]
+  carried: Sequence[PartialGroup]
   curriculum: Curriculum
-  prover: Prover
-  programs: Programs
+  collector: ExperienceCollector
+  programs: TrainPrograms
   checkpoints: Checkpointer
-  log: MetricWriter | Silent
-  rows: RolloutWriter | Silent
+  metrics: MetricWriter | Silent
+  rollouts: RolloutWriter | Silent
 
 
 @contextlib.contextmanager
-def open_session(job: Job) -> Iterator[Session]:
-  """Starts or resumes a run, and lets go of all it owns at the end."""
-  config = job.config
-  sources = ProblemsSettings(**config.problems)
-  held_out = load_eval_problems(sources, job.prompt_limit)
+def open_run(setup: Setup, run_dir: pathlib.Path) -> Iterator[Run]:
+  """Starts or resumes a run; closes all that it holds at the end.
+
+  Args:
+    setup: validated.
+    run_dir: as infra.rundir.open_run_dir returns it.
+  """
+  experiment = setup.experiment
   curriculum = Curriculum(
-    load_train_problems(sources, job.prompt_limit, seed=config.seed),
-    CurriculumSettings(**config.curriculum),
-    seed=config.seed,
+    setup.train_problems, experiment.curriculum, seed=experiment.seed
   )
-  optimizer = make_optimizer(OptimizerSettings(**config.optimizer))
+  optimizer = make_optimizer(experiment.optimizer)
   with contextlib.ExitStack() as stack:
-    prover = stack.enter_context(Prover(job))
-    programs = _programs(job, optimizer, prover.engine.replicas)
-    checkpoints = Checkpointer(
-      job.run_dir, CheckpointSettings(**config.checkpoint)
-    )
+    collector = stack.enter_context(ExperienceCollector(setup))
+    programs = _make_programs(setup, optimizer, collector.engine.replicas)
+    checkpoints = Checkpointer(run_dir, experiment.checkpoint)
     stack.enter_context(contextlib.closing(checkpoints))
-    state, step, host = resume_state(job, optimizer, checkpoints)
-    carried = []
-    if host:
-      curriculum.restore(host["curriculum"])
-      carried = partial_rollouts.restore(host["carried"], job.tokenizer)
-    if step > config.train.num_iterations:
-      raise UsageError(
-        f"{job.run_dir} has done {step} iterations, more than "
-        f"train.num_iterations = {config.train.num_iterations}"
-      )
-    rows = open_rollouts(job.run_dir / "rollouts.jsonl", step)
-    stack.enter_context(contextlib.closing(rows))
-    log = open_metrics(
-      job.run_dir,
-      start_step=step,
-      total_steps=config.train.num_iterations,
-      title=f"RL of {job.model.name}",
+    resumed = resume_state(setup, optimizer, checkpoints)
+    carried = _resume_host(setup, curriculum, resumed)
+    first = _first_iteration(run_dir, resumed.step, experiment.train)
+    rollouts = open_rollouts(run_dir / "rollouts.jsonl", first)
+    stack.enter_context(contextlib.closing(rollouts))
+    metrics = open_metrics(
+      run_dir,
+      start_step=first,
+      total_steps=experiment.train.num_iterations,
+      title=f"RL of {setup.model.name}",
     )
-    stack.enter_context(contextlib.closing(log))
-    # What moves between host and device from here on says so.
+    stack.enter_context(contextlib.closing(metrics))
+    # From here on, each transfer between host and devices is explicit.
     stack.enter_context(jax.transfer_guard("disallow"))
     interruption.install()
-    yield Session(
-      job=job,
-      state=state,
-      first_step=step,
+    yield Run(
+      setup=setup,
+      run_dir=run_dir,
+      first_iteration=first,
+      state=resumed.state,
       carried=carried,
-      held_out=held_out,
       curriculum=curriculum,
-      prover=prover,
+      collector=collector,
       programs=programs,
       checkpoints=checkpoints,
-      log=log,
-      rows=rows,
+      metrics=metrics,
+      rollouts=rollouts,
     )
 
 
-def save(
-  session: Session,
+def save_run(
+  run: Run,
   state: TrainState,
-  carried: Sequence[partial_rollouts.Group],
+  carried: Sequence[PartialGroup],
   *,
-  step: int,
+  iteration: int,
   force: bool = False,
 ) -> None:
-  """Saves what the next iteration starts from, if a save is due."""
+  """Saves what `iteration` starts from, if a save is due or forced."""
   save_state(
-    session.checkpoints,
+    run.checkpoints,
     state,
-    step,
-    with_optimizer=not session.job.config.optimizer.reset,
+    iteration,
+    with_optimizer=not run.setup.experiment.optimizer.reset,
     host={
-      "curriculum": session.curriculum.state(),
-      "carried": partial_rollouts.state(carried),
+      "curriculum": run.curriculum.state(),
+      "partial_rollouts": partial_rollouts.to_json(carried),
+      "problems_sha256": problems_digest(run.setup.train_problems),
     },
     force=force,
   )
 
 
-def _programs(
-  job: Job, optimizer: Optimizer, replicas: jax.sharding.Mesh
-) -> Programs:
-  max_len = job.config.rollouts.max_response_len
-  loss = make_loss(LossSettings(**job.config.loss), max_len=max_len)
-  return Programs(
-    reshard=make_reshard(job.model, job.mesh, replicas),
-    score=make_scorer(job.model, mesh=job.mesh),
-    begin=make_begin_iteration(job.model, optimizer, mesh=job.mesh),
-    update=make_update(job.model, optimizer, loss=loss, mesh=job.mesh),
+def problems_digest(problems: Sequence[Problem]) -> str:
+  """SHA-256 of the statements that a run trains on, in their order."""
+  texts = [[p.name, p.header, p.statement] for p in problems]
+  return hashlib.sha256(json.dumps(texts).encode()).hexdigest()
+
+
+def _resume_host(
+  setup: Setup, curriculum: Curriculum, resumed: Resumed
+) -> list[PartialGroup]:
+  """Restores the curriculum; returns the partial groups of the checkpoint."""
+  host = resumed.host
+  if not host:
+    return []
+  digest = problems_digest(setup.train_problems)
+  if host.get("problems_sha256", digest) != digest:
+    logging.warning(
+      "problems.train = %s does not hold the statements that this run trained "
+      "on so far: it goes on, with results of its own",
+      setup.experiment.problems.train,
+    )
+  curriculum.restore(host["curriculum"])
+  return partial_rollouts.from_json(host["partial_rollouts"], setup.tokenizer)
+
+
+def _first_iteration(
+  run_dir: pathlib.Path, num_done: int, settings: TrainSettings
+) -> int:
+  """The iteration to begin with, given how many the checkpoint has.
+
+  The run's last row of metrics is that of the final evaluation, which has the
+  number `num_iterations`. If it is there, the run is complete.
+
+  Raises:
+    UsageError: the run has done more iterations than it is to do.
+  """
+  last = settings.num_iterations
+  if num_done > last:
+    raise UsageError(
+      f"{run_dir} has done {num_done} iterations, more than "
+      f"train.num_iterations = {last}"
+    )
+  if num_done < last or not distributed.of_first(_has_row(run_dir, last)):
+    return num_done
+  logging.info("%s is complete: %d iterations are done", run_dir, last)
+  return last + 1
+
+
+def _has_row(run_dir: pathlib.Path, step: int) -> bool:
+  path = run_dir / "metrics.jsonl"
+  return path.exists() and any(row["step"] == step for row in read(path))
+
+
+def _make_programs(
+  setup: Setup, optimizer: Optimizer, replicas: jax.sharding.Mesh
+) -> TrainPrograms:
+  """Programs that compile at their first call."""
+  model, mesh, experiment = setup.model, setup.mesh, setup.experiment
+  loss = make_loss(
+    experiment.loss, max_len=experiment.rollouts.max_response_len
+  )
+  return TrainPrograms(
+    reshard=make_reshard(model, mesh, replicas),
+    score=make_scorer(model, mesh=mesh),
+    begin_iteration=make_begin_iteration(model, optimizer, mesh=mesh),
+    update=make_update(model, optimizer, loss=loss, mesh=mesh),
   )

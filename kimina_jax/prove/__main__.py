@@ -12,12 +12,14 @@ and shows nothing as proved that the checker did not accept.
 """
 
 import concurrent.futures
+import dataclasses
 import json
 import pathlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 from absl import flags, logging
 from ml_collections import ConfigDict, config_flags
@@ -25,7 +27,9 @@ from rich.console import Console
 
 from kimina_jax.infra import cli, interruption
 from kimina_jax.infra.checkpoint import find_weights
-from kimina_jax.pipeline.setup import Job, first_params, open_model
+from kimina_jax.pipeline.experiment import Experiment
+from kimina_jax.pipeline.setup import Setup, first_params
+from kimina_jax.pipeline.validate import validate
 from kimina_jax.prompts.template import make_prompt
 from kimina_jax.prove.statement import UNNAMED, parse, read, without_proof
 from kimina_jax.prove.view import (
@@ -36,7 +40,6 @@ from kimina_jax.prove.view import (
   show_verdict,
 )
 from kimina_jax.rollouts.engine import Engine
-from kimina_jax.rollouts.settings import RolloutSettings
 from kimina_jax.rollouts.weights import make_reshard
 from kimina_jax.types import (
   Problem,
@@ -48,7 +51,6 @@ from kimina_jax.types import (
 from kimina_jax.verification.extract import extract
 from kimina_jax.verification.messages import highlight_lean
 from kimina_jax.verification.pool import VerdictFuture, VerificationPool
-from kimina_jax.verification.settings import CheckerSettings
 
 _DEFAULT = "configs/common.py"
 _STEPS_PER_DISPATCH = 8  # few, so that the text flows
@@ -119,11 +121,12 @@ def prove(
   """
   if config.rollouts.temperature == 0:
     num_attempts = 1  # The others would be the same.
-  with VerificationPool(CheckerSettings(**config.checker)) as pool:
+  experiment = Experiment.from_config(config)
+  with VerificationPool(experiment.checker) as pool:
     # Looked at once the weights are here: a header takes as long as they do.
     statement = pool.submit(problem, without_proof(problem))
     view.wait("loading the weights")
-    write = _writer(open_model(config), problem, view)
+    write = _writer(_one_slot_each(experiment), problem, view)
     interruption.install()
     view.wait("loading the header")
     _judged(statement)
@@ -195,35 +198,43 @@ def _take_over(config: ConfigDict, path: pathlib.Path) -> None:
     ) from error
 
 
-def _writer(job: Job, problem: Problem, view: View) -> Callable[[int], Rollout]:
+def _one_slot_each(experiment: Experiment) -> Setup:
+  """The validated experiment with one decode slot in each replica."""
+  settings = experiment.rollouts
+  num_slots = max(1, jax.device_count() // settings.tensor)
+  rollouts = dataclasses.replace(settings, num_slots=num_slots)
+  experiment = dataclasses.replace(experiment, rollouts=rollouts)
+  return validate(experiment, program="prove")
+
+
+def _writer(
+  setup: Setup, problem: Problem, view: View
+) -> Callable[[int], Rollout]:
   """Loads the policy; what it returns writes the response of an attempt."""
-  prompt = make_prompt(problem, job.tokenizer)
-  options = job.config.rollouts
-  if len(prompt.tokens) > options.max_prompt_len:
+  tokenizer, experiment = setup.tokenizer, setup.experiment
+  prompt = make_prompt(problem, tokenizer)
+  limit = experiment.rollouts.max_prompt_len
+  if len(prompt.tokens) > limit:
     raise UsageError(
       f"the prompt has {len(prompt.tokens)} tokens, more than max_prompt_len ="
-      f" {options.max_prompt_len}; raise --config.rollouts.max_prompt_len"
+      f" {limit}; raise --config.rollouts.max_prompt_len"
     )
-  # One slot for each replica, of which there must be one.
-  options.num_slots = max(1, job.mesh.size // options.tensor)
-  engine = Engine(
-    job.model, job.tokenizer, job.mesh, RolloutSettings(**options)
-  )
-  reshard = make_reshard(job.model, job.mesh, engine.replicas)
-  params = reshard(first_params(job))
+  engine = Engine(setup.model, tokenizer, setup.mesh, experiment.rollouts)
+  reshard = make_reshard(setup.model, setup.mesh, engine.replicas)
+  params = reshard(first_params(setup))
 
   def write(number: int) -> Rollout:
-    growth = Growth(job.tokenizer.decode)
+    growth = Growth(tokenizer.decode)
 
     def watch(row: int, tokens: np.ndarray) -> None:
       del row  # there is one
-      view.say(growth.add(tokens[tokens != job.tokenizer.stop_id]))
+      view.say(growth.add(tokens[tokens != tokenizer.stop_id]))
 
     (rollout,) = engine.generate(
       params,
       [prompt],
       num_per_prompt=1,
-      seed=job.config.seed,
+      seed=experiment.seed,
       iteration=number,
       poll=interruption.check,
       watch=watch,
