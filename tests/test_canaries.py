@@ -5,7 +5,7 @@ import collections
 import numpy as np
 import pytest
 
-from kimina_jax.minilean.environment import Environment, run
+from kimina_jax.minilean.environment import Environment, run_source
 from kimina_jax.problems.canaries import canaries, caught
 from kimina_jax.types import Problem, Prompt, Rollout, Sample, Status, Verdict
 
@@ -45,8 +45,11 @@ def test_each_has_a_counterexample():
 def test_the_embedded_checker_proves_none(problem):
   for tactic in ("omega", "norm_num", "linarith", "decide", "simp", "rfl"):
     text = f"{problem.statement} {tactic}"
-    reports = run(Environment(), text).reports
-    assert any(r.severity == "error" for r in reports), (problem.name, tactic)
+    diagnostics = run_source(Environment(), text).diagnostics
+    assert any(r.severity == "error" for r in diagnostics), (
+      problem.name,
+      tactic,
+    )
 
 
 def test_share_and_chance():

@@ -15,8 +15,8 @@ from kimina_jax.minilean import (
   library,
   parser,
   polynomial,
+  rewriting,
   semantics,
-  simplify,
 )
 from kimina_jax.minilean.syntax import (
   Sort,
@@ -95,7 +95,7 @@ def test_operations_agree_with_python_and_z3(head, sort):
   x = variable("x", sort)
   for a, b in itertools.product(range(low, 8), repeat=2):
     expected = _OPERATORS[head](sort, a, b)
-    left, right = (simplify.literal(value, sort) for value in (a, b))
+    left, right = (rewriting.literal(value, sort) for value in (a, b))
     assert semantics.evaluate(operation(head, left, right)) == expected
     if sort.is_field:
       continue
@@ -136,13 +136,13 @@ def test_normal_forms_keep_the_value(data):
   scope = {name: variable(name, sort) for name in "xy"}
   term = _prop(f"({text} : {sort}) = 0", scope).args[0]
   values = {
-    scope[name]: simplify.literal(data.draw(st.integers(0, 4)), sort)
+    scope[name]: rewriting.literal(data.draw(st.integers(0, 4)), sort)
     for name in "xy"
   }
   try:
     expected = semantics.evaluate(substitute(term, values))
     normal = polynomial.polynomial(term, casts=True)
-    simple = simplify.Simplifier([], True).simplify(term)
+    simple = rewriting.Simplifier([], True).simplify(term)
   except semantics.Undecided:
     return
   assert semantics.evaluate(substitute(simple, values)) == expected
@@ -251,7 +251,7 @@ def test_lemmas_hold(name):
     values = [0, 1, 2, 5] if free[0].sort is Sort.NAT else [-2, -1, 0, 1, 3]
     points = [fractions.Fraction(v, 2) for v in values] if field else values
     for point in itertools.product(points, repeat=len(free)):
-      literals = [simplify.literal(v, free[0].sort) for v in point]
+      literals = [rewriting.literal(v, free[0].sort) for v in point]
       at = dict(zip(free, literals, strict=True))
       assert semantics.evaluate(substitute(statement, at)) is True
 

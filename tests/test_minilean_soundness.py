@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kimina_jax.minilean import __main__ as process
-from kimina_jax.minilean.environment import Environment, run
+from kimina_jax.minilean.environment import Environment, run_source
 
 TACTICS = [
   "norm_num",
@@ -53,9 +53,9 @@ TACTICS = [
 
 
 def _accepted(text: str) -> bool:
-  outcome = run(Environment(), text)
-  assert ("t" in outcome.environment.theorems) == (not outcome.reports)
-  return not outcome.reports
+  outcome = run_source(Environment(), text)
+  assert ("t" in outcome.environment.theorems) == (not outcome.diagnostics)
+  return not outcome.diagnostics
 
 
 # A statement is (Lean text, truth at a point); a point gives x and y.
@@ -255,12 +255,12 @@ def test_real_proofs_are_accepted_or_refused_but_never_crash(data_dir):
   proved = {
     name
     for name, proof in proofs.items()
-    if not run(Environment(), proof).reports
+    if not run_source(Environment(), proof).diagnostics
   }
   assert len(proved) >= 45
   assert not any("native_decide" in proofs[name] for name in proved)
   for lean in sorted((data_dir / "kimina-server").glob("*.lean")):
-    run(Environment(), lean.read_text())
+    run_source(Environment(), lean.read_text())
 
 
 @settings(max_examples=200, deadline=None)
@@ -282,4 +282,4 @@ def test_any_text_gets_an_answer(data):
   )
   text = "".join(w + s for w, s in zip(drawn, seps, strict=True))
   prefix = data.draw(st.sampled_from(["", "theorem t (x : ℕ) : x = x := by "]))
-  run(Environment(), prefix + text)
+  run_source(Environment(), prefix + text)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kimina_jax.minilean.environment import Environment, run
+from kimina_jax.minilean.environment import Environment, run_source
 
 PROVED = [
   # Numerals.
@@ -253,16 +253,16 @@ REFUSED = [
 
 @pytest.mark.parametrize("text", PROVED)
 def test_proved(text):
-  outcome = run(Environment(), text)
-  assert not outcome.reports, outcome.reports[0].text
+  outcome = run_source(Environment(), text)
+  assert not outcome.diagnostics, outcome.diagnostics[0].text
   assert "t" in outcome.environment.theorems
 
 
 @pytest.mark.parametrize(("text", "message"), REFUSED)
 def test_refused(text, message):
-  outcome = run(Environment(), text)
-  assert outcome.reports[-1].severity == "error"
-  assert message in outcome.reports[-1].text
+  outcome = run_source(Environment(), text)
+  assert outcome.diagnostics[-1].severity == "error"
+  assert message in outcome.diagnostics[-1].text
   assert "t" not in outcome.environment.theorems
 
 
@@ -275,8 +275,8 @@ def test_errors_of_a_nested_block_do_not_hide_the_rest():
     "  · ring\n"
     "  · omega -- from the false k\n"
   )
-  outcome = run(Environment(), text)
-  places = [(r.span.line, r.span.column) for r in outcome.reports]
+  outcome = run_source(Environment(), text)
+  places = [(r.span.line, r.span.column) for r in outcome.diagnostics]
   assert places == [(3, 4), (5, 4)]
   assert "t" not in outcome.environment.theorems
 
@@ -288,14 +288,14 @@ def test_a_failed_attempt_leaves_no_trace():
     "  try (have h : 1 = 2 := by omega)\n"
     "  rfl\n"
   )
-  outcome = run(Environment(), text)
-  assert [r.severity for r in outcome.reports] == ["warning"]
+  outcome = run_source(Environment(), text)
+  assert [r.severity for r in outcome.diagnostics] == ["warning"]
   assert outcome.environment.theorems["t"].axioms >= {"sorryAx"}
 
 
 def test_later_commands_survive_a_bad_one():
   text = "theorem a : 1 = 2 := rfl\nfoo bar\ntheorem b : 1 = 1 := rfl"
-  outcome = run(Environment(), text)
+  outcome = run_source(Environment(), text)
   assert set(outcome.environment.theorems) == {"b"}
 
 
@@ -305,6 +305,8 @@ def test_answers_do_not_depend_on_what_was_asked_before():
   )
   answers = []
   for k in range(5):
-    answers.append(run(Environment(), text).reports)
-    run(Environment(), f"example (x : ℤ) : x < x + {k + 1} := by linarith")
+    answers.append(run_source(Environment(), text).diagnostics)
+    run_source(
+      Environment(), f"example (x : ℤ) : x < x + {k + 1} := by linarith"
+    )
   assert all(answer == answers[0] for answer in answers)

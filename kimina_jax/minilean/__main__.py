@@ -5,12 +5,13 @@ object and a blank line for each. Never: anything else on stdout; a request
 that is not JSON, or a blank line too many, ends the process with status 1.
 """
 
+import io
 import json
 import sys
 from typing import Any, TextIO
 
-from kimina_jax.minilean.environment import Environment, run
-from kimina_jax.minilean.goals import Report
+from kimina_jax.minilean.environment import Environment, run_source
+from kimina_jax.minilean.goals import Diagnostic
 from kimina_jax.minilean.parser import Span
 
 _KINDS = (
@@ -30,9 +31,10 @@ def main() -> int:
   # Room for terms that substitution makes deeper than any that are written.
   sys.setrecursionlimit(5_000)
   for stream in (sys.stdin, sys.stdout):
-    stream.reconfigure(encoding="utf-8", errors="strict", newline="\n")
+    if isinstance(stream, io.TextIOWrapper):
+      stream.reconfigure(encoding="utf-8", errors="strict", newline="\n")
   # The first proof pays for the grammar and for z3; no request should.
-  run(Environment(), "example : 0 < 1 := by omega")
+  run_source(Environment(), "example : 0 < 1 := by omega")
   try:
     serve(sys.stdin, sys.stdout)
   except (_Fatal, UnicodeError, BrokenPipeError) as error:
@@ -96,7 +98,7 @@ def _answer(
   start = Environment() if before is None else environments[before]
   if before is not None:
     start = start.imported()
-  outcome = run(start, request["cmd"])
+  outcome = run_source(start, request["cmd"])
   environments.append(outcome.environment)
   reply: dict[str, Any] = {}
   if outcome.sorries:
@@ -104,12 +106,12 @@ def _answer(
       {"proofState": state, **_place(span), "goal": goal}
       for state, (span, goal) in enumerate(outcome.sorries, num_proof_states)
     ]
-  if outcome.reports:
-    reply["messages"] = [_message(report) for report in outcome.reports]
+  if outcome.diagnostics:
+    reply["messages"] = [_message(report) for report in outcome.diagnostics]
   return {**reply, "env": len(environments) - 1}
 
 
-def _message(report: Report) -> dict[str, Any]:
+def _message(report: Diagnostic) -> dict[str, Any]:
   return {
     "severity": report.severity,
     **_place(report.span),

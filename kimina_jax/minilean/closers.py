@@ -7,17 +7,18 @@ simplify.py saying so.
 
 import dataclasses
 
-from kimina_jax.minilean import arithmetic, proofs, rewriting
-from kimina_jax.minilean.elaborate import Failure, Tree
+from kimina_jax.minilean import arithmetic, proofs
+from kimina_jax.minilean.elaborate import Failure
 from kimina_jax.minilean.goals import Goal, Local
 from kimina_jax.minilean.logic import introduce
-from kimina_jax.minilean.semantics import Undecided
-from kimina_jax.minilean.signs import positivity
-from kimina_jax.minilean.simplify import (
+from kimina_jax.minilean.parser import Tree, children_of
+from kimina_jax.minilean.rewriting import (
   Simplifier,
+  closes_reducibly,
   push_negation,
   rules_of,
 )
+from kimina_jax.minilean.semantics import Undecided
 from kimina_jax.minilean.syntax import (
   FALSE,
   TRUE,
@@ -37,7 +38,7 @@ _RING_FAILED = (
 )
 
 
-def run(step: Tree, goal: Goal) -> list[Goal]:
+def run_closer(step: Tree, goal: Goal) -> list[Goal]:
   """What a closing or simplifying tactic leaves of a goal."""
   if step.data == "simplify":
     return _simplify(step, goal)
@@ -45,7 +46,7 @@ def run(step: Tree, goal: Goal) -> list[Goal]:
     return _push_neg(step, goal)
   if step.data == "linear":
     return _linear(step, goal)
-  name = str(step.children[0])
+  name = str(children_of(step)[0])
   if name == "sorry":
     goal.proof.admit(goal, step)
     return []
@@ -62,7 +63,7 @@ def discharged(goal: Goal) -> bool:
   target = goal.target
   if target.head == "∧":
     return all(discharged(goal.aim(part)) for part in target.args)
-  return target == TRUE or rewriting.closes(target) or _assumed(goal)
+  return target == TRUE or closes_reducibly(target) or _assumed(goal)
 
 
 def _close(name: str, goal: Goal) -> str:
@@ -90,7 +91,7 @@ def _close(name: str, goal: Goal) -> str:
       proved = _omega(goal)
       failed = _OMEGA_FAILED + goal.show()
     case "positivity":
-      proved = positivity(goal.hypotheses(), target)
+      proved = arithmetic.positivity(goal.hypotheses(), target)
       failed = f"failed to prove positivity\n{goal.show()}"
     case _:
       proved, failed = False, f"unsolved goals\n{goal.show()}"
@@ -143,8 +144,8 @@ def _omega(goal: Goal) -> bool:
 
 
 def _linear(step: Tree, goal: Goal) -> list[Goal]:
-  tactic, *options = step.children
-  name = str(tactic.children[0])
+  tactic, *options = children_of(step)
+  name = str(children_of(tactic)[0])
   facts = [proofs.infer(hint, goal) for hint in _hints(step)]
   if not any(option.data == "only" for option in options):
     facts = goal.hypotheses() + facts
@@ -163,9 +164,9 @@ def _linear(step: Tree, goal: Goal) -> list[Goal]:
 def _hints(step: Tree) -> list[Tree]:
   return [
     hint
-    for option in step.children
+    for option in children_of(step)
     if option.data == "hints"
-    for hint in option.children
+    for hint in children_of(option)
   ]
 
 
@@ -179,15 +180,14 @@ class _Places:
 
 
 def _places(step: Tree, goal: Goal) -> _Places:
-  for option in step.children:
+  for option in children_of(step):
     if isinstance(option, Tree) and option.data == "location":
-      words = [str(word) for word in option.children]
+      words = [str(word) for word in children_of(option)]
       if "*" in words:
         # A variable that came later may have taken a hypothesis's name.
-        names = dict.fromkeys(local.name for local in goal.locals)
-        found = [goal.find(name) for name in names]
-        names = [local.name for local in found if not local.is_variable]
-        return _Places(tuple(names), True, True)
+        latest = {local.name: local for local in goal.locals}
+        found = [name for name, one in latest.items() if not one.is_variable]
+        return _Places(tuple(found), True, True)
       names = tuple(dict.fromkeys(word for word in words if word != "⊢"))
       for name in names:
         local = goal.find(name)
@@ -198,7 +198,7 @@ def _places(step: Tree, goal: Goal) -> _Places:
 
 
 def _simplify(step: Tree, goal: Goal) -> list[Goal]:
-  name = str(step.children[0].children[0])
+  name = str(children_of(children_of(step)[0])[0])
   hints = [(hint, proofs.infer(hint, goal)) for hint in _hints(step)]
   goal.proof.axioms |= _AXIOMS
 
@@ -207,7 +207,7 @@ def _simplify(step: Tree, goal: Goal) -> list[Goal]:
     used = [
       stated
       for hint, stated in hints
-      if not (hint.data == "name" and hint.children[0] == own)
+      if not (hint.data == "name" and children_of(hint)[0] == own)
     ]
     return Simplifier(rules_of(used), name == "norm_num").simplify(prop)
 
@@ -226,7 +226,7 @@ def _transform(step: Tree, goal: Goal, rewrite, stuck: str) -> list[Goal]:
   progress = False
   try:
     for name in places.names:
-      local = goal.find(name)
+      local = goal.local(name)
       new = rewrite(local.term, name)
       progress |= new != local.term
       if new == local.term and not places.anywhere:

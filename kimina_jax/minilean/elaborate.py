@@ -14,7 +14,7 @@ from collections.abc import Mapping
 
 import lark
 
-from kimina_jax.minilean.parser import Span, span_of
+from kimina_jax.minilean.parser import Span, Tree, children_of, span_of
 from kimina_jax.minilean.syntax import (
   FALSE,
   NUMBERS,
@@ -30,7 +30,6 @@ from kimina_jax.minilean.syntax import (
 
 # Names in scope: variables, and definitions as what they stand for.
 Scope = Mapping[str, Term]
-Tree = lark.Tree
 
 _SORTS = {
   **{str(sort): sort for sort in Sort},
@@ -44,7 +43,7 @@ _SPELLINGS = {"<=": "≤", ">=": "≥", "!=": None}
 class Failure(Exception):
   """What Lean (or the limit of the fragment) has against a piece of text."""
 
-  def __init__(self, message: str, node: lark.Tree | lark.Token | None = None):
+  def __init__(self, message: str, node: Tree | lark.Token | None = None):
     super().__init__(message)
     self.message = message
     self.span: Span | None = None if node is None else span_of(node)
@@ -60,7 +59,7 @@ class _Solved(Exception):
 
 def proposition(tree: Tree, scope: Scope) -> Term:
   """The proposition that `tree` states; a Failure if it states none."""
-  match tree.data, tree.children:
+  match tree.data, children_of(tree):
     case "connective", [left, sign, right]:
       return formula(
         str(sign), proposition(left, scope), proposition(right, scope)
@@ -102,7 +101,7 @@ def value(tree: Tree, scope: Scope, sort: Sort) -> Term:
 
 def sort_of(tree: Tree) -> Sort | None:
   """The type that `tree` names, or None if it is not one of ours."""
-  return _SORTS[str(tree.children[0])] if tree.data == "sort" else None
+  return _SORTS[str(children_of(tree)[0])] if tree.data == "sort" else None
 
 
 def bind(
@@ -115,9 +114,9 @@ def bind(
   sort = sort_of(sort_tree)
   if sort is None:
     prop = proposition(sort_tree, scope)
-    return [(str(name), prop, False) for name in names.children]
+    return [(str(name), prop, False) for name in children_of(names)]
   return [
-    (str(name), variable(str(name), sort), True) for name in names.children
+    (str(name), variable(str(name), sort), True) for name in children_of(names)
   ]
 
 
@@ -125,9 +124,12 @@ def signature(
   binders: list[Tree], statement: Tree, scope: Scope
 ) -> tuple[list[tuple[str, Term, bool]], Term, tuple[bool, ...]]:
   """A declaration's binders as `bind` gives them, its target, its braces."""
-  inner, entries, implicit = dict(scope), [], []
+  inner = dict(scope)
+  entries: list[tuple[str, Term, bool]] = []
+  implicit: list[bool] = []
   for binder in binders:
-    for name, term, is_variable in bind(*binder.children, inner):
+    names, sort_tree = children_of(binder)
+    for name, term, is_variable in bind(names, sort_tree, inner):
       entries.append((name, term, is_variable))
       implicit.append(binder.data == "implicit")
       if is_variable:
@@ -170,19 +172,19 @@ def _compare(left: Tree, sign: lark.Token, right: Tree, scope: Scope) -> Term:
 
 def _quantify(quantifier: str, binders: Tree, body: Tree, scope: Scope) -> Term:
   if binders.data == "untyped":
-    names = [str(name) for name in binders.children[0].children]
+    names = [str(name) for name in children_of(children_of(binders)[0])]
     return _quantify_untyped(quantifier, names, [], body, scope)
   if binders.data == "limited":
-    names, sign, bound = binders.children
-    limits = [Tree("name", [names.children[0]], binders.meta), sign, bound]
+    names, sign, bound = children_of(binders)
+    limits = [Tree("name", [children_of(names)[0]], binders.meta), sign, bound]
     limit = Tree("comparison", limits, binders.meta)
-    if len(names.children) > 1:
+    if len(children_of(names)) > 1:
       raise Failure("several variables with one bound", binders)
     return _quantify_untyped(
-      quantifier, [str(names.children[0])], [limit], body, scope
+      quantifier, [str(children_of(names)[0])], [limit], body, scope
     )
   inner, entries = dict(scope), []
-  pairs = binders.children
+  pairs = children_of(binders)
   for names, sort_tree in zip(pairs[::2], pairs[1::2], strict=True):
     for name, term, is_variable in bind(names, sort_tree, inner):
       entries.append((term, is_variable))
@@ -234,9 +236,10 @@ def _quantify_untyped(
   bound = {
     hole: dataclasses.replace(hole, head="var") for hole in holes.values()
   }
-  *limits, whole = [substitute(part, bound) for part in parts]
+  *premises, whole = [substitute(part, bound) for part in parts]
   entries = [(term, True) for term in bound.values()]
-  return close(quantifier, [*entries, *((p, False) for p in limits)], whole)
+  entries += [(premise, False) for premise in premises]
+  return close(quantifier, entries, whole)
 
 
 def _hole(name: str, sort: Sort | None) -> Term:
@@ -251,7 +254,7 @@ def _greatest(*sorts: Sort | None) -> Sort | None:
 
 def _leaf_sort(tree: Tree, scope: Scope) -> Sort | None:
   """The greatest type among the leaves that have one."""
-  match tree.data, tree.children:
+  match tree.data, children_of(tree):
     case "operation", [base, "^", _]:
       return _leaf_sort(base, scope)
     case "operation", [left, _, right]:
@@ -280,7 +283,7 @@ def _named_number(name: lark.Token, scope: Scope) -> Term:
 
 def _build(tree: Tree, scope: Scope, sort: Sort | None) -> Term:
   """`tree` with its leaves coerced to `sort`; None is ℕ by default."""
-  match tree.data, tree.children:
+  match tree.data, children_of(tree):
     case "operation", [base, "^", exponent]:
       # Mathlib's default exponents are naturals; others are another function.
       power = number(exponent, scope, Sort.NAT)

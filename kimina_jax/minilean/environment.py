@@ -16,15 +16,15 @@ from kimina_jax.minilean import (
   proofs,
   tactics,
 )
-from kimina_jax.minilean.elaborate import Failure, Tree
+from kimina_jax.minilean.elaborate import Failure
 from kimina_jax.minilean.goals import (
+  Diagnostic,
   Goal,
   Local,
   Proof,
-  Report,
   Theorem,
 )
-from kimina_jax.minilean.parser import Span, span_of
+from kimina_jax.minilean.parser import Span, Tree, children_of, span_of
 from kimina_jax.minilean.syntax import Sort, Term
 
 _MODULES = ("Mathlib", "Aesop", "Lean", "Init", "Std", "Batteries")
@@ -47,30 +47,30 @@ class Environment:
 
 
 @dataclasses.dataclass(frozen=True)
-class Outcome:
+class SourceResult:
   """An environment after a text, and what Lean says on the way."""
 
   environment: Environment
-  reports: list[Report]
+  diagnostics: list[Diagnostic]
   sorries: list[tuple[Span, str]]
 
 
-def run(environment: Environment, source: str) -> Outcome:
+def run_source(environment: Environment, source: str) -> SourceResult:
   """Runs the commands of `source`, each on what the ones before made."""
-  reports: list[Report] = []
+  diagnostics: list[Diagnostic] = []
   sorries: list[tuple[Span, str]] = []
   for command in parser.parse(source):
     if isinstance(command, parser.SyntaxFailure):
-      reports.append(Report("error", str(command), command.span))
+      diagnostics.append(Diagnostic("error", str(command), command.span))
       continue
     try:
       outcome = _run_command(environment, command)
     except Failure as failure:
       span = failure.span or span_of(command)
-      reports.append(Report("error", failure.message, span))
+      diagnostics.append(Diagnostic("error", failure.message, span))
     except RecursionError:
-      reports.append(
-        Report(
+      diagnostics.append(
+        Diagnostic(
           "error",
           "maximum recursion depth has been reached",
           span_of(command),
@@ -78,27 +78,27 @@ def run(environment: Environment, source: str) -> Outcome:
       )
     else:
       environment = outcome.environment
-      reports += outcome.reports
+      diagnostics += outcome.diagnostics
       sorries += outcome.sorries
-  return Outcome(environment, reports, sorries)
+  return SourceResult(environment, diagnostics, sorries)
 
 
-def _run_command(environment: Environment, command: Tree) -> Outcome:
+def _run_command(environment: Environment, command: Tree) -> SourceResult:
   if command.data == "declaration":
     return _declare(environment, command)
   if command.data == "print_axioms":
-    return Outcome(environment, [_print_axioms(environment, command)], [])
+    return SourceResult(environment, [_print_axioms(environment, command)], [])
   if command.data == "import":
     return _import(environment, command)
-  if command.data == "set_option" and command.children[0] not in _OPTIONS:
-    raise Failure(f"Unknown option `{command.children[0]}`", command)
+  if command.data == "set_option" and children_of(command)[0] not in _OPTIONS:
+    raise Failure(f"Unknown option `{children_of(command)[0]}`", command)
   # Names are not qualified here, so `open` has nothing to do.
   after = dataclasses.replace(environment, fresh=False)
-  return Outcome(after, [], [])
+  return SourceResult(after, [], [])
 
 
-def _import(environment: Environment, command: Tree) -> Outcome:
-  module = str(command.children[0])
+def _import(environment: Environment, command: Tree) -> SourceResult:
+  module = str(children_of(command)[0])
   if not environment.fresh:
     raise Failure(
       "invalid 'import' command, it must be used in the beginning of the file",
@@ -106,11 +106,11 @@ def _import(environment: Environment, command: Tree) -> Outcome:
     )
   if module.split(".")[0] not in _MODULES:
     raise Failure(f"unknown module prefix '{module}'", command)
-  return Outcome(environment, [], [])
+  return SourceResult(environment, [], [])
 
 
-def _print_axioms(environment: Environment, command: Tree) -> Report:
-  name = command.children[0]
+def _print_axioms(environment: Environment, command: Tree) -> Diagnostic:
+  name = children_of(command)[0]
   theorem = environment.theorems.get(str(name))
   if theorem is None:
     raise Failure(f"Unknown constant `{name}`", name)
@@ -120,22 +120,22 @@ def _print_axioms(environment: Environment, command: Tree) -> Report:
     text = f"'{name}' depends on axioms: [{', '.join(axioms)}]"
   start = span_of(command)
   keyword = Span(start.line, start.column, start.line, start.column + 6)
-  return Report("info", text, keyword)
+  return Diagnostic("info", text, keyword)
 
 
-def _declare(environment: Environment, command: Tree) -> Outcome:
-  kind, *rest = command.children
+def _declare(environment: Environment, command: Tree) -> SourceResult:
+  kind, *rest = children_of(command)
   name = rest.pop(0) if isinstance(rest[0], lark.Token) else None
   *binders, statement, body = rest
-  keyword = str(kind.children[0])
-  place = name if name is not None else kind.children[0]
+  keyword = str(children_of(kind)[0])
+  place = name if name is not None else children_of(kind)[0]
   if (name is None) != (keyword == "example"):
     raise Failure(f"unexpected name or no name after '{keyword}'", kind)
   if name in {**environment.theorems, **environment.definitions} or (
     library.lemmas(str(name))
   ):
     raise Failure(f"'{name}' has already been declared", place)
-  if keyword == "def":
+  if keyword == "def" and name is not None:
     return _define(environment, name, binders, statement, body)
   entries, target, implicit = elaborate.signature(
     binders, statement, environment.definitions
@@ -145,20 +145,20 @@ def _declare(environment: Environment, command: Tree) -> Outcome:
   goal = Goal(proof, (), target).assume(*(Local(*entry) for entry in entries))
   _check(goal, body)
   after = dataclasses.replace(environment, fresh=False)
-  if not proof.reports and name is not None:
+  if not proof.diagnostics and name is not None:
     theorem = Theorem(closed, implicit, frozenset(proof.axioms))
     theorems = {**environment.theorems, str(name): theorem}
     after = dataclasses.replace(after, theorems=theorems)
-  reports = list(proof.reports)
-  if proof.sorries and not reports:
+  diagnostics = list(proof.diagnostics)
+  if proof.sorries and not diagnostics:
     text = "declaration uses `sorry`"
-    reports.append(Report("warning", text, span_of(place)))
-  return Outcome(after, reports, proof.sorries)
+    diagnostics.append(Diagnostic("warning", text, span_of(place)))
+  return SourceResult(after, diagnostics, proof.sorries)
 
 
 def _check(goal: Goal, body: Tree) -> None:
   try:
-    proofs.closed(proofs.check(body, goal), body)
+    proofs.closed(proofs.check_term(body, goal), body)
   except Failure as failure:
     goal.proof.report(failure, body)
 
@@ -169,10 +169,10 @@ def _define(
   binders: list[Tree],
   statement: Tree,
   body: Tree,
-) -> Outcome:
+) -> SourceResult:
   if binders or elaborate.sort_of(statement) is not Sort.PROP:
     raise Failure("only `def name : Prop := …` is in the fragment", statement)
   term = elaborate.proposition(body, environment.definitions)
   definitions = {**environment.definitions, str(name): term}
   after = dataclasses.replace(environment, definitions=definitions, fresh=False)
-  return Outcome(after, [], [])
+  return SourceResult(after, [], [])

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 import lark
 
 from kimina_jax.minilean.elaborate import Failure
-from kimina_jax.minilean.parser import Span, span_of
+from kimina_jax.minilean.parser import Span, Tree, span_of
 from kimina_jax.minilean.syntax import Term, show, subterms
 
 MAX_SIZE = 5000  # nodes of a proposition in a goal
@@ -32,7 +32,7 @@ class Theorem:
 
 
 @dataclasses.dataclass(frozen=True)
-class Report:
+class Diagnostic:
   """A message of Lean."""
 
   severity: str
@@ -47,7 +47,7 @@ class Proof:
   Attributes:
     theorems: what the environment has proved.
     definitions: named propositions of the environment.
-    reports: errors so far.
+    diagnostics: errors so far.
     sorries: place and goal of each `sorry`.
     axioms: what the proof rests on so far.
     run: runs the block of a `by` on a goal (tactics.prove).
@@ -55,16 +55,16 @@ class Proof:
 
   theorems: Mapping[str, Theorem]
   definitions: Mapping[str, Term]
-  run: Callable[[lark.Tree, "Goal"], None]
-  reports: list[Report] = dataclasses.field(default_factory=list)
+  run: Callable[[Tree, "Goal"], None]
+  diagnostics: list[Diagnostic] = dataclasses.field(default_factory=list)
   sorries: list[tuple[Span, str]] = dataclasses.field(default_factory=list)
   axioms: set[str] = dataclasses.field(default_factory=set)
 
-  def report(self, failure: Failure, node: lark.Tree | lark.Token) -> None:
+  def report(self, failure: Failure, node: Tree | lark.Token) -> None:
     span = failure.span or span_of(node)
-    self.reports.append(Report("error", failure.message, span))
+    self.diagnostics.append(Diagnostic("error", failure.message, span))
 
-  def admit(self, goal: "Goal", node: lark.Tree | lark.Token) -> None:
+  def admit(self, goal: "Goal", node: Tree | lark.Token) -> None:
     self.sorries.append((span_of(node), goal.show()))
     self.axioms.add("sorryAx")
 
@@ -120,6 +120,13 @@ class Goal:
     """The latest local of this name."""
     found = [local for local in self.locals if local.name == name]
     return found[-1] if found else None
+
+  def local(self, name: str) -> Local:
+    """The latest local of this name, which must exist."""
+    found = self.find(name)
+    if found is None:
+      raise Failure(f"Unknown identifier `{name}`")
+    return found
 
   def hypotheses(self) -> list[Term]:
     return [local.term for local in self.locals if not local.is_variable]

@@ -8,6 +8,7 @@ import functools
 
 from kimina_jax.minilean import elaborate, parser
 from kimina_jax.minilean.goals import Theorem
+from kimina_jax.minilean.parser import children_of
 from kimina_jax.minilean.syntax import NUMBERS
 
 _AXIOMS = frozenset({"propext", "Classical.choice", "Quot.sound"})
@@ -46,7 +47,9 @@ def lemmas(name: str) -> list[Theorem]:
 
 def _lemma(text: str) -> Theorem:
   (tree,) = parser.parse(f"theorem lemma_ {text} := _")
-  _, _, *binders, statement, _ = tree.children
+  if isinstance(tree, parser.SyntaxFailure):
+    raise tree
+  _, _, *binders, statement, _ = children_of(tree)
   entries, target, implicit = elaborate.signature(binders, statement, {})
   closed = elaborate.close("∀", [entry[1:] for entry in entries], target)
   return Theorem(closed, implicit, _AXIOMS)

@@ -15,10 +15,15 @@ import importlib.resources
 import itertools
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import lark
 
 from kimina_jax.minilean.syntax import MAX_DEPTH
+
+Tree = lark.Tree
+# A lark.Token whose line and column are set; lark's types leave them optional.
+_PlacedToken = Any
 
 _COMMANDS = (
   r"theorem|lemma|example|def|open|set_option|import|abbrev|axiom|instance|"
@@ -54,7 +59,7 @@ class SyntaxFailure(Exception):
     self.span = span
 
 
-def parse(source: str) -> Iterator[lark.Tree | SyntaxFailure]:
+def parse(source: str) -> Iterator[Tree | SyntaxFailure]:
   """The commands of `source` in order; a bad one does not hide the next."""
   try:
     text = _blank_comments(source)
@@ -71,11 +76,20 @@ def parse(source: str) -> Iterator[lark.Tree | SyntaxFailure]:
       yield failure
 
 
-def span_of(node: lark.Tree | lark.Token) -> Span:
-  place = node.meta if isinstance(node, lark.Tree) else node
+def span_of(node: Tree | lark.Token) -> Span:
+  """The source span of a tree or a token."""
+  place: Any = node.meta if isinstance(node, Tree) else node
   return Span(
     place.line, place.column - 1, place.end_line, place.end_column - 1
   )
+
+
+def children_of(tree: Tree) -> list[Any]:
+  """The children of a tree: trees and tokens, as grammar.lark orders them.
+
+  Their types are Any because only the grammar says which child is which.
+  """
+  return tree.children
 
 
 @functools.cache
@@ -91,7 +105,7 @@ def _grammar() -> lark.Lark:
   )
 
 
-def _parse_command(before: str, command: str) -> lark.Tree:
+def _parse_command(before: str, command: str) -> Tree:
   # Blanks in place of what precedes keep lines and columns true.
   line_start = before.rfind("\n") + 1
   padding = "\n" * before.count("\n") + " " * (len(before) - line_start)
@@ -106,7 +120,7 @@ def _parse_command(before: str, command: str) -> lark.Tree:
     raise SyntaxFailure(
       "maximum recursion depth has been reached", span_of(tree)
     )
-  return tree.children[0]
+  return children_of(tree)[0]
 
 
 def _explain(error: lark.exceptions.UnexpectedToken, text: str) -> Exception:
@@ -126,12 +140,13 @@ def _explain(error: lark.exceptions.UnexpectedToken, text: str) -> Exception:
   return SyntaxFailure(message, span_of(token))
 
 
-def _depth(tree: lark.Tree) -> int:
-  deepest, stack = 0, [(tree, 1)]
+def _depth(tree: Tree) -> int:
+  deepest = 0
+  stack: list[tuple[Any, int]] = [(tree, 1)]
   while stack:
     node, depth = stack.pop()
     deepest = max(deepest, depth)
-    if isinstance(node, lark.Tree):
+    if isinstance(node, Tree):
       stack.extend((child, depth + 1) for child in node.children)
   return deepest
 
@@ -178,8 +193,9 @@ class _Layout(lark.lark.PostLex):
 
   always_accept = ("SEMICOLON",)
 
-  def process(self, stream: Iterator[lark.Token]) -> Iterator[lark.Token]:
-    frames, last, opening = [_Frame()], None, False
+  def process(self, stream: Iterator[_PlacedToken]) -> Iterator[lark.Token]:
+    frames, opening = [_Frame()], False
+    last: _PlacedToken = None
     for token in stream:
       starts_line = last is not None and token.line > last.line
       starts_tactic = False
@@ -206,11 +222,11 @@ class _Layout(lark.lark.PostLex):
     yield from (_mark("_CLOSE", last) for frame in frames if frame.column)
 
 
-def _mark(kind: str, place: lark.Token) -> lark.Token:
+def _mark(kind: str, place: _PlacedToken) -> lark.Token:
   return lark.Token.new_borrow_pos(kind, "", place)
 
 
-def _fits(frames: list[_Frame], token: lark.Token, starts_line: bool) -> bool:
+def _fits(frames: list[_Frame], token: _PlacedToken, starts_line: bool) -> bool:
   """Whether `token` is the first of the block that was announced."""
   if str(token) in _CLOSING or token == ",":
     return False
@@ -219,7 +235,10 @@ def _fits(frames: list[_Frame], token: lark.Token, starts_line: bool) -> bool:
 
 
 def _leave(
-  frames: list[_Frame], token: lark.Token, last: lark.Token, starts_line: bool
+  frames: list[_Frame],
+  token: _PlacedToken,
+  last: _PlacedToken,
+  starts_line: bool,
 ) -> Iterator[lark.Token]:
   """Ends the blocks that `token` ends, and the bracket that it closes."""
   closes = str(token) in _CLOSING

@@ -16,6 +16,7 @@ from kimina_jax.minilean.semantics import (
   Undecided,
   bounded,
   evaluate,
+  evaluate_integer,
   power,
 )
 from kimina_jax.minilean.syntax import (
@@ -102,7 +103,7 @@ def polynomial(term: Term, *, casts: bool) -> Polynomial:
 def _power(term: Term, casts: bool) -> Polynomial:
   base, exponent = term.args
   try:
-    times = evaluate(exponent)
+    times = evaluate_integer(exponent)
   except Undecided:
     return _indeterminate(term)
   result, factor = constant(1), polynomial(base, casts=casts)
@@ -117,7 +118,7 @@ def _power(term: Term, casts: bool) -> Polynomial:
 
 def _inverse(term: Term) -> Polynomial:
   try:
-    value = evaluate(term)
+    value = fractions.Fraction(evaluate(term))
     return constant(1 / value if value else 0)
   except Undecided:
     return _indeterminate(operation("/", numeral(1, term.sort), term))
@@ -142,7 +143,11 @@ def _order(power: tuple[Term, int]) -> tuple[int, str]:
 
 
 def _collect(total: dict[Monomial, fractions.Fraction]) -> Polynomial:
-  terms = {m: bounded(c) for m, c in total.items() if c}
+  terms = {}
+  for monomial, coefficient in total.items():
+    if coefficient:
+      bounded(coefficient)
+      terms[monomial] = coefficient
   if len(terms) > MAX_MONOMIALS:
     raise Undecided("polynomial too large")
   return Polynomial(terms)

@@ -11,7 +11,7 @@ from typing import TypeVar
 import lark
 
 from kimina_jax.minilean import arithmetic, elaborate, library
-from kimina_jax.minilean.elaborate import Failure, Tree
+from kimina_jax.minilean.elaborate import Failure
 from kimina_jax.minilean.goals import Goal, Theorem
 from kimina_jax.minilean.logic import (
   implication,
@@ -19,12 +19,13 @@ from kimina_jax.minilean.logic import (
   mismatch,
   project,
 )
+from kimina_jax.minilean.parser import Tree, children_of
 from kimina_jax.minilean.syntax import (
   TRUE,
   Term,
   canonical,
   formula,
-  match,
+  match_pattern,
   occurs,
   same,
   show,
@@ -37,9 +38,9 @@ Holes = dict[Term, Term | None]
 Result = TypeVar("Result")
 
 
-def check(tree: Tree, goal: Goal) -> list[Goal]:
+def check_term(tree: Tree, goal: Goal) -> list[Goal]:
   """Proves the goal by a term; the goals that its `?_` leave open."""
-  match tree.data, tree.children:
+  match tree.data, children_of(tree):
     case "by", [_]:
       goal.proof.run(tree, goal)
       return []
@@ -58,18 +59,18 @@ def check(tree: Tree, goal: Goal) -> list[Goal]:
       return _check_anonymous(parts, goal)
     case "function", [*patterns, body]:
       return _check_function(patterns, body, goal)
-    case "application", [head, body] if _injection(head, goal) is not None:
-      return check(body, goal.aim(_injection(head, goal)))
+    case "application", [head, body] if side := _injection(head, goal):
+      return check_term(body, goal.aim(side))
     case "ascription", [body, prop] if elaborate.sort_of(prop) is None:
-      return check(body, restated(goal, prop))
+      return check_term(body, restated(goal, prop))
     case "show_from", [prop, body]:
-      return check(body, restated(goal, prop))
+      return check_term(body, restated(goal, prop))
   return _check_inferred(tree, goal)
 
 
 def infer(tree: Tree, goal: Goal) -> Term:
   """The proposition that a term proves."""
-  match tree.data, tree.children:
+  match tree.data, children_of(tree):
     case "projection", [body, field]:
       return project(infer(body, goal), str(field)[1:], tree)
     case "show_from", [prop, body]:
@@ -88,7 +89,7 @@ def closed(goals: Sequence[Goal], tree: Tree) -> None:
     )
 
 
-def apply(tree: Tree, goal: Goal) -> list[Goal]:
+def apply_term(tree: Tree, goal: Goal) -> list[Goal]:
   """Lean's `apply`: matches the conclusion, leaves the premises open."""
 
   def open_premises(statement: Term, holes: Holes) -> list[Goal]:
@@ -111,7 +112,8 @@ def use_equation(
       holes[hole] = None
     if statement.head not in ("=", "↔"):
       raise Failure(f"rw: not an equation\n  {show(statement)}", tree)
-    return then(*statement.args, holes)
+    left, right = statement.args
+    return then(left, right, holes)
 
   return _apply(tree, goal, split)
 
@@ -132,11 +134,13 @@ def _check_anonymous(parts: Sequence[Tree], goal: Goal) -> list[Goal]:
     witness = elaborate.value(first, goal.scope(), bound.sort)
     return _check_rest(rest, goal.aim(substitute(body, {bound: witness})))
   if target.head == "∧" and rest:
-    left = check(first, goal.aim(target.args[0]))
+    left = check_term(first, goal.aim(target.args[0]))
     return left + _check_rest(rest, goal.aim(target.args[1]))
   if target.head == "↔" and len(rest) == 1:
     forward, back = formula("→", *target.args), formula("→", *target.args[::-1])
-    return check(first, goal.aim(forward)) + check(rest[0], goal.aim(back))
+    return check_term(first, goal.aim(forward)) + check_term(
+      rest[0], goal.aim(back)
+    )
   raise Failure(
     "invalid constructor ⟨...⟩, the expected type is\n  " + show(target), first
   )
@@ -145,7 +149,7 @@ def _check_anonymous(parts: Sequence[Tree], goal: Goal) -> list[Goal]:
 def _check_rest(parts: Sequence[Tree], goal: Goal) -> list[Goal]:
   """⟨a, b, c⟩ is ⟨a, ⟨b, c⟩⟩."""
   if len(parts) == 1:
-    return check(parts[0], goal)
+    return check_term(parts[0], goal)
   return _check_anonymous(parts, goal)
 
 
@@ -155,8 +159,8 @@ def _check_function(
   for pattern in patterns:
     if pattern.data != "named":
       raise Failure("only names are allowed after fun", pattern)
-    goal = introduce(goal, str(pattern.children[0]), pattern)
-  return check(body, goal)
+    goal = introduce(goal, str(children_of(pattern)[0]), pattern)
+  return check_term(body, goal)
 
 
 def _injection(head: Tree, goal: Goal) -> Term | None:
@@ -164,19 +168,19 @@ def _injection(head: Tree, goal: Goal) -> Term | None:
   names = {"Or.inl": 0, "Or.inr": 1}
   if head.data != "name" or goal.target.head != "∨":
     return None
-  side = names.get(str(head.children[0]))
+  side = names.get(str(children_of(head)[0]))
   return None if side is None else goal.target.args[side]
 
 
 def _infer_stated(prop: Tree, body: Tree, goal: Goal) -> Term:
   stated = elaborate.proposition(prop, goal.scope())
-  closed(check(body, goal.aim(stated)), body)
+  closed(check_term(body, goal.aim(stated)), body)
   return stated
 
 
 def _check_inferred(tree: Tree, goal: Goal) -> list[Goal]:
   def fits(statement: Term, holes: Holes) -> list[Goal]:
-    if not match(canonical(statement), canonical(goal.target), holes):
+    if not match_pattern(canonical(statement), canonical(goal.target), holes):
       raise mismatch("this term", statement, goal.target, tree)
     _filled(statement, holes, tree)
     return []
@@ -189,7 +193,7 @@ def _premises(
 ) -> list[Term]:
   """What `statement` asks for before it gives `target`."""
   premises: list[Term] = []
-  while not match(
+  while not match_pattern(
     canonical(statement), canonical(target), trial := dict(holes)
   ):
     step = implication(statement)
@@ -205,9 +209,10 @@ def _premises(
 
 
 def _filled(prop: Term, holes: Holes, tree: Tree) -> Term:
-  if any(term is None for term in holes.values()):
+  filled = {hole: term for hole, term in holes.items() if term is not None}
+  if len(filled) < len(holes):
     raise Failure("don't know how to synthesize an implicit argument", tree)
-  return substitute(prop, holes)
+  return substitute(prop, filled)
 
 
 def _open_binder(statement: Term) -> tuple[Term, Term]:
@@ -227,7 +232,7 @@ def _apply(
   arguments: list[Tree] = []
   head = tree
   while head.data == "application":
-    head, argument = head.children
+    head, argument = children_of(head)
     arguments.insert(0, argument)
   failures: list[Failure] = []
   for theorem in _candidates(head, goal):
@@ -244,7 +249,8 @@ def _apply(
 def _apply_to(
   theorem: Theorem, arguments: list[Tree], goal: Goal
 ) -> tuple[Term, Holes]:
-  statement, holes = theorem.statement, {}
+  statement = theorem.statement
+  holes: Holes = {}
   implicit = list(theorem.implicit)
   for argument in [*arguments, None]:
     while implicit and implicit[0] and statement.head == "∀":
@@ -266,7 +272,7 @@ def _instantiate(
   """`statement` after one explicit argument; may fill holes."""
   if statement.head == "∀":
     bound, body = statement.args
-    if argument.data == "name" and argument.children[0] == "_":
+    if argument.data == "name" and children_of(argument)[0] == "_":
       hole, body = _open_binder(statement)
       holes[hole] = None
       return body
@@ -280,20 +286,20 @@ def _instantiate(
   )
   if any(occurs(hole, premise) for hole, term in holes.items() if term is None):
     found = infer(argument, goal)
-    if not match(canonical(premise), canonical(found), holes):
+    if not match_pattern(canonical(premise), canonical(found), holes):
       raise mismatch("the argument", found, premise, argument)
   else:
-    closed(check(argument, goal.aim(premise)), argument)
+    closed(check_term(argument, goal.aim(premise)), argument)
   return parts[1]
 
 
 def _candidates(head: Tree, goal: Goal) -> list[Theorem]:
   """What the head of an application may mean."""
   if head.data == "explicit_name":
-    found = _named(head.children[0], goal)
+    found = _named(children_of(head)[0], goal)
     return [dataclasses.replace(theorem, implicit=()) for theorem in found]
   if head.data == "name":
-    return _named(head.children[0], goal)
+    return _named(children_of(head)[0], goal)
   if head.data in ("projection", "ascription", "show_from"):
     return [Theorem(infer(head, goal), (), frozenset())]
   raise Failure("not a proof of minilean's fragment", head)

@@ -11,6 +11,7 @@ arithmetic step rests on.
 
 import dataclasses
 import fractions
+from typing import Any, cast
 
 from kimina_jax.minilean.syntax import (
   Sort,
@@ -41,7 +42,7 @@ def evaluate(term: Term) -> Value:
     return fractions.Fraction(term.value) if term.sort.is_field else term.value
   if term.head in ("var", "∀", "∃"):
     raise Undecided(term.head)
-  values = [evaluate(arg) for arg in term.args]
+  values: list[Any] = [evaluate(arg) for arg in term.args]
   if term.head == "cast":
     return fractions.Fraction(values[0]) if term.sort.is_field else values[0]
   if term.head == "^":
@@ -51,7 +52,12 @@ def evaluate(term: Term) -> Value:
   return bounded(_arithmetic(term.head, term.sort, values))
 
 
-def _arithmetic(head: str, sort: Sort, values: list[Value]) -> Value:
+def evaluate_integer(term: Term) -> int:
+  """The value of a closed term of type ℕ or ℤ."""
+  return cast(int, evaluate(term))
+
+
+def _arithmetic(head: str, sort: Sort, values: list[Any]) -> Value:
   if head == "neg":
     return -values[0]
   a, b = values
@@ -79,7 +85,7 @@ def remainder(a: int, b: int) -> int:
   return a % abs(b) if b else a
 
 
-def power(base: Value, exponent: int) -> Value:
+def power(base: Any, exponent: int) -> Any:
   """base ^ exponent with 0 ^ 0 = 1; Undecided if it is too large."""
   size = max(_bits(base), 1)
   if base not in (0, 1, -1) and size * exponent > MAX_BITS:
@@ -99,7 +105,7 @@ def _bits(value: Value) -> int:
   return max(value.numerator.bit_length(), value.denominator.bit_length())
 
 
-def _truth(head: str, values: list[Value]) -> bool:
+def _truth(head: str, values: list[Any]) -> bool:
   match head, values:
     case (("True" | "False"), _):
       return head == "True"
@@ -164,14 +170,14 @@ class Encoding:
     if not left.sort.is_integral:
       raise Undecided(str(left.sort))
     if head == "∣":
-      divisor, b = abs(evaluate(left)), self.number(right)
+      divisor, b = abs(evaluate_integer(left)), self.number(right)
       return f"(= (mod {b} {divisor}) 0)" if divisor else f"(= {b} 0)"
     return f"({_RELATIONS[head]} {self.number(left)} {self.number(right)})"
 
   def number(self, term: Term) -> str:
     """An integer expression with the value of a term of type ℕ or ℤ."""
     try:
-      return smt_integer(evaluate(term))
+      return smt_integer(evaluate_integer(term))
     except Undecided:
       pass
     try:
@@ -188,16 +194,16 @@ class Encoding:
       case "+", [a, b]:
         return f"(+ {self.number(a)} {self.number(b)})"
       case "-", [a, b]:
-        a, b = self.number(a), self.number(b)
+        left, right = self.number(a), self.number(b)
         if term.sort is Sort.INT:
-          return f"(- {a} {b})"
-        return f"(ite (>= {a} {b}) (- {a} {b}) 0)"
+          return f"(- {left} {right})"
+        return f"(ite (>= {left} {right}) (- {left} {right}) 0)"
       case "*", [a, b]:
         if is_open(a) and is_open(b):
           raise Undecided("a product of two unknowns")
         return f"(* {self.number(a)} {self.number(b)})"
       case (("/" | "%"), [a, b]):
-        return self._division(term.head, self.number(a), evaluate(b))
+        return self._division(term.head, self.number(a), evaluate_integer(b))
     raise Undecided(term.head)
 
   def _division(self, head: str, a: str, divisor: int) -> str:

@@ -151,7 +151,9 @@ def same(a: Term, b: Term) -> bool:
   return canonical(a) == canonical(b)
 
 
-def match(pattern: Term, term: Term, holes: dict[Term, Term | None]) -> bool:
+def match_pattern(
+  pattern: Term, term: Term, holes: dict[Term, Term | None]
+) -> bool:
   """First-order matching: fills `holes` so that `pattern` becomes `term`.
 
   Both sides are compared as they are; pass canonical terms. A hole takes no
@@ -168,7 +170,8 @@ def match(pattern: Term, term: Term, holes: dict[Term, Term | None]) -> bool:
   if (pattern.head, pattern.sort) != (term.head, term.sort):
     return False
   return all(
-    match(a, b, holes) for a, b in zip(pattern.args, term.args, strict=True)
+    match_pattern(a, b, holes)
+    for a, b in zip(pattern.args, term.args, strict=True)
   )
 
 

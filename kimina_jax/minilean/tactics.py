@@ -13,17 +13,17 @@ from kimina_jax.minilean import (
   proofs,
   rewriting,
 )
-from kimina_jax.minilean.elaborate import Failure, Tree
+from kimina_jax.minilean.elaborate import Failure
 from kimina_jax.minilean.goals import Goal, Local, unsolved
-from kimina_jax.minilean.logic import introduce
-from kimina_jax.minilean.parser import span_of
-from kimina_jax.minilean.patterns import (
+from kimina_jax.minilean.logic import (
   PATTERNS,
   assume,
   destructure,
+  introduce,
   local_name,
   substitute_equation,
 )
+from kimina_jax.minilean.parser import Tree, children_of, span_of
 from kimina_jax.minilean.syntax import (
   FALSE,
   TRUE,
@@ -43,7 +43,7 @@ def prove(tree: Tree, goal: Goal) -> None:
   Lean; a declaration with a report proves nothing.
   """
   try:
-    left = _run_block(tree.children[-1], [goal])
+    left = _run_block(children_of(tree)[-1], [goal])
     if left:
       raise Failure(unsolved(left), tree)
   except Failure as failure:
@@ -51,20 +51,20 @@ def prove(tree: Tree, goal: Goal) -> None:
 
 
 def _run_block(block: Tree, goals: list[Goal]) -> list[Goal]:
-  for step in block.children:
+  for step in children_of(block):
     goals = _run_step(step, goals)
   return goals
 
 
 def _run_step(step: Tree, goals: list[Goal]) -> list[Goal]:
-  if step.data == "closer" and step.children[0] == "done" and not goals:
+  if step.data == "closer" and children_of(step)[0] == "done" and not goals:
     return []
   if step.data == "all_goals":
-    block = step.children[0]
+    block = children_of(step)[0]
     return [left for goal in goals for left in _run_block(block, [goal])]
   if not goals:
     raise Failure(_NO_GOALS, step)
-  match step.data, step.children:
+  match step.data, children_of(step):
     case "then_all", [first, second]:
       made = _run_step(first, goals[:1])
       left = [goal for one in made for goal in _run_step(second, [one])]
@@ -81,14 +81,14 @@ def _run_step(step: Tree, goals: list[Goal]) -> list[Goal]:
 
 def _try(block: Tree, goals: list[Goal]) -> list[Goal]:
   proof = goals[0].proof
-  before = len(proof.reports), len(proof.sorries), set(proof.axioms)
+  before = len(proof.diagnostics), len(proof.sorries), set(proof.axioms)
   try:
     left = _run_block(block, goals)
-    if len(proof.reports) == before[0]:
+    if len(proof.diagnostics) == before[0]:
       return left
   except Failure:
     pass  # This is what `try` is for: the goals stay as they were.
-  del proof.reports[before[0] :], proof.sorries[before[1] :]
+  del proof.diagnostics[before[0] :], proof.sorries[before[1] :]
   proof.axioms = before[2]
   return goals
 
@@ -96,7 +96,7 @@ def _try(block: Tree, goals: list[Goal]) -> list[Goal]:
 def _run_tactic(step: Tree, goal: Goal) -> list[Goal]:
   try:
     if step.data in ("closer", "simplify", "linear", "push_neg"):
-      return closers.run(step, goal)
+      return closers.run_closer(step, goal)
     return _TACTICS[step.data](step, goal)
   except Failure as failure:
     failure.span = failure.span or span_of(step)
@@ -105,43 +105,43 @@ def _run_tactic(step: Tree, goal: Goal) -> list[Goal]:
 
 def _intro(step: Tree, goal: Goal) -> list[Goal]:
   goals = [goal]
-  for pattern in step.children or [Tree("named", ["_"], step.meta)]:
+  for pattern in children_of(step) or [Tree("named", ["_"], step.meta)]:
     goals = [new for old in goals for new in _intro_one(pattern, old)]
   return goals
 
 
 def _intro_one(pattern: Tree, goal: Goal) -> list[Goal]:
   if pattern.data == "named":
-    name = local_name(pattern.children[0])
+    name = local_name(children_of(pattern)[0])
     return [introduce(goal, name, pattern)]
   inner = introduce(goal, local_name("_"), pattern)
   return destructure(inner, inner.locals[-1].name, pattern)
 
 
 def _intros(step: Tree, goal: Goal) -> list[Goal]:
-  for name in step.children:
+  for name in children_of(step):
     goal = introduce(goal, local_name(name), step)
-  while not step.children and goal.target.head in ("∀", "→"):
+  while not children_of(step) and goal.target.head in ("∀", "→"):
     goal = introduce(goal, local_name("_"), step)
   return [goal]
 
 
 def _exact(step: Tree, goal: Goal) -> list[Goal]:
-  term = step.children[0]
-  proofs.closed(proofs.check(term, goal), term)
+  term = children_of(step)[0]
+  proofs.closed(proofs.check_term(term, goal), term)
   return []
 
 
 def _refine(step: Tree, goal: Goal) -> list[Goal]:
-  return proofs.check(step.children[0], goal)
+  return proofs.check_term(children_of(step)[0], goal)
 
 
 def _apply(step: Tree, goal: Goal) -> list[Goal]:
-  return proofs.apply(step.children[0], goal)
+  return proofs.apply_term(children_of(step)[0], goal)
 
 
 def _use(step: Tree, goal: Goal) -> list[Goal]:
-  for tree in step.children:
+  for tree in children_of(step):
     if goal.target.head != "∃":
       raise Failure("use: the target is not an existential", tree)
     bound, body = goal.target.args
@@ -151,13 +151,13 @@ def _use(step: Tree, goal: Goal) -> list[Goal]:
 
 
 def _rcases(step: Tree, goal: Goal) -> list[Goal]:
-  term, *pattern = step.children
+  term, *pattern = children_of(step)
   pattern = pattern[0] if pattern else Tree("clear", [], step.meta)
   return _take_apart(term, pattern, goal)
 
 
 def _cases(step: Tree, goal: Goal) -> list[Goal]:
-  term, *names = step.children
+  term, *names = children_of(step)
   named = [Tree("named", [name], step.meta) for name in names]
   prop = proofs.infer(term, goal)
   kind = "alternatives" if prop.head == "∨" else "tuple"
@@ -166,14 +166,14 @@ def _cases(step: Tree, goal: Goal) -> list[Goal]:
 
 def _take_apart(term: Tree, pattern: Tree, goal: Goal) -> list[Goal]:
   prop = proofs.infer(term, goal)
-  if term.data == "name" and goal.find(str(term.children[0])):
-    return destructure(goal, str(term.children[0]), pattern)
+  if term.data == "name" and goal.find(str(children_of(term)[0])):
+    return destructure(goal, str(children_of(term)[0]), pattern)
   return assume(goal, prop, pattern)
 
 
 def _have(step: Tree, goal: Goal) -> list[Goal]:
   """have and obtain: pattern, type and proof, of which the proof is a must."""
-  *front, value = step.children
+  *front, value = children_of(step)
   pattern = Tree("named", ["this"], step.meta)
   if front and front[0].data in PATTERNS:
     pattern = front.pop(0)
@@ -183,15 +183,15 @@ def _have(step: Tree, goal: Goal) -> list[Goal]:
     return assume(goal, proofs.infer(value, goal), pattern)
   stated = elaborate.proposition(front[0], goal.scope())
   aside = dataclasses.replace(goal, tag="").aim(stated)
-  return proofs.check(value, aside) + assume(goal, stated, pattern)
+  return proofs.check_term(value, aside) + assume(goal, stated, pattern)
 
 
 def _show(step: Tree, goal: Goal) -> list[Goal]:
-  return [proofs.restated(goal, step.children[0])]
+  return [proofs.restated(goal, children_of(step)[0])]
 
 
 def _subst(step: Tree, goal: Goal) -> list[Goal]:
-  for name in step.children:
+  for name in children_of(step):
     local = goal.find(str(name))
     if local is None or local.is_variable:
       raise Failure(f"subst: `{name}` is not a hypothesis", name)
@@ -203,11 +203,11 @@ def _subst(step: Tree, goal: Goal) -> list[Goal]:
 def _by_contra(step: Tree, goal: Goal) -> list[Goal]:
   target = goal.target
   denied = target.args[0] if target.head == "¬" else negate(target)
-  return [goal.assume(Local(str(step.children[0]), denied)).aim(FALSE)]
+  return [goal.assume(Local(str(children_of(step)[0]), denied)).aim(FALSE)]
 
 
 def _by_cases(step: Tree, goal: Goal) -> list[Goal]:
-  name, tree = step.children
+  name, tree = children_of(step)
   prop = elaborate.proposition(tree, goal.scope())
   return [
     goal.assume(Local(str(name), prop)).aim(goal.target, "pos"),
@@ -217,7 +217,7 @@ def _by_cases(step: Tree, goal: Goal) -> list[Goal]:
 
 def _splitter(step: Tree, goal: Goal) -> list[Goal]:
   target = goal.target
-  match str(step.children[0]), target.head:
+  match str(children_of(step)[0]), target.head:
     case "exfalso", _:
       return [goal.aim(FALSE)]
     case ("left" | "right") as side, "∨":
@@ -232,7 +232,7 @@ def _splitter(step: Tree, goal: Goal) -> list[Goal]:
     case "constructor", _ if target == TRUE:
       return []
   raise Failure(
-    f"Tactic `{step.children[0]}` failed: it does not apply to the target\n"
+    f"Tactic `{children_of(step)[0]}` failed: it does not apply to the target\n"
     f"  {show(target)}",
     step,
   )
