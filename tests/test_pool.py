@@ -253,6 +253,13 @@ def test_bad_options(nothing_left, changes, words):
     make_pool(**changes)
 
 
+def test_minilean_is_an_extra(monkeypatch):
+  """Without its packages there is one line, which names the extra."""
+  monkeypatch.setitem(sys.modules, "z3", None)
+  with pytest.raises(UsageError, match=r"pip install 'kimina_jax\[minilean\]'"):
+    make_pool(backend="minilean")
+
+
 def test_the_parent_stays_light():
   """A pool costs its owner no accelerator library and no solver."""
   program = (

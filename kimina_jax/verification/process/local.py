@@ -7,6 +7,7 @@ for the programs and runs them for their versions; it starts no worker.
 import dataclasses
 import hashlib
 import importlib.metadata
+import importlib.util
 import os
 import pathlib
 import shlex
@@ -29,6 +30,8 @@ from kimina_jax.verification.settings import CheckerSettings
 
 _PACKAGE = pathlib.Path(kimina_jax.__file__).parent
 _LEAN_TIMEOUT_S = 60.0
+# Packages of the extra `minilean`.
+_MINILEAN_PACKAGES = ("lark", "z3")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,6 +126,15 @@ def split_command(command: str, key: str) -> list[str]:
 
 
 def _minilean() -> CheckerProgram:
+  """The embedded checker.
+
+  Raises:
+    UsageError: its solver or its parser is not installed.
+  """
+  if not all(map(importlib.util.find_spec, _MINILEAN_PACKAGES)):
+    raise UsageError(
+      "checker.backend = 'minilean' needs pip install 'kimina_jax[minilean]'"
+    )
   sources = sorted((_PACKAGE / "minilean").glob("*.[pl]*"))
   digest = _digest(*sources)
   solver = importlib.metadata.version("z3-solver")
@@ -133,7 +145,7 @@ def _minilean() -> CheckerProgram:
       "PYTHONPATH": str(_PACKAGE.parent),
       "PYTHONDONTWRITEBYTECODE": "1",
     },
-    paths=(*python_paths(("lark", "z3")), str(_PACKAGE)),
+    paths=(*python_paths(_MINILEAN_PACKAGES), str(_PACKAGE)),
     toolchain=f"minilean {digest}, z3 {solver}",
   )
 
