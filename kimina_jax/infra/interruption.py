@@ -1,75 +1,157 @@
-"""SIGTERM or SIGINT in, `Interrupted` out, only where the caller asks for it.
+"""SIGINT and SIGTERM as exceptions, raised where a program can end.
 
-A cluster sends SIGTERM some seconds before it takes a machine, a person types
-Ctrl-C. The handler sets a flag; the loop calls `check()` where its state is
-whole, saves, and leaves. Nothing is interrupted in the middle.
+A cluster sends SIGTERM some seconds before it takes a machine away; Ctrl-C
+sends SIGINT. A program has two phases:
 
-The signal may reach any processes of a job, at any time. They stop at the same
-place because only `agree()` decides, where all of them meet: `check()` merely
-lets a process go there at once, with its work undone. Nobody waits for one
-that has stopped, since every way leads to the next `agree()`. Python handles
-a signal when the main thread has time, which it has not while it waits for the
-others there; so a thread passes the word on.
+- After `install()`, which cli.py calls before anything slow is imported, a
+  signal raises Interrupted in the main thread at once: there is nothing to
+  save yet.
+- After `defer()`, which a loop calls when it starts, a signal is recorded, and
+  only `check()` and `agree()` raise, where the state of the loop is complete.
+
+A second signal has the system's default effect, which is to end the process.
+
+In a job of several processes the signal may reach any of them, at any time.
+They stop at the same place because only `agree()` decides, in a collective;
+`check()` merely lets a process go to the next `agree()` at once, without the
+rest of its work. Python runs signal handlers in the main thread only, which
+may be waiting in that collective; therefore `forward_signals` passes signals
+on from a thread. Standard library only: it is imported before all else.
 """
 
+import _thread
 import os
 import signal
+import sys
 import threading
-
-from kimina_jax.infra import distributed
+from collections.abc import Callable
+from typing import Any
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_RAISE_AGAIN_S = 0.01
 
 _received: list[signal.Signals] = []
+_elsewhere = ""  # the signal that another process received
+_is_deferred = False
 
 
-class Interrupted(Exception):
-  """The process was asked to end. The message says what was saved."""
+class Interrupted(BaseException):
+  """The process was asked to end; the message says by what, and what is saved.
+
+  Not an Exception, as KeyboardInterrupt is none: libraries that go on after
+  an exception shall not go on after this one.
+  """
 
 
 def install() -> None:
-  """Catches the signals from now on; a second one acts as usual."""
+  """From now on a signal raises Interrupted in the main thread."""
+  global _is_deferred, _elsewhere
   _received.clear()
+  _elsewhere = ""
+  _is_deferred = False
   for signum in SIGNALS:
     signal.signal(signum, _handle)
-  if not distributed.is_alone():
-    read_end, write_end = os.pipe()
-    os.set_blocking(write_end, False)
-    signal.set_wakeup_fd(write_end)
-    threading.Thread(target=_relay, args=(read_end,), daemon=True).start()
+  if sys.unraisablehook is not _raise_again:
+    sys.unraisablehook = _raise_again
+
+
+def defer() -> None:
+  """From now on a signal is only recorded, for `check` and `agree`.
+
+  Raises:
+    Interrupted: a signal has arrived before.
+  """
+  global _is_deferred
+  _is_deferred = True
+  check()
+  for signum in SIGNALS:
+    signal.signal(signum, _handle)
+
+
+def uninstall() -> None:
+  """Gives the signals their default effect again, and forgets them."""
+  global _is_deferred, _elsewhere
+  for signum in SIGNALS:
+    signal.signal(signum, signal.SIG_DFL)
+  _received.clear()
+  _elsewhere = ""
+  _is_deferred = False
+
+
+def is_deferred() -> bool:
+  """Whether `defer()` has been called, so that a loop saves its state."""
+  return _is_deferred
+
+
+def reason() -> str:
+  """Name of the signal received, by any process; "" if there was none."""
+  return _received[0].name if _received else _elsewhere
+
+
+def exit_code() -> int:
+  """128 plus the number of the signal received, as shells count."""
+  return 128 + (_received[0] if _received else signal.SIGTERM)
 
 
 def check() -> None:
-  """Raises Interrupted if one of the signals has arrived, here or elsewhere."""
-  reason = _reason()
-  if reason:
-    raise Interrupted(reason)
+  """Raises Interrupted if this or another process has received a signal."""
+  if reason():
+    raise Interrupted(reason())
 
 
 def agree() -> None:
-  """Raises Interrupted in all processes if one of them was asked to end.
+  """Raises Interrupted in all processes if one of them received a signal.
 
-  Every process has to call it, and as often as the others.
+  A collective: every process has to call it, and as often as the others.
   """
-  for reason in distributed.gather(_reason()):
-    if reason:
-      raise Interrupted(reason)
+  from kimina_jax.infra import distributed
+
+  for found in distributed.gather(reason()):
+    if found:
+      raise Interrupted(found)
 
 
-def _reason() -> str:
-  """The signal, by name; "" without one."""
-  return _received[0].name if _received else distributed.stop_asked()
+def record_elsewhere(signal_name: str) -> None:
+  """Records a signal that another process of the job has received."""
+  global _elsewhere
+  _elsewhere = signal_name
 
 
-def _relay(read_end: int) -> None:
-  """Tells the other processes of each signal, whatever the main thread does."""
-  while True:
-    for signum in os.read(read_end, 16):
-      if signum in SIGNALS:
-        distributed.ask_to_stop(signal.Signals(signum).name)
+def forward_signals(send: Callable[[str], None]) -> None:
+  """Calls `send` with the name of each signal, from a thread of its own."""
+  read_end, write_end = os.pipe()
+  os.set_blocking(write_end, False)
+  signal.set_wakeup_fd(write_end)
+
+  def forward() -> None:
+    while True:
+      for signum in os.read(read_end, 16):
+        if signum in SIGNALS:
+          send(signal.Signals(signum).name)
+
+  threading.Thread(target=forward, daemon=True).start()
 
 
 def _handle(signum: int, frame: object) -> None:
   del frame
   _received.append(signal.Signals(signum))
   signal.signal(signum, signal.SIG_DFL)
+  if not _is_deferred:
+    raise Interrupted(reason())
+
+
+def _raise_again(unraisable: Any) -> None:
+  """sys.unraisablehook: raises Interrupted again where it was swallowed.
+
+  Python cannot propagate an exception out of a callback of the garbage
+  collector or a destructor. JAX has such a callback, so that a signal during
+  start-up would otherwise be lost.
+  """
+  if not isinstance(unraisable.exc_value, Interrupted):
+    sys.__unraisablehook__(unraisable)
+    return
+  signum = _received[-1]
+  signal.signal(signum, _handle)
+  threading.Timer(
+    _RAISE_AGAIN_S, _thread.interrupt_main, args=(signum,)
+  ).start()
