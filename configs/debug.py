@@ -7,7 +7,7 @@ Machine: 2 CPU cores, no accelerator, no Lean, no download.
 
 from ml_collections import ConfigDict
 
-from configs import common
+from kimina_jax.configs import common
 
 
 def get_config(arg: str = "") -> ConfigDict:

@@ -1,6 +1,6 @@
 """pass@k of a checkpoint on miniF2F-test.
 
-  python -m kimina_jax.evaluate --config=configs/eval_minif2f.py \
+  python -m kimina_jax.evaluate --config=eval_minif2f \
       --checkpoint=runs/rl_7b --run_dir=runs/eval_7b
 
 Machine: 8 TPU v5e chips, 96 host cores for Lean. Paper: the distilled 7B
@@ -10,7 +10,7 @@ Never train on this file's test split.
 
 from ml_collections import ConfigDict
 
-from configs import common
+from kimina_jax.configs import common
 
 
 def get_config(arg: str = "") -> ConfigDict:

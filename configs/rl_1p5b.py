@@ -1,6 +1,6 @@
 """RL of a 1.5B prover, from a cold-started checkpoint.
 
-  python -m kimina_jax.train --config=configs/rl_1p5b.py \
+  python -m kimina_jax.train --config=rl_1p5b \
       --run_dir=runs/rl_1p5b --config.init_from=runs/sft_1p5b
 
 Machine: 16 TPU v5e chips (4 × 4), 96 host cores for Lean. Hours and pass@k:
@@ -10,7 +10,7 @@ and a JSONL file of statements (`problems.train`).
 
 from ml_collections import ConfigDict
 
-from configs import common
+from kimina_jax.configs import common
 
 
 def get_config(arg: str = "") -> ConfigDict:

@@ -1,6 +1,6 @@
 """RL of a 72B prover, from a cold-started checkpoint.
 
-  python -m kimina_jax.train --config=configs/rl_72b.py \
+  python -m kimina_jax.train --config=rl_72b \
       --run_dir=runs/rl_72b --config.init_from=runs/sft_72b
 
 Machine: 128 TPU v5p chips (4 × 4 × 8), fsdp 32 × tensor 4. Hours: not yet
@@ -11,7 +11,7 @@ file of statements (`problems.train`).
 
 from ml_collections import ConfigDict
 
-from configs import common
+from kimina_jax.configs import common
 
 
 def get_config(arg: str = "") -> ConfigDict:

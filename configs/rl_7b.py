@@ -1,6 +1,6 @@
 """RL of a 7B prover, from a cold-started checkpoint.
 
-  python -m kimina_jax.train --config=configs/rl_7b.py \
+  python -m kimina_jax.train --config=rl_7b \
       --run_dir=runs/rl_7b --config.init_from=runs/sft_7b
 
 Machine: 64 TPU v5e chips (8 × 8), fsdp 32 × tensor 2. Hours and pass@k: not
@@ -10,7 +10,7 @@ JSONL file of statements (`problems.train`).
 
 from ml_collections import ConfigDict
 
-from configs import common
+from kimina_jax.configs import common
 
 
 def get_config(arg: str = "") -> ConfigDict:

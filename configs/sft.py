@@ -1,6 +1,6 @@
 """Cold start (or distillation) of a Qwen2.5 policy by supervised training.
 
-  python -m kimina_jax.sft --config=configs/sft.py --run_dir=runs/sft_1p5b
+  python -m kimina_jax.sft --config=sft --run_dir=runs/sft_1p5b
 
 Machine: 16 TPU v5e chips (4 × 4). Hours: not yet run. For another size set
 `model.name`, `tokenizer` and `init_from`; for distillation let `sft.sources`
@@ -9,7 +9,7 @@ name the rollouts.jsonl of a run, whose proved rollouts are imitated.
 
 from ml_collections import ConfigDict
 
-from configs import common
+from kimina_jax.configs import common
 
 
 def get_config(arg: str = "") -> ConfigDict:

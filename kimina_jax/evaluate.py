@@ -10,6 +10,24 @@ In: a checkpoint and held-out statements. Out: DIR/rollouts.jsonl,
 DIR/result.json and a table on the terminal. It never trains.
 """
 
+if __name__ == "__main__":  # Flags first: the imports below take seconds.
+  from kimina_jax.infra import cli
+
+  cli.run(
+    cli.Command(
+      "evaluate",
+      main="kimina_jax.evaluate:evaluate",
+      summary="Estimates pass@k of a checkpoint on held-out statements.",
+      example=(
+        "kimina evaluate --config=debug --checkpoint=runs/rl \\\n"
+        "  --run_dir=runs/eval"
+      ),
+      flags=(cli.CHECKPOINT, cli.RUN_DIR, cli.DRY_RUN),
+      config="eval_minif2f",
+      is_experiment=True,
+    )
+  )
+
 import collections
 import contextlib
 import dataclasses
@@ -24,7 +42,7 @@ from ml_collections import ConfigDict
 from rich.console import Console
 from rich.table import Table
 
-from kimina_jax.infra import cli, distributed, interruption, records
+from kimina_jax.infra import distributed, interruption, records
 from kimina_jax.infra.checkpoint import find_weights
 from kimina_jax.infra.metrics import open_metrics
 from kimina_jax.pipeline.collector import ExperienceCollector
@@ -100,7 +118,7 @@ def sample_parts(setup: Setup, root: pathlib.Path) -> None:
     rollouts = records.open_rollouts(path, first)
     stack.enter_context(contextlib.closing(metrics))
     stack.enter_context(contextlib.closing(rollouts))
-    interruption.install()
+    interruption.defer()
     for part in range(first, len(parts)):
       samples, _ = collector.collect(
         params,
@@ -184,12 +202,3 @@ def _cell(counts: Sequence[SolveCount], k: int) -> str:
     return "–"
   low, high = bootstrap_interval(passes)
   return f"{100 * np.mean(passes):.1f} [{100 * low:.1f}, {100 * high:.1f}]"
-
-
-if __name__ == "__main__":
-  cli.run_experiment(
-    evaluate,
-    default="configs/eval_minif2f.py",
-    checkpoint="Run or model directory to evaluate.",
-    run_dir="Directory of this evaluation.",
-  )

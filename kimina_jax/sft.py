@@ -8,6 +8,21 @@ with the loss of maximum likelihood on the response tokens of packed rows, and
 a cosine learning rate.
 """
 
+if __name__ == "__main__":  # Flags first: the imports below take seconds.
+  from kimina_jax.infra import cli
+
+  cli.run(
+    cli.Command(
+      "sft",
+      main="kimina_jax.sft:train",
+      summary="Trains a policy on demonstrations: cold start or distillation.",
+      example="kimina sft --config=debug --run_dir=runs/sft",
+      flags=(cli.RUN_DIR, cli.DRY_RUN),
+      config="debug",
+      is_experiment=True,
+    )
+  )
+
 import contextlib
 import dataclasses
 import itertools
@@ -19,7 +34,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from kimina_jax.infra import cli, interruption
+from kimina_jax.infra import interruption
 from kimina_jax.infra.checkpoint import Checkpointer
 from kimina_jax.infra.metrics import open_metrics
 from kimina_jax.learning import losses
@@ -80,7 +95,7 @@ def train(config: ConfigDict, run_dir: str, dry_run: bool = False) -> None:
       title=f"Supervised training of {setup.model.name}",
     )
     stack.enter_context(contextlib.closing(metrics_log))
-    interruption.install()
+    interruption.defer()
     update = make_update(
       setup.model, optimizer, loss=losses.sft, mesh=setup.mesh
     )
@@ -192,9 +207,3 @@ def _metrics(
     "time/update_s": update_s,
     "throughput/train_tokens_per_s": batch.segments_BT.size / update_s,
   }
-
-
-if __name__ == "__main__":
-  cli.run_experiment(
-    train, default="configs/debug.py", run_dir="Directory of this run."
-  )

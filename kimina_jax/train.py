@@ -10,6 +10,21 @@ was stopped resumes from its newest checkpoint and computes what it would have
 computed without the stop.
 """
 
+if __name__ == "__main__":  # Flags first: the imports below take seconds.
+  from kimina_jax.infra import cli
+
+  cli.run(
+    cli.Command(
+      "train",
+      main="kimina_jax.train:train",
+      summary="Trains a policy by reinforcement learning on Lean's verdicts.",
+      example="kimina train --config=debug --run_dir=runs/rl",
+      flags=(cli.RUN_DIR, cli.DRY_RUN),
+      config="debug",
+      is_experiment=True,
+    )
+  )
+
 import pathlib
 import time
 from collections.abc import Sequence
@@ -19,7 +34,7 @@ import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 
-from kimina_jax.infra import cli, distributed, interruption
+from kimina_jax.infra import distributed, interruption
 from kimina_jax.learning.batch import from_samples, minibatches, pack, put
 from kimina_jax.learning.update import TrainState, check_finite
 from kimina_jax.pipeline import partial_rollouts
@@ -265,9 +280,3 @@ def _speed(
     "throughput/sample_tokens_per_s": num_sampled / sample_s,
     "throughput/train_tokens_per_s": num_trained / update_s,
   }
-
-
-if __name__ == "__main__":
-  cli.run_experiment(
-    train, default="configs/debug.py", run_dir="Directory of this run."
-  )

@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 source launch/venv.sh
 make_venv
 run="${RUN:-runs/demo}"
-config=configs/debug.py
+config=debug
 # The model is tiny: a CPU is enough, and the TPU's compiler, which the tests
 # install, stays silent.
 export JAX_PLATFORMS="${JAX_PLATFORMS:-cpu}"

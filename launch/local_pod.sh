@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs an entry point as N processes on this machine, connected as on a pod:
-#   ./launch/local_pod.sh N train --config=configs/debug.py --run_dir=runs/pod
+#   ./launch/local_pod.sh N train --config=debug --run_dir=runs/pod
 #   DEVICES=4 ./launch/local_pod.sh 2 sft --config=…    (4 CPU devices each)
 # Lines are marked with the number of their process. Ctrl-C and SIGTERM go to
 # every process; when one fails, the others are ended. Exits with the first

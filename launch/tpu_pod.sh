@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs an entry point on every host of a TPU slice, from a machine with gcloud:
 #   TPU=my-v5e-256 ZONE=us-west4-a ./launch/tpu_pod.sh train \
-#     --config=configs/rl_7b.py --run_dir=/mnt/shared/runs/rl_7b
+#     --config=rl_7b --run_dir=/mnt/shared/runs/rl_7b
 # Before: the checkout at CODE (default ~/kimina_jax) on every host,
 # there `python3 -m venv .venv && .venv/bin/pip install -e '.[tpu]'`, and
 # --run_dir, weights and data on a file system that all hosts mount.

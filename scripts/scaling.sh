@@ -17,7 +17,7 @@ rows() {
   local model="$1" topology="$2"
   shift 2
   [[ " $models " == *" $model "* ]] || return 0
-  "${PYTHON_OF_ROWS:-python}" -m kimina_jax.scale --config="configs/rl_$model.py" \
+  "${PYTHON_OF_ROWS:-python}" -m kimina_jax.scale --config="rl_$model" \
     --topology="$topology" --out="$out" --jobs="${JOBS:-1}" "$@"
 }
 
@@ -65,15 +65,15 @@ rows 72b v5p:4x4x8 --program=prefill,decode
 # many positions per replica as fit. Then the weights move from the trainer's
 # mesh to all replicas.
 sampler="--program=prefill,decode --sequence_len=32768 --rows=64"
-rows 1p5b v5e:2x4 $sampler --set=rollouts.tensor=1
-rows 7b v5e:2x4 $sampler --set=rollouts.tensor=4 \
-  --set=rollouts.cache_tokens=786432
-rows 7b v6e:2x4 $sampler --set=rollouts.tensor=4
-rows 72b v5p:2x2x2 $sampler --set=rollouts.tensor=8 \
-  --set=rollouts.cache_tokens=1966080
-rows 72b v5p:2x2x4 $sampler --set=rollouts.tensor=8
-rows 1p5b v5e:8x8 --program=reshard --set=rollouts.tensor=1 --mesh=fsdp=64
-rows 7b v5e:8x8 --program=reshard --set=rollouts.tensor=4 \
+rows 1p5b v5e:2x4 $sampler --config.rollouts.tensor=1
+rows 7b v5e:2x4 $sampler --config.rollouts.tensor=4 \
+  --config.rollouts.cache_tokens=786432
+rows 7b v6e:2x4 $sampler --config.rollouts.tensor=4
+rows 72b v5p:2x2x2 $sampler --config.rollouts.tensor=8 \
+  --config.rollouts.cache_tokens=1966080
+rows 72b v5p:2x2x4 $sampler --config.rollouts.tensor=8
+rows 1p5b v5e:8x8 --program=reshard --config.rollouts.tensor=1 --mesh=fsdp=64
+rows 7b v5e:8x8 --program=reshard --config.rollouts.tensor=4 \
   --mesh=fsdp=32,tensor=2 --mesh=fsdp=16,tensor=4
-rows 72b v5p:4x4x8 --program=reshard --set=rollouts.tensor=4 \
+rows 72b v5p:4x4x8 --program=reshard --config.rollouts.tensor=4 \
   --mesh=fsdp=32,tensor=4

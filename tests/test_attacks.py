@@ -18,7 +18,7 @@ from acceptance import (
   STATEMENT,
 )
 
-from configs.common import get_config
+from kimina_jax.configs.common import get_config
 from kimina_jax.types import Extraction, Problem, Status, Verdict
 from kimina_jax.verification.acceptance.audit import Audit, prepare_audit
 from kimina_jax.verification.extract import extract

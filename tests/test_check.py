@@ -15,11 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from configs import common
 from kimina_jax.check import __main__ as check
 from kimina_jax.check import files as leanfile
 from kimina_jax.check.files import Edit, Entry, find, load
 from kimina_jax.check.view import View
+from kimina_jax.configs import common
 from kimina_jax.types import Message, Problem, Status, Verdict
 from kimina_jax.verification.pool import VerificationPool
 from kimina_jax.verification.settings import CheckerSettings

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from configs import debug
 from kimina_jax import evaluate, sft, train
+from kimina_jax.configs import debug
 from kimina_jax.types import UsageError
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -28,10 +28,10 @@ def run(program, *flags):
 @pytest.mark.parametrize(
   ("flags", "message"),
   [
-    (["--config.sed=1"], 'Did you mean "seed"'),
-    (["--config.seed=many"], "invalid literal for int"),
+    (["--config.sed=1"], "did you mean seed?"),
+    (["--config.seed=many"], "--config.seed=many: a whole number is expected"),
     (["--config=configs/no_such.py"], "no_such.py"),
-    (["--run_dri=x"], "run_dir"),
+    (["--run_dri=x"], "did you mean --run_dir?"),
     (["run_dir"], "unexpected argument 'run_dir'"),
     ([], "--run_dir is missing"),
   ],

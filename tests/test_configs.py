@@ -6,12 +6,14 @@ import pathlib
 import pytest
 from ml_collections import ConfigDict
 
+from kimina_jax.infra import config_file
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-NAMES = sorted(p.stem for p in (ROOT / "configs").glob("*.py"))
+NAMES = config_file.names()
 
 
 def load(name: str) -> ConfigDict:
-  return importlib.import_module(f"configs.{name}").get_config()
+  return importlib.import_module(f"kimina_jax.configs.{name}").get_config()
 
 
 def keys(config: ConfigDict, prefix: str = "") -> dict[str, type]:
@@ -37,7 +39,7 @@ def test_locked(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_docstring_states_command_and_machine(name):
-  text = importlib.import_module(f"configs.{name}").__doc__
+  text = importlib.import_module(f"kimina_jax.configs.{name}").__doc__
   if name != "common":
     assert "Machine:" in text
     assert "./launch/" in text or "python -m kimina_jax." in text
@@ -60,7 +62,7 @@ def test_sections_are_valid(name):
 
 
 def test_common_takes_no_argument():
-  from configs import common
+  from kimina_jax.configs import common
 
   with pytest.raises(ValueError, match="no argument"):
     common.get_config("x")

@@ -25,12 +25,19 @@ import numpy as np
 from kimina_jax.infra import cli, distributed, interruption
 from kimina_jax.types import Problem, UsageError
 
-def main(argv):
+def main(config):
   me = jax.process_index()
   print("ready", flush=True)
 {code}
 
-cli.run(main, by_all=True)
+cli.run(cli.Command(
+  "test",
+  main="__main__:main",
+  summary="",
+  example="",
+  config="debug",
+  is_experiment=True,
+))
 """
 
 # What JSON would not carry, and more than one round of it from process 1.
@@ -51,7 +58,7 @@ print(json.dumps([distributed.of_first(me), distributed.is_first()]))
 
 # Works in rounds, stops where all agree, and says how many rounds it did.
 ROUNDS = """
-interruption.install()
+interruption.defer()
 print("working", flush=True)
 for count in range(10**6):
   try:

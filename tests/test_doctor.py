@@ -9,9 +9,9 @@ import sys
 import pytest
 from rich.console import Console
 
-from configs import common
 from kimina_jax.check import doctor
 from kimina_jax.check.attacks import MATHLIB, attacks, canaries, proofs
+from kimina_jax.configs import common
 from kimina_jax.verification.settings import CheckerSettings
 
 HERE = pathlib.Path(__file__).resolve().parent

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from plain_settings import loss_settings
 
-from configs import common
+from kimina_jax.configs import common
 from kimina_jax.learning import losses
 from kimina_jax.learning.batch import Example, pack, stack_rows
 from kimina_jax.learning.losses import Totals

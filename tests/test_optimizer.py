@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from plain_settings import optimizer_settings
 
-from configs import common
+from kimina_jax.configs import common
 from kimina_jax.learning.optimizer import (
   OptimizerSettings,
   cosine,

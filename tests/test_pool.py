@@ -11,7 +11,7 @@ import time
 import pytest
 from leaks import assert_no_more_than, held
 
-from configs.common import get_config
+from kimina_jax.configs.common import get_config
 from kimina_jax.types import Extraction, Problem, Status, UsageError
 from kimina_jax.verification.pool import VerificationPool
 from kimina_jax.verification.settings import CheckerSettings

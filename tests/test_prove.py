@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from configs import common, debug
+from kimina_jax.configs import common, debug
 from kimina_jax.problems.arithmetic import HEADER
 from kimina_jax.prompts.template import make_prompt
 from kimina_jax.prompts.tokenizer import load_tokenizer
@@ -454,7 +454,7 @@ def test_ctrl_c_while_an_example_is_tried(memory, cache):
     ([EASY, "--checkpoint=no/such"], "no/such"),
     ([EASY, "--attempts=0"], "attempts"),
     ([EASY, "--output=no/such/file"], "--output=no/such/file"),
-    ([EASY, "--config.sed=1"], 'Did you mean "seed"'),
+    ([EASY, "--config.sed=1"], "did you mean seed?"),
     (["theorem t : one < 2", "--checkpoint={run}"], "does not elaborate"),
     ([f"theorem t : {'0 + ' * 40}1 = 1", "--checkpoint={run}"], "116 tokens"),
   ],

@@ -5,7 +5,7 @@ import pathlib
 
 import pytest
 
-from configs import common, debug
+from kimina_jax.configs import common, debug
 from kimina_jax.pipeline.experiment import Experiment
 from kimina_jax.pipeline.resume_policy import (
   MACHINE,

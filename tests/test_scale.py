@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import rich.console
 
-from kimina_jax.infra import chips
+from kimina_jax.infra import chips, config_file
 from kimina_jax.model.ragged_kernel import Work
 from kimina_jax.scale import (
   cases,
@@ -317,9 +317,11 @@ def test_wrong_topologies(name):
 
 
 def plan(*meshes, topology="cpu:8", program="update", overrides=(), rows=0):
-  config = cases.load_experiment("configs/debug.py", overrides)
+  config = config_file.load(
+    "debug", [tuple(word.split("=", 1)) for word in overrides]
+  )
   return cases.plan_cases(
-    {"configs/debug.py": config},
+    {"debug": config},
     [topology],
     meshes=meshes,
     programs=[program],
@@ -575,8 +577,8 @@ def _lives(pid):
 
 
 def test_weights_move_between_meshes_of_any_split():
-  path = "configs/debug.py"
-  experiments = {path: cases.load_experiment(path, [])}
+  path = "debug"
+  experiments = {path: config_file.load(path)}
   (case,) = cases.plan_cases(
     experiments,
     ["cpu:8"],

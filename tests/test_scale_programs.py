@@ -16,6 +16,7 @@ from jax.experimental.pallas.ops.tpu.splash_attention import (
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from kimina_jax.infra import config_file
 from kimina_jax.infra.mesh import MeshSettings, make_mesh
 from kimina_jax.model.config import ModelSettings, model_config
 from kimina_jax.rollouts.engine import Engine
@@ -124,10 +125,10 @@ def test_flops_of_flash_attention(block_q, block_kv):
 
 
 def make_case(program, mesh, *, remat, topology="cpu:8", **model):
-  config = cases.load_experiment("configs/debug.py", [f"model.remat={remat}"])
+  config = config_file.load("debug", [("model.remat", remat)])
   config.model.update(model)
   (case,) = cases.plan_cases(
-    {"configs/debug.py": config},
+    {"debug": config},
     [topology],
     meshes=[mesh],
     programs=[program],
@@ -221,11 +222,11 @@ def test_flops_of_loops_in_loops():
 
 def make_sampler_case(program, topology, **rollouts):
   overrides = {"tensor": 2, "chunk_tokens": 128, "page_size": 32, **rollouts}
-  config = cases.load_experiment(
-    "configs/debug.py", [f"rollouts.{k}={v}" for k, v in overrides.items()]
+  config = config_file.load(
+    "debug", [(f"rollouts.{k}", str(v)) for k, v in overrides.items()]
   )
   (case,) = cases.plan_cases(
-    {"configs/debug.py": config},
+    {"debug": config},
     [topology],
     meshes=["config"],
     programs=[program],

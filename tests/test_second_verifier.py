@@ -13,7 +13,7 @@ import time
 import pytest
 from leaks import assert_no_more_than, held
 
-from configs.common import get_config
+from kimina_jax.configs.common import get_config
 from kimina_jax.types import Problem, UsageError
 from kimina_jax.verification.acceptance.audit import Audit, prepare_audit
 from kimina_jax.verification.acceptance.syntax_rules import SyntaxRules

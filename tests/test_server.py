@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from leaks import assert_no_more_than, held
 
-from configs.common import get_config
+from kimina_jax.configs.common import get_config
 from kimina_jax.types import Extraction, Problem, Status, UsageError, Verdict
 from kimina_jax.verification.acceptance.audit import Audit, prepare_audit
 from kimina_jax.verification.acceptance.syntax_rules import SyntaxRules

@@ -6,8 +6,8 @@ import types
 import numpy as np
 import pytest
 
-from configs import debug
 from kimina_jax import train
+from kimina_jax.configs import debug
 from kimina_jax.pipeline.experiment import Experiment
 from kimina_jax.problems import arithmetic
 from kimina_jax.problems.curriculum import Curriculum

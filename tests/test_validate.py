@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from configs import debug
+from kimina_jax.configs import debug
 from kimina_jax.pipeline.dry_run import describe
 from kimina_jax.pipeline.experiment import Experiment
 from kimina_jax.pipeline.validate import validate

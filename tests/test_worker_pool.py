@@ -10,7 +10,7 @@ import time
 import pytest
 from leaks import anonymous_bytes
 
-from configs.common import get_config
+from kimina_jax.configs.common import get_config
 from kimina_jax.types import Status, Verdict
 from kimina_jax.verification.backend import Backend
 from kimina_jax.verification.settings import CheckerSettings

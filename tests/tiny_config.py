@@ -2,7 +2,7 @@
 
 from ml_collections import ConfigDict
 
-from configs import debug
+from kimina_jax.configs import debug
 from kimina_jax.model.config import SIZES
 
 SIZES["tiny"] = SIZES["debug"] | {

@@ -12,6 +12,44 @@ checked. Ctrl-C and SIGTERM let the proofs that are being checked end, with exit
 code 130 or 143. It writes no file and holds few of them at a time.
 """
 
+if __name__ == "__main__":  # Flags first: the imports below take seconds.
+  from kimina_jax.infra import cli
+
+  cli.run(
+    cli.Command(
+      "check",
+      main="kimina_jax.check.__main__:main",
+      summary="Checks which Lean files are proofs, and shows Lean's messages.",
+      example=(
+        "kimina check proofs/ more.lean\n"
+        "kimina check --problems=minif2f.jsonl --jobs=16 proofs/\n"
+        "kimina check --doctor"
+      ),
+      arguments="FILES, DIRECTORIES or -",
+      flags=(
+        cli.Flag(
+          "problems", "", "JSONL file of the statements that were to be proved."
+        ),
+        cli.Flag(
+          "jobs", None, "As --config.checker.num_workers.", kind=int, minimum=1
+        ),
+        cli.Flag("json", False, "Print one JSON object for each file."),
+        cli.Flag("quiet", False, "Show no file that is proved."),
+        cli.Flag(
+          "confirm", False, "Have the second verifier confirm every proof."
+        ),
+        cli.Flag(
+          "doctor",
+          False,
+          "Examine the checker itself: what is installed, which attacks fail.",
+        ),
+      ),
+      config="common",
+      needs_jax=False,
+    )
+  )
+
+import argparse
 import collections
 import concurrent.futures
 import json
@@ -19,20 +57,18 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 
-from absl import flags, logging
-from ml_collections import ConfigDict
+from absl import logging
 from rich.console import Console
 
 from kimina_jax.check import doctor
 from kimina_jax.check.files import Entry, find, load
 from kimina_jax.check.view import View
-from kimina_jax.infra import cli, interruption
+from kimina_jax.infra import interruption
 from kimina_jax.problems import dataset
 from kimina_jax.types import Extraction, Problem, Status, UsageError
 from kimina_jax.verification.pool import VerdictFuture, VerificationPool
 from kimina_jax.verification.settings import CheckerSettings
 
-_DEFAULT = "configs/common.py"
 _POLL_S = 0.1  # between two looks for Ctrl-C
 # Files that are read before the verdict on the first of them is shown.
 _MAX_AHEAD = 1024
@@ -40,16 +76,16 @@ _MAX_AHEAD = 1024
 _Waiting = collections.deque[tuple[Entry, VerdictFuture | None]]
 
 
-def main(argv: Sequence[str], config: ConfigDict) -> int:
+def main(options: argparse.Namespace) -> int:
   """Checks what the command line names; 0 if all of it is proved."""
-  options = flags.FLAGS
+  config, places = options.config, options.arguments
   logging.set_verbosity(logging.WARNING)  # The verdicts say it all.
   if options.jobs is not None:
     config.checker.num_workers = options.jobs
   settings = CheckerSettings(**config.checker)
   if options.doctor:
-    return _doctor(settings, argv[1:], as_json=options.json)
-  if len(argv) < 2:
+    return _doctor(settings, places, as_json=options.json)
+  if not places:
     raise UsageError("no file given: name Lean files, directories or -")
   if options.confirm and not settings.second_command:
     raise UsageError(
@@ -64,14 +100,14 @@ def main(argv: Sequence[str], config: ConfigDict) -> int:
   )
   problems = _problems(options.problems)
   with VerificationPool(settings) as pool:
-    interruption.install()
+    interruption.defer()
     if view.counts_files:
-      view.expect(sum(1 for _ in find(argv[1:])))
+      view.expect(sum(1 for _ in find(places)))
     started_s = time.monotonic()
     with view:
       stopped = check(
         pool,
-        find(argv[1:]),
+        find(places),
         problems,
         settings=settings,
         confirm=options.confirm,
@@ -194,26 +230,3 @@ def _doctor(
   if not as_json:
     doctor.conclude(console, is_well=is_well)
   return 0 if is_well else 2
-
-
-def _define_flags() -> None:
-  flags.DEFINE_string(
-    "problems", "", "JSONL file of the statements that were to be proved."
-  )
-  flags.DEFINE_integer(
-    "jobs", None, "As --config.checker.num_workers.", lower_bound=1
-  )
-  flags.DEFINE_bool("json", False, "Print one JSON object for each file.")
-  flags.DEFINE_bool("quiet", False, "Show no file that is proved.")
-  flags.DEFINE_bool(
-    "confirm", False, "Ask the second verifier about every proof."
-  )
-  flags.DEFINE_bool(
-    "doctor", False, "Look at the checker itself: what is there, does it hold."
-  )
-
-
-if __name__ == "__main__":
-  _define_flags()
-  experiment = cli.define_config(_DEFAULT)
-  cli.run(lambda argv: main(argv, experiment()))

@@ -204,7 +204,7 @@ def _checker(settings: CheckerSettings) -> Iterator[Finding]:
   except UsageError as error:
     yield Finding("checker", "wrong", "cannot be started", str(error))
     return
-  interruption.install()
+  interruption.defer()
   is_bare = settings.backend == "repl" and not _has_mathlib(settings.lean_path)
   header = "" if is_bare else MATHLIB
   with pool:

@@ -15,26 +15,55 @@ DST appears complete or not at all; an existing one is never overwritten; after
 an interruption run the same command again.
 """
 
-from collections.abc import Sequence
+if __name__ == "__main__":  # Flags first: the imports below take seconds.
+  from kimina_jax.infra import cli
+
+  cli.run(
+    cli.Command(
+      "convert",
+      main="kimina_jax.convert.__main__:main",
+      summary="Converts checkpoints from and to Hugging Face's format.",
+      example=(
+        "kimina convert from-hf SRC DST --dtype=bfloat16\n"
+        "kimina convert to-hf SRC DST --shard_gib=5\n"
+        "kimina convert verify A B"
+      ),
+      arguments="from-hf SRC DST | to-hf SRC DST | verify A B",
+      flags=(
+        cli.Flag(
+          "dtype",
+          None,
+          "from-hf, to-hf: dtype to convert to.",
+          choices=("float32", "bfloat16"),
+        ),
+        cli.Flag(
+          "shard_gib",
+          5.0,
+          "to-hf: size of a safetensors file in GiB.",
+          minimum=1e-6,
+        ),
+      ),
+      when_interrupted="nothing was kept; the same command starts again",
+    )
+  )
+
+import argparse
 
 import jax
-from absl import flags, logging
+from absl import logging
 
 from kimina_jax.convert.conversion import from_hf, to_hf
 from kimina_jax.convert.verify import verify
 from kimina_jax.convert.weights import local_path
-from kimina_jax.infra import cli
-from kimina_jax.model.config import DTYPES
 from kimina_jax.types import UsageError
 
 
-def main(argv: Sequence[str]) -> int:
+def main(options: argparse.Namespace) -> int:
   """Runs the subcommand; 1 if `verify` finds a difference, else 0."""
   # Weights pass through host memory only.
   jax.config.update("jax_platforms", "cpu")
-  options = flags.FLAGS
   dtype = options.dtype or ""
-  match argv[1:]:
+  match options.arguments:
     case ["from-hf", src, dst]:
       from_hf(local_path(src), local_path(dst), dtype=dtype)
     case ["to-hf", src, dst]:
@@ -48,20 +77,8 @@ def main(argv: Sequence[str]) -> int:
       return 0 if verify(local_path(a), local_path(b)) == 0 else 1
     case _:
       raise UsageError(
-        f"unexpected arguments {list(argv[1:])}: say from-hf SRC DST, to-hf"
+        f"unexpected arguments {options.arguments}: say from-hf SRC DST, to-hf"
         " SRC DST, or verify A B"
       )
-  logging.info("wrote %s", argv[3])
+  logging.info("wrote %s", options.arguments[2])
   return 0
-
-
-def _define_flags() -> None:
-  flags.DEFINE_float("shard_gib", 5.0, "to-hf: size of a safetensors file.")
-  flags.DEFINE_enum(
-    "dtype", None, DTYPES, "from-hf, to-hf: dtype to convert to."
-  )
-
-
-if __name__ == "__main__":
-  _define_flags()
-  cli.run(main)

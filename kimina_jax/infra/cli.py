@@ -34,8 +34,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from kimina_jax.infra import interruption
 
 if TYPE_CHECKING:
-  from ml_collections import ConfigDict
-
   from kimina_jax.types import UsageError
 
 _OVERRIDE = re.compile(r"--?(?P<no>no)?config\.(?P<key>[^=]+)(=(?P<text>.*))?")
@@ -105,6 +103,9 @@ class Command:
 # Flags of several commands.
 RUN_DIR = Flag("run_dir", "", "Directory of this run; made if it is missing.")
 CHECKPOINT = Flag("checkpoint", "", "Run or model directory with the weights.")
+DRY_RUN = Flag(
+  "dry_run", False, "Only check the experiment and print what would run."
+)
 
 _PROCESS_FLAGS = (
   Flag("coordinator", "", "host:port of process 0."),

@@ -22,6 +22,7 @@ import numpy as np
 from jax._src.distributed import global_state
 from jax.experimental import multihost_utils
 
+from kimina_jax.infra import interruption
 from kimina_jax.infra.watch import LOST_S, Watch
 from kimina_jax.types import UsageError
 
@@ -82,6 +83,7 @@ def initialize(
   _watch = Watch(
     global_state.client, process_id=process_id, num_processes=num_processes
   )
+  interruption.forward_signals(_watch.ask_to_stop)
   if jax.process_index() != process_id:
     raise UsageError(
       f"process_id is {process_id}, but the devices' runtime numbers this "
@@ -103,11 +105,6 @@ def shutdown() -> None:
 def is_first() -> bool:
   """Whether this process writes for people; a lone process does."""
   return _place[0] == 0
-
-
-def is_alone() -> bool:
-  """Whether the job has no other process."""
-  return _watch is None
 
 
 def gather(value: T) -> list[T]:
@@ -139,17 +136,6 @@ def gather(value: T) -> list[T]:
 def of_first(value: T) -> T:
   """Process 0's value, for what may look different from another machine."""
   return gather(value)[0]
-
-
-def ask_to_stop(reason: str) -> None:
-  """Tells the other processes soon; they agree at their next gather."""
-  if _watch is not None:
-    _watch.ask_to_stop(reason)
-
-
-def stop_asked() -> str:
-  """Why another process is to end; "" as long as none is."""
-  return _watch.stop_asked() if _watch else ""
 
 
 def fail(message: str, *, code: int = 1) -> int:

@@ -19,7 +19,6 @@ may be waiting in that collective; therefore `forward_signals` passes signals
 on from a thread. Standard library only: it is imported before all else.
 """
 
-import _thread
 import os
 import signal
 import sys
@@ -152,6 +151,7 @@ def _raise_again(unraisable: Any) -> None:
     return
   signum = _received[-1]
   signal.signal(signum, _handle)
+  main_thread = threading.main_thread().ident
   threading.Timer(
-    _RAISE_AGAIN_S, _thread.interrupt_main, args=(signum,)
+    _RAISE_AGAIN_S, signal.pthread_kill, args=(main_thread, signum)
   ).start()

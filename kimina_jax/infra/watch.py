@@ -22,6 +22,8 @@ from typing import NoReturn, Protocol
 
 from jax.errors import JaxRuntimeError
 
+from kimina_jax.infra import interruption
+
 # A busy machine delays a beat by seconds, and a minute is all there is.
 LOST_S = 20.0
 _PERIOD_S = 1.0
@@ -52,7 +54,7 @@ class Watch:
     """Starts to watch; all processes have connected by now."""
     self._store = store
     self._process_id = process_id
-    self._stop_here = self._stop_there = ""
+    self._stop_here = ""
     now_s = time.monotonic()
     self._seen = dict.fromkeys(range(num_processes), ("", now_s))
     self._num_beats = 0
@@ -65,10 +67,6 @@ class Watch:
   def ask_to_stop(self, reason: str) -> None:
     """Lets the others know, within a second, that this process is to end."""
     self._stop_here = reason
-
-  def stop_asked(self) -> str:
-    """Why another process is to end; "" as long as none is."""
-    return self._stop_there
 
   def fail(self, message: str, *, code: int = 1) -> NoReturn:
     """Ends all processes; the first to fail says why."""
@@ -99,7 +97,8 @@ class Watch:
     said = dict(self._store.key_value_dir_get(_ROOT))
     if _FAILED in said:
       self._leave(1)
-    self._stop_there = said.get(_STOP, "")
+    if _STOP in said:
+      interruption.record_elsewhere(said[_STOP])
     now_s = time.monotonic()
     for process, (last, since_s) in self._seen.items():
       beat = said.get(f"{_BEAT}{process}", "")

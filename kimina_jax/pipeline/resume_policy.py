@@ -16,7 +16,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from configs import common
+from kimina_jax.configs import common
 from kimina_jax.infra.rundir import has_begun
 from kimina_jax.pipeline.experiment import Experiment
 from kimina_jax.types import UsageError

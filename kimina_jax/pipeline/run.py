@@ -123,7 +123,7 @@ def open_run(setup: Setup, run_dir: pathlib.Path) -> Iterator[Run]:
     stack.enter_context(contextlib.closing(metrics))
     # From here on, each transfer between host and devices is explicit.
     stack.enter_context(jax.transfer_guard("disallow"))
-    interruption.install()
+    interruption.defer()
     yield Run(
       setup=setup,
       run_dir=run_dir,

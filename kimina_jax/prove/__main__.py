@@ -11,21 +11,63 @@ reasoning as it is written, a verdict on each attempt, the proof; and exit code
 and shows nothing as proved that the checker did not accept.
 """
 
+if __name__ == "__main__":  # Flags first: the imports below take seconds.
+  from kimina_jax.infra import cli
+
+  cli.run(
+    cli.Command(
+      "prove",
+      main="kimina_jax.prove.__main__:main",
+      summary="Proves one theorem, and shows the reasoning as it is written.",
+      example=(
+        "kimina prove --checkpoint=runs/demo/rl \\\n"
+        "  'theorem t (x : ℤ) (h : x + 2 = 5) : x = 3 := by'"
+      ),
+      arguments="THEOREM, FILE or -",
+      flags=(
+        cli.CHECKPOINT,
+        cli.Flag("attempts", 8, "The most proofs to try.", minimum=1),
+        cli.Flag("seed", None, "As --config.seed.", kind=int, minimum=0),
+        cli.Flag(
+          "temperature",
+          None,
+          "As --config.rollouts.temperature.",
+          kind=float,
+          minimum=0,
+        ),
+        cli.Flag(
+          "header",
+          None,
+          "Lean text before the theorem; import Mathlib by default, unless the"
+          " theorem's file has imports.",
+        ),
+        cli.Flag(
+          "informal", "", "The problem in words; its docstring by default."
+        ),
+        cli.Flag("output", "", "File to write the proof to."),
+        cli.Flag("quiet", False, "Show only the verdict and the proof."),
+        cli.Flag("json", False, "Print one JSON object instead."),
+      ),
+      config="common",
+    )
+  )
+
+import argparse
 import concurrent.futures
 import dataclasses
 import json
 import pathlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import numpy as np
-from absl import flags, logging
-from ml_collections import ConfigDict, config_flags
+from absl import logging
+from ml_collections import ConfigDict
 from rich.console import Console
 
-from kimina_jax.infra import cli, interruption
+from kimina_jax.infra import interruption
 from kimina_jax.infra.checkpoint import find_weights
 from kimina_jax.pipeline.experiment import Experiment
 from kimina_jax.pipeline.setup import Setup, first_params
@@ -52,7 +94,6 @@ from kimina_jax.verification.extract import extract
 from kimina_jax.verification.messages import highlight_lean
 from kimina_jax.verification.pool import VerdictFuture, VerificationPool
 
-_DEFAULT = "configs/common.py"
 _STEPS_PER_DISPATCH = 8  # few, so that the text flows
 _POLL_S = 0.1  # between two looks for Ctrl-C
 # What a proof goes by, of a run's experiment: these sections, but for what was
@@ -64,25 +105,26 @@ _LEFT_OUT = {
 }
 
 
-def main(argv: Sequence[str], config: ConfigDict) -> int:
+def main(options: argparse.Namespace) -> int:
   """Attempts what the command line names; 0 if it is proved, else 2."""
   started_s = time.monotonic()
-  options = flags.FLAGS
+  config = options.config
   # Logs would run into the text that is being written.
   logging.set_verbosity(logging.WARNING)
-  if len(argv) != 2:
+  if len(options.arguments) != 1:
     raise UsageError(
-      f"{len(argv) - 1} theorems given: name one, in quotes, or a file, or -"
+      f"{len(options.arguments)} theorems given: name one, in quotes, or a"
+      " file, or -"
     )
   problem = parse(
-    read(argv[1]), header=options.header, informal=options.informal
+    read(options.arguments[0]), header=options.header, informal=options.informal
   )
   _check_output(options.output)
   configure(
     config,
     options.checkpoint,
-    is_named=config_flags.get_config_filename(options["config"]) != _DEFAULT,
-    overrides=_overrides(),
+    is_named=bool(options.config_name),
+    overrides=_overrides(options),
   )
   checker = config.checker.backend
   is_silent = options.quiet or options.json
@@ -127,7 +169,7 @@ def prove(
     statement = pool.submit(problem, without_proof(problem))
     view.wait("loading the weights")
     write = _writer(_one_slot_each(experiment), problem, view)
-    interruption.install()
+    interruption.defer()
     view.wait("loading the header")
     _judged(statement)
     for number in range(1, num_attempts + 1):
@@ -268,10 +310,9 @@ def _console(*, quiet: bool = False) -> Console:
   return Console(highlight=False, quiet=quiet)
 
 
-def _overrides() -> dict[str, Any]:
+def _overrides(options: argparse.Namespace) -> dict[str, Any]:
   """What the command line asks for, by key of the experiment."""
-  options = flags.FLAGS
-  overrides = config_flags.get_override_values(options["config"])
+  overrides = dict(options.overrides)
   if options.seed is not None:
     overrides["seed"] = options.seed
   if options.temperature is not None:
@@ -295,29 +336,3 @@ def _write(path: str, proof: str) -> None:
       pathlib.Path(path).write_text(f"{proof}\n", "utf-8")
   except OSError as error:
     raise UsageError(f"cannot write --output={path}: {error}") from error
-
-
-def _define_flags() -> None:
-  flags.DEFINE_string("checkpoint", "", "Run or model directory.")
-  flags.DEFINE_integer("attempts", 8, "At most.", lower_bound=1)
-  flags.DEFINE_integer("seed", None, "As --config.seed.", lower_bound=0)
-  flags.DEFINE_float(
-    "temperature", None, "As --config.rollouts.temperature.", lower_bound=0
-  )
-  flags.DEFINE_string(
-    "header",
-    None,
-    "Lean before the theorem; default: import Mathlib, unless it has imports.",
-  )
-  flags.DEFINE_string(
-    "informal", "", "The problem in words; default: its docstring."
-  )
-  flags.DEFINE_string("output", "", "File for the proof, if there is one.")
-  flags.DEFINE_bool("quiet", False, "Show the verdict and the proof alone.")
-  flags.DEFINE_bool("json", False, "Print one JSON object instead.")
-
-
-if __name__ == "__main__":
-  _define_flags()
-  experiment = cli.define_config(_DEFAULT)
-  cli.run(lambda argv: main(argv, experiment()))

@@ -1,22 +1,80 @@
 """How a run scales with its mesh: memory, traffic and bounds, per program.
 
-  python -m kimina_jax.scale --config=configs/rl_7b.py --topology=v5e:8x8 \
+  python -m kimina_jax.scale --config=rl_7b --topology=v5e:8x8 \
       --mesh=fsdp=32,tensor=2 --program=update,logprobs --sequence_len=4096
 
 compiles the programs of a run for each topology and mesh (no such machine is
 needed) and shows for each whether it fits, what it moves and what bounds it.
 Rows accumulate in --out; one that is there is not compiled again. Most flags
-take several values, by comma or by repetition (--mesh and --set by repetition
-only). --report writes docs/scaling.md from --out.
+take several values, by comma or by repetition (--mesh by repetition only).
+--report writes docs/scaling.md from --out.
 """
 
+if __name__ == "__main__":  # Flags first: the imports below take seconds.
+  from kimina_jax.infra import cli
+
+  cli.run(
+    cli.Command(
+      "scale",
+      main="kimina_jax.scale.__main__:main",
+      summary=(
+        "Predicts memory, traffic and bounds of a run's programs on a topology."
+      ),
+      example=(
+        "kimina scale --config=rl_7b --topology=v5e:8x8 \\\n"
+        "  --mesh=fsdp=32,tensor=2 --program=update,logprobs"
+      ),
+      flags=(
+        cli.Flag(
+          "topology",
+          (),
+          "v5e:8x8, v5p:4x4x8, 2*v5e:16x16, cpu:8, here …",
+        ),
+        cli.Flag(
+          "mesh",
+          ("config",),
+          "fsdp=32,tensor=2; auto: every mesh that divides; config: that of the"
+          " experiment. Several by repetition.",
+          by_comma=False,
+        ),
+        cli.Flag(
+          "program",
+          ("update",),
+          "Of update, accumulate, logprobs, prefill, decode, reshard.",
+        ),
+        cli.Flag(
+          "sequence_len", ("0",), "Tokens of a row; 0 is the experiment's."
+        ),
+        cli.Flag(
+          "rows",
+          0,
+          "Rows of a batch, or decode slots; 0 stands for one row per data ×"
+          " fsdp shard, or the experiment's slots.",
+          minimum=0,
+        ),
+        cli.Flag(
+          "out",
+          "runs/scaling.jsonl",
+          "JSON-lines file in which rows accumulate.",
+        ),
+        cli.Flag("jobs", 1, "Rows made at a time.", minimum=1),
+        cli.Flag("timeout_s", 7200.0, "Time limit for one row.", minimum=1),
+        cli.Flag("force", False, "Make rows again that --out has."),
+        cli.Flag("measure", False, "Run the programs on this machine."),
+        cli.Flag("plot", "", "SVG file to plot the rows in."),
+        cli.Flag("report", False, "Only write docs/scaling.md from --out."),
+      ),
+      config="debug",
+      takes_several_configs=True,
+      when_interrupted="finished rows are in --out; the same command goes on",
+    )
+  )
+
+import argparse
 import pathlib
-from collections.abc import Sequence
 
 import rich.console
-from absl import flags
 
-from kimina_jax.infra import cli
 from kimina_jax.scale import cases, report, study
 from kimina_jax.types import UsageError
 
@@ -24,13 +82,8 @@ _TEMPLATE = pathlib.Path("docs/scaling.template.md")
 _PAGE = pathlib.Path("docs/scaling.md")
 
 
-def main(argv: Sequence[str]) -> None:
+def main(values: argparse.Namespace) -> None:
   """Makes the rows that the flags ask for and shows them."""
-  if len(argv) > 1:
-    raise UsageError(
-      f"unexpected argument {argv[1]!r}; flags look like --name=value"
-    )
-  values = flags.FLAGS
   if values.report:
     rows = list(study.read_rows(values.out).values())
     report.write_page(rows, _TEMPLATE, _PAGE)
@@ -39,11 +92,8 @@ def main(argv: Sequence[str]) -> None:
     raise UsageError(
       "--topology is missing; name one, such as v5e:8x8 or cpu:8"
     )
-  experiments = {
-    path: cases.load_experiment(path, values.set) for path in values.config
-  }
   planned = cases.plan_cases(
-    experiments,
+    values.configs,
     values.topology,
     meshes=values.mesh,
     programs=values.program,
@@ -66,46 +116,3 @@ def _length(text: str) -> int:
   if not text.isdecimal():
     raise UsageError(f"--sequence_len={text}: tokens are a whole number")
   return int(text)
-
-
-def _define_flags() -> None:
-  flags.DEFINE_list("config", ["configs/debug.py"], "Experiment files.")
-  flags.DEFINE_multi_string(
-    "set", [], "Override of a key of every experiment, section.key=value."
-  )
-  flags.DEFINE_list(
-    "topology", [], "v5e:8x8, v5p:4x4x8, 2*v5e:16x16, cpu:8, here …"
-  )
-  flags.DEFINE_multi_string(
-    "mesh",
-    [cases.OF_CONFIG],
-    "fsdp=32,tensor=2; auto: every mesh that divides; config: that of the"
-    " experiment.",
-  )
-  flags.DEFINE_list("program", ["update"], f"Of {', '.join(cases.SECTIONS)}.")
-  flags.DEFINE_list(
-    "sequence_len", ["0"], "Tokens of a row; 0 is the experiment's."
-  )
-  flags.DEFINE_integer(
-    "rows",
-    0,
-    "Rows of a batch, or decode slots; 0 stands for one row per data × fsdp"
-    " shard, or the experiment's slots.",
-    lower_bound=0,
-  )
-  flags.DEFINE_string(
-    "out", "runs/scaling.jsonl", "JSON-lines file in which rows accumulate."
-  )
-  flags.DEFINE_integer("jobs", 1, "Rows made at a time.", lower_bound=1)
-  flags.DEFINE_float(
-    "timeout_s", 7200.0, "Time limit for one row.", lower_bound=1.0
-  )
-  flags.DEFINE_bool("force", False, "Make rows again that --out has.")
-  flags.DEFINE_bool("measure", False, "Run the programs on this machine.")
-  flags.DEFINE_string("plot", "", "SVG file to plot the rows in.")
-  flags.DEFINE_bool("report", False, f"Only write {_PAGE} from --out.")
-
-
-if __name__ == "__main__":
-  _define_flags()
-  cli.run(main)

@@ -8,10 +8,8 @@ line, before any process starts. JAX's devices are not initialised.
 
 import dataclasses
 import hashlib
-import importlib
 import itertools
 import json
-import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -85,33 +83,6 @@ class StudyCase:
   @property
   def model_name(self) -> str:
     return self.sections["model"]["name"]
-
-
-def load_experiment(path: str, overrides: Sequence[str]) -> ConfigDict:
-  """An experiment file, with `key=value` overrides.
-
-  Raises:
-    UsageError: no such file, or no such key.
-  """
-  path, _, argument = path.partition(":")
-  if not pathlib.Path(path).is_file():
-    raise UsageError(f"--config={path}: no such file")
-  spec = importlib.util.spec_from_file_location("experiment", path)
-  module = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(module)
-  config = module.get_config(argument)
-  for override in overrides:
-    key, equals, value = override.partition("=")
-    try:
-      old = config[key] if "." not in key else _look_up(config, key)
-      new = json.loads(value) if not isinstance(old, str) else value
-      config.update_from_flattened_dict({key: new})
-    except (KeyError, AttributeError, TypeError, ValueError) as error:
-      raise UsageError(
-        f"--set={override}: {error}; spell it section.key=value, with a key"
-        " of configs/common.py"
-      ) from error
-  return config
 
 
 def plan_cases(
@@ -308,8 +279,3 @@ def _fault(
   except UsageError as error:
     return str(error)
   return ""
-
-
-def _look_up(config: ConfigDict, key: str) -> Any:
-  section, _, name = key.partition(".")
-  return config[section][name]
