@@ -39,7 +39,11 @@ from kimina_jax.infra.checkpoint import Checkpointer
 from kimina_jax.infra.metrics import open_metrics
 from kimina_jax.learning import losses
 from kimina_jax.learning.batch import Example, from_demonstration, pack, put
-from kimina_jax.learning.optimizer import Optimizer, cosine, make_optimizer
+from kimina_jax.learning.optimizer import (
+  Optimizer,
+  make_optimizer,
+  warmup_cosine,
+)
 from kimina_jax.learning.update import TrainState, check_finite, make_update
 from kimina_jax.pipeline.dry_run import describe
 from kimina_jax.pipeline.experiment import Experiment
@@ -104,7 +108,7 @@ def train(config: ConfigDict, run_dir: str, dry_run: bool = False) -> None:
       start = time.perf_counter()
       state, metrics = update(state, [batch], 1)
       metrics = jax.device_get(metrics)
-      check_finite(metrics, step)
+      check_finite(metrics, f"update {step}")
       if step % experiment.sft.log_every == 0 or step == num_updates - 1:
         seconds = time.perf_counter() - start
         metrics_log.write(step, _metrics(metrics, batch, seconds))
@@ -146,7 +150,7 @@ def examples(setup: Setup) -> list[Example]:
 def make_sft_optimizer(experiment: Experiment, num_updates: int) -> Optimizer:
   """RL's optimizer with a cosine schedule and SFT's weight decay."""
   settings = experiment.sft
-  schedule = cosine(
+  schedule = warmup_cosine(
     settings.learning_rate,
     num_updates,
     warmup_fraction=settings.warmup_fraction,

@@ -184,7 +184,7 @@ def improve(
     samples,
     num_minibatches=settings.num_minibatches,
     seed=setup.experiment.seed,
-    step=iteration,
+    iteration=iteration,
   )
   scored: list[list[Batch]] = []
   for part in parts:
@@ -207,7 +207,7 @@ def improve(
     updates.append(metrics)
   history: list[dict[str, float]] = jax.device_get(updates)
   for metrics in history:
-    check_finite(metrics, iteration)
+    check_finite(metrics, f"iteration {iteration}")
   return state, {
     f"loss/{name}": float(np.mean([metrics[name] for metrics in history]))
     for name in history[0]

@@ -292,23 +292,24 @@ class Sample:
 
 
 class Batch(NamedTuple):
-  """Packed sequences: B rows of T tokens, at most S sequences in a row.
+  """Packed sequences: B rows of T tokens, at most M sequences in a row.
 
   A NamedTuple, so that JAX sees a pytree; arrays are NumPy before they are
   put on devices and jax.Array after.
 
-  Sequence s of row b owns the tokens with `segments_BT[b] == s + 1`;
-  segment 0 is padding. Values about a token (`response_BT`, `old_logp_BT`)
-  sit at the token they speak of: `logp_BT[b, t]` is the log-probability of
-  `tokens_BT[b, t]` given what precedes it in its segment.
+  Sequence m of row b is segment m + 1: the tokens with `segments_BT[b] == m +
+  1`; segment 0 is padding. A value about a token (`response_BT`,
+  `old_logp_BT`) is stored at that token's position: `logp_BT[b, t]` is the
+  log-probability of `tokens_BT[b, t]` given the tokens before it in its
+  segment.
 
   Attributes:
     tokens_BT: int32.
     positions_BT: int32, from 0 within each segment.
     segments_BT: int32.
     response_BT: float32, 1 on response tokens to learn from, else 0.
-    advantage_BS: float32.
-    weight_BS: float32, 1 if the sequence counts in the loss, 0 if it is
+    advantage_BM: float32.
+    weight_BM: float32, 1 if the sequence counts in the loss, 0 if it is
       dropped, excluded or absent.
     old_logp_BT: float32, log π_old by the trainer's own forward.
     sampler_logp_BT: float32, log-probability by the sampler (Rollout.logps).
@@ -318,7 +319,7 @@ class Batch(NamedTuple):
   positions_BT: Any
   segments_BT: Any
   response_BT: Any
-  advantage_BS: Any
-  weight_BS: Any
+  advantage_BM: Any
+  weight_BM: Any
   old_logp_BT: Any
   sampler_logp_BT: Any

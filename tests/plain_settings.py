@@ -1,4 +1,4 @@
-"""Settings records for tests: plain values, and what a test changes."""
+"""Settings records for tests: plain values, and the changes of a test."""
 
 import dataclasses
 

@@ -69,7 +69,7 @@ def _unpack(batches) -> list[dict]:
   """What the batches hold, read back sequence by sequence."""
   found = []
   for batch in batches:
-    for b, s in np.argwhere(batch.weight_BS):
+    for b, s in np.argwhere(batch.weight_BM):
       own_T = batch.segments_BT[b] == s + 1
       response_T = own_T & (batch.response_BT[b] == 1)
       found.append(
@@ -78,7 +78,7 @@ def _unpack(batches) -> list[dict]:
           "positions": batch.positions_BT[b, own_T].tolist(),
           "response": batch.tokens_BT[b, response_T].tolist(),
           "logps": batch.sampler_logp_BT[b, response_T].tolist(),
-          "advantage": float(batch.advantage_BS[b, s]),
+          "advantage": float(batch.advantage_BM[b, s]),
         }
       )
   return sorted(found, key=str)
@@ -115,7 +115,7 @@ def test_pack_holds_every_sample_once(rows_per_batch):
     )
   assert _unpack(batches) == sorted(expected, key=str)
   assert {batch.tokens_BT.shape for batch in batches} == {(rows_per_batch, 128)}
-  assert {batch.weight_BS.shape for batch in batches} == {(rows_per_batch, 4)}
+  assert {batch.weight_BM.shape for batch in batches} == {(rows_per_batch, 4)}
   # Nothing lies outside the sequences.
   for batch in batches:
     off_BT = batch.segments_BT == 0
@@ -171,15 +171,17 @@ def test_demonstration_is_prompt_then_response():
   (batch,) = batching.pack([example], sequence_len=32, rows_per_batch=1)
   assert batch.tokens_BT[0, :6].tolist() == [1, 2, 7, 8, 2, 0]
   assert batch.response_BT[0, :6].tolist() == [0, 0, 1, 1, 1, 0]
-  assert batch.advantage_BS.sum() == 0
-  assert batch.weight_BS.sum() == 1
+  assert batch.advantage_BM.sum() == 0
+  assert batch.weight_BM.sum() == 1
 
 
 def test_minibatches_deal_out_every_sample_once():
   samples = [_sample(row, dropped=row % 3 == 0) for row in range(24)]
 
-  def deal(step: int) -> list[list[int]]:
-    parts = batching.minibatches(samples, num_minibatches=4, seed=1, step=step)
+  def deal(iteration: int) -> list[list[int]]:
+    parts = batching.minibatches(
+      samples, num_minibatches=4, seed=1, iteration=iteration
+    )
     return [[sample.rollout.index for sample in part] for part in parts]
 
   first = deal(0)
@@ -195,7 +197,7 @@ def test_minibatches_deal_out_every_sample_once():
 )
 def test_minibatches_are_as_equal_as_can_be(num_samples, sizes):
   samples = [_sample(row) for row in range(num_samples)]
-  parts = batching.minibatches(samples, num_minibatches=4, seed=0, step=0)
+  parts = batching.minibatches(samples, num_minibatches=4, seed=0, iteration=0)
   assert [len(part) for part in parts] == sizes
   rows = sorted(sample.rollout.index for part in parts for sample in part)
   assert rows == list(range(num_samples))
@@ -217,7 +219,7 @@ def test_tokens_of_earlier_iterations_are_context():
   # All else is as if they counted, which they do if they are to.
   whole = pack(learn_from_carried=True)
   assert whole.response_BT[0, :8].tolist() == [0, 0, 1, 1, 1, 1, 1, 0]
-  for name in ("tokens_BT", "positions_BT", "segments_BT", "weight_BS"):
+  for name in ("tokens_BT", "positions_BT", "segments_BT", "weight_BM"):
     np.testing.assert_array_equal(getattr(batch, name), getattr(whole, name))
 
 
@@ -228,7 +230,7 @@ def test_tokens_of_earlier_iterations_have_no_part_in_the_loss():
   (batch,) = batching.pack(examples, sequence_len=32, rows_per_batch=1)
   logp_BT = np.zeros((1, 32), np.float32)
   logp_BT[0, 3:8] = [9.0, 8.0, 7.0, 0.25, -0.75]
-  totals = losses.add_to_totals(losses.Totals(4.0, 0.0, 0.0), batch)
+  totals = losses.add_to_totals(losses.UpdateTotals(4.0, 0.0, 0.0), batch)
   kimi = losses.make_loss(loss_settings(tau=0.4), max_len=10)
   loss, metrics = kimi(logp_BT, batch, totals)
   rho = 0.25 - 0.75
@@ -245,8 +247,8 @@ def test_put_splits_rows_over_data_and_fsdp():
   )
   on_mesh = batching.put(batch, mesh)
   assert on_mesh.tokens_BT.addressable_shards[0].data.shape == (2, 64)
-  assert on_mesh.weight_BS.addressable_shards[0].data.shape == (2, 2)
-  assert on_mesh.weight_BS.sharding.spec == PartitionSpec(("data", "fsdp"))
+  assert on_mesh.weight_BM.addressable_shards[0].data.shape == (2, 2)
+  assert on_mesh.weight_BM.sharding.spec == PartitionSpec(("data", "fsdp"))
   jax.tree.map(np.testing.assert_array_equal, on_mesh, batch)
 
 

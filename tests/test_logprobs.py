@@ -129,9 +129,11 @@ def test_packed_chunks_are_plain_log_softmax(tied, sizes):
   params = jax.device_put(params, param_shardings(config, mesh, "train"))
   on_mesh = batching.put(batch, mesh)
   with jax.set_mesh(mesh):
-    # 10 does not divide 48, nor 24: the last chunk is padded.
-    score = jax.jit(token_logprobs, static_argnums=1, static_argnames="chunk")
-    found = score(params, config, *on_mesh[:3], chunk=10)
+    # 10 does not divide 48, nor 24: the last block is padded.
+    score = jax.jit(
+      token_logprobs, static_argnums=1, static_argnames="vocab_block_size"
+    )
+    found = score(params, config, *on_mesh[:3], vocab_block_size=10)
   for found_BT, expected_BT in zip(found, expected, strict=True):
     np.testing.assert_allclose(found_BT, expected_BT, atol=2e-5)
 
@@ -158,7 +160,7 @@ def test_gradient_is_that_of_plain_log_softmax(sizes):
       tokens_BT,
       positions_BT,
       segments_BT,
-      chunk=10,
+      vocab_block_size=10,
     )
     return jnp.sum(logp_BT[:, 1:] * weight_BT)
 

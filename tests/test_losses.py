@@ -12,7 +12,7 @@ from plain_settings import loss_settings
 from kimina_jax.configs import common
 from kimina_jax.learning import losses
 from kimina_jax.learning.batch import Example, pack, stack_rows
-from kimina_jax.learning.losses import Totals
+from kimina_jax.learning.losses import UpdateTotals
 from kimina_jax.types import UsageError
 
 MAX_LEN = 16
@@ -89,8 +89,8 @@ def _fill_in(batch, responses) -> np.ndarray:
   Prompt tokens get values too, which no loss may look at.
   """
   logp_BT = np.full(batch.tokens_BT.shape, -3.0, np.float32)
-  for b, s in np.argwhere(batch.weight_BS):
-    advantage = batch.advantage_BS[b, s]
+  for b, s in np.argwhere(batch.weight_BM):
+    advantage = batch.advantage_BM[b, s]
     (response,) = (r for r in responses if r.advantage == advantage)
     at_T = (batch.segments_BT[b] == s + 1) & (batch.response_BT[b] == 1)
     logp_BT[b, at_T] = response.logps
@@ -98,8 +98,8 @@ def _fill_in(batch, responses) -> np.ndarray:
   return logp_BT
 
 
-def _totals(batches) -> Totals:
-  totals = Totals(float(NUM_SEQUENCES), 0.0, 0.0)
+def _totals(batches) -> UpdateTotals:
+  totals = UpdateTotals(float(NUM_SEQUENCES), 0.0, 0.0)
   for batch in batches:
     totals = losses.add_to_totals(totals, batch)
   return totals
@@ -172,9 +172,9 @@ def _evaluate(name, responses, *, packed, max_sampler_ratio=0.0):
     for key, part in shares.items():
       metrics[key] = metrics.get(key, 0.0) + float(part)
     assert not np.any(np.asarray(slope_BT)[batch.response_BT == 0])
-    for b, s in np.argwhere(batch.weight_BS):
+    for b, s in np.argwhere(batch.weight_BM):
       at_T = (batch.segments_BT[b] == s + 1) & (batch.response_BT[b] == 1)
-      slopes[float(batch.advantage_BS[b, s])] = np.asarray(slope_BT)[b, at_T]
+      slopes[float(batch.advantage_BM[b, s])] = np.asarray(slope_BT)[b, at_T]
   return value, metrics, [slopes[response.advantage] for response in responses]
 
 
@@ -280,7 +280,7 @@ def test_kimi_descends_along_a_minus_tau_rho_times_the_score():
   def policy_loss(theta_TV: jax.Array) -> jax.Array:
     every_TV = jax.nn.log_softmax(theta_TV)
     logp_T = jnp.take_along_axis(every_TV, batch.tokens_BT.T, axis=1)[:, 0]
-    totals = Totals(1.0, 1.0, 4.0)
+    totals = UpdateTotals(1.0, 1.0, 4.0)
     return kimi(logp_T[None], batch, totals)[0]
 
   p_TV = np.exp(theta_TV) / np.exp(theta_TV).sum(1, keepdims=True)
@@ -311,7 +311,7 @@ def test_bandit_converges_to_advantage_over_tau():
 
   def bandit_loss(theta_V: jax.Array) -> jax.Array:
     logp_BT = jax.nn.log_softmax(theta_V)[batch.tokens_BT]
-    totals = Totals(float(len(r_R)), 0.0, 0.0)
+    totals = UpdateTotals(float(len(r_R)), 0.0, 0.0)
     return kimi(logp_BT, batch, totals)[0]
 
   step = jax.jit(lambda theta_V: theta_V - 3 * jax.grad(bandit_loss)(theta_V))
@@ -326,7 +326,7 @@ def test_bandit_converges_to_advantage_over_tau():
 def test_an_empty_batch_is_zero(name):
   (batch,) = pack([], sequence_len=64, rows_per_batch=2)
   (value, metrics), slope_BT = jax.value_and_grad(_make(name), has_aux=True)(
-    jnp.zeros((2, 64)), batch, Totals(8.0, 0.0, 0.0)
+    jnp.zeros((2, 64)), batch, UpdateTotals(8.0, 0.0, 0.0)
   )
   assert value == 0
   assert not np.any(slope_BT)

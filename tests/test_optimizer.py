@@ -5,14 +5,15 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from plain_settings import optimizer_settings
 
 from kimina_jax.configs import common
 from kimina_jax.learning.optimizer import (
   OptimizerSettings,
-  cosine,
   make_optimizer,
+  warmup_cosine,
 )
 
 
@@ -77,7 +78,7 @@ def test_the_configuration_is_the_arguments():
 
 
 def test_cosine_by_hand():
-  schedule = cosine(2.0, 100, warmup_fraction=0.1)
+  schedule = warmup_cosine(2.0, 100, warmup_fraction=0.1)
   rates = [float(schedule(jnp.int32(step))) for step in range(100)]
   np.testing.assert_allclose(rates[0], 2.0 / 11, rtol=1e-6)
   np.testing.assert_allclose(rates[9], 2.0 * 10 / 11, rtol=1e-6)
@@ -88,7 +89,37 @@ def test_cosine_by_hand():
   assert rates[10:] == sorted(rates[10:], reverse=True)
 
 
+@pytest.mark.parametrize(
+  "peak, num_updates, warmup_fraction",
+  [(2e-5, 1875, 0.03), (1e-3, 400, 0.1), (3e-4, 5, 0.0)],
+)
+def test_the_schedule_is_this_formula_bit_for_bit(
+  peak, num_updates, warmup_fraction
+):
+  """As runs recorded it; Optax's own differs from it by rounding alone."""
+  warmup = int(warmup_fraction * num_updates)
+  updates = jnp.arange(num_updates)
+
+  def formula(update):
+    rise = (update + 1) / (warmup + 1)
+    done = (update - warmup) / max(1, num_updates - warmup)
+    fall = 0.5 * (1 + jnp.cos(jnp.pi * jnp.clip(done, 0, 1)))
+    return peak * jnp.where(update < warmup, rise, fall)
+
+  schedule = warmup_cosine(peak, num_updates, warmup_fraction=warmup_fraction)
+  found = jax.jit(jax.vmap(schedule))(updates)
+  np.testing.assert_array_equal(found, jax.jit(jax.vmap(formula))(updates))
+  theirs = optax.join_schedules(
+    [
+      optax.linear_schedule(peak / (warmup + 1), peak, warmup),
+      optax.cosine_decay_schedule(peak, num_updates - warmup),
+    ],
+    [warmup],
+  )
+  np.testing.assert_allclose(found, jax.vmap(theirs)(updates), rtol=1e-3)
+
+
 def test_cosine_without_warmup_starts_at_the_peak():
-  schedule = cosine(3e-4, 5, warmup_fraction=0.0)
+  schedule = warmup_cosine(3e-4, 5, warmup_fraction=0.0)
   np.testing.assert_allclose(schedule(jnp.int32(0)), 3e-4, rtol=1e-6)
   np.testing.assert_allclose(schedule(jnp.int32(5)), 0, atol=1e-10)

@@ -82,7 +82,7 @@ def _updated(shape, packed):
   params = jax.device_put(_params(), param_shardings(CONFIG, mesh, "train"))
   state = updating.start_state(params, CONFIG, optimizer=optimizer, mesh=mesh)
   batch = _batch(packed)
-  totals = losses.Totals(*np.float32([len(LENGTHS), 0, 0]))
+  totals = losses.UpdateTotals(*np.float32([len(LENGTHS), 0, 0]))
   totals = jax.device_get(losses.add_to_totals(totals, batch))
   with jax.set_mesh(mesh):
     on_mesh = batching.put(batch, mesh)
@@ -105,7 +105,9 @@ def _learner(shape):
   return (
     mesh,
     optimizer,
-    updating.make_programs(CONFIG, optimizer, loss=loss, mesh=mesh, chunk=16),
+    updating.make_update_programs(
+      CONFIG, optimizer, loss=loss, mesh=mesh, vocab_block_size=16
+    ),
   )
 
 

@@ -13,7 +13,7 @@ from kimina_jax.infra.mesh import MeshSettings, make_mesh
 from kimina_jax.learning import batch as batching
 from kimina_jax.learning import losses
 from kimina_jax.learning import update as updating
-from kimina_jax.learning.optimizer import cosine, make_optimizer
+from kimina_jax.learning.optimizer import make_optimizer, warmup_cosine
 from kimina_jax.model.config import ModelConfig
 from kimina_jax.model.params import (
   abstract_params,
@@ -72,8 +72,10 @@ def _learner(sizes=(1, 1, 1), loss=KIMI, eps=1e-2):
   return (
     mesh,
     new_state,
-    updating.make_scorer(CONFIG, mesh=mesh, chunk=16),
-    updating.make_update(CONFIG, optimizer, loss=loss, mesh=mesh, chunk=16),
+    updating.make_scorer(CONFIG, mesh=mesh, vocab_block_size=16),
+    updating.make_update(
+      CONFIG, optimizer, loss=loss, mesh=mesh, vocab_block_size=16
+    ),
   )
 
 
@@ -169,14 +171,14 @@ def test_a_sequence_left_out_is_a_sequence_of_weight_zero():
   examples = _examples()
   params, metrics = _updated(_pack(examples[4:]))
   (batch,) = _pack(examples)
-  dropped_BS = np.zeros_like(batch.weight_BS, bool)
-  for b, s in np.argwhere(batch.weight_BS):
-    advantage = batch.advantage_BS[b, s]
-    dropped_BS[b, s] = any(
+  dropped_BM = np.zeros_like(batch.weight_BM, bool)
+  for b, s in np.argwhere(batch.weight_BM):
+    advantage = batch.advantage_BM[b, s]
+    dropped_BM[b, s] = any(
       np.float32(example.advantage) == advantage for example in examples[:4]
     )
-  assert dropped_BS.sum() == 4
-  weighted = batch._replace(weight_BS=np.float32(batch.weight_BS * ~dropped_BS))
+  assert dropped_BM.sum() == 4
+  weighted = batch._replace(weight_BM=np.float32(batch.weight_BM * ~dropped_BM))
   expected, expected_metrics = _updated([weighted])
   _assert_close(params, expected, atol=2e-6)
   _assert_close(metrics, expected_metrics, atol=2e-6)
@@ -234,11 +236,11 @@ def test_a_non_finite_loss_leaves_the_state_alone():
     new_state(), [batching.put(b, mesh) for b in (batch, broken)], NUM_SEQUENCES
   )
   jax.tree.map(np.testing.assert_array_equal, state, before)
-  with pytest.raises(FloatingPointError, match="step 7: loss = nan"):
-    updating.check_finite(jax.device_get(metrics), 7)
+  with pytest.raises(FloatingPointError, match="iteration 7: loss = nan"):
+    updating.check_finite(jax.device_get(metrics), "iteration 7")
   # The state is as good as new.
   state, metrics = update(state, [batching.put(batch, mesh)], NUM_SEQUENCES)
-  updating.check_finite(jax.device_get(metrics), 8)
+  updating.check_finite(jax.device_get(metrics), "iteration 8")
   expected, _ = _updated([batch])
   jax.tree.map(np.testing.assert_array_equal, state.params, expected)
 
@@ -261,7 +263,7 @@ def test_imitation_learns_its_demonstrations():
 
 def test_resetting_keeps_the_schedule():
   mesh = _mesh(2, 2, 2)
-  schedule = cosine(1e-2, 10, warmup_fraction=0.2)
+  schedule = warmup_cosine(1e-2, 10, warmup_fraction=0.2)
   for reset in (True, False):
     settings = optimizer_settings(reset=reset)
     optimizer = make_optimizer(settings, schedule=schedule)
@@ -274,10 +276,10 @@ def test_resetting_keeps_the_schedule():
     )
     worn = state._replace(
       opt_state=jax.tree.map(lambda x: x + 1, state.opt_state),
-      step=state.step + 5,
+      num_updates=state.num_updates + 5,
     )
     renewed = begin(worn)
-    assert renewed.step == 5
+    assert renewed.num_updates == 5
     expected = state.opt_state if reset else worn.opt_state
     jax.tree.map(np.testing.assert_array_equal, renewed.opt_state, expected)
 

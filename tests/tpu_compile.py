@@ -76,9 +76,13 @@ def _lower(
   loss = losses.make_loss(loss_settings(), max_len=_LENGTH)
   state = updating.abstract_state(config, optimizer, mesh=mesh)
   batch = abstract_batch(mesh, num_rows=_ROWS, sequence_len=_LENGTH)
-  scalar = jax.ShapeDtypeStruct((), jnp.float32, sharding=state.step.sharding)
-  totals = losses.Totals(scalar, scalar, scalar)
-  programs = updating.make_programs(config, optimizer, loss=loss, mesh=mesh)
+  scalar = jax.ShapeDtypeStruct(
+    (), jnp.float32, sharding=state.num_updates.sharding
+  )
+  totals = losses.UpdateTotals(scalar, scalar, scalar)
+  programs = updating.make_update_programs(
+    config, optimizer, loss=loss, mesh=mesh
+  )
   score = updating.make_score_program(config, mesh=mesh)
   # Around tracing alone: nothing can run on these devices.
   with jax.set_mesh(mesh):

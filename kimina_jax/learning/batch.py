@@ -1,9 +1,8 @@
-"""Judged rollouts and demonstrations, packed into rows for the trainer.
+"""Sequence packing: samples and demonstrations to batches of one shape.
 
-In: Samples or demonstrations. Out: Batches that all have the same shape
-[rows_per_batch, sequence_len], so that one compiled update serves a whole run
-and memory is bounded however many sequences a minibatch holds.
-Never truncates a sequence, and never runs a model.
+In: Samples or demonstrations. Out: Batches, all of shape [rows_per_batch,
+sequence_len], so that one compiled update serves a whole run and memory is
+bounded however many sequences a minibatch has. No sequence is truncated.
 """
 
 import dataclasses
@@ -16,10 +15,10 @@ import numpy as np
 from kimina_jax.infra import mesh as meshes
 from kimina_jax.types import Batch, Prompt, Sample, UsageError
 
-# A row holds at most one sequence per this many tokens of its length.
+# A row of T tokens has at most T / 32 sequences.
 _TOKENS_PER_SEQUENCE = 32
 
-# Tells this stream of random numbers from others of the same seed and step.
+# Separates this stream of random numbers from others of the same seed.
 _SHUFFLE = 1
 
 
@@ -33,7 +32,8 @@ class Example:
     num_prompt: prompt length.
     advantage: see Sample; 0 for demonstrations.
     sampler_logps: float32 [response length]; zeros for demonstrations.
-    num_carried: tokens at the beginning of the response not to learn from.
+    num_carried: number of tokens at the start of the response that are not
+      learned from.
   """
 
   name: str
@@ -45,17 +45,16 @@ class Example:
 
 
 def minibatches(
-  samples: Sequence[Sample], *, num_minibatches: int, seed: int, step: int
+  samples: Sequence[Sample], *, num_minibatches: int, seed: int, iteration: int
 ) -> list[list[Sample]]:
-  """Splits an iteration's samples at random into a part for each update.
+  """Splits an iteration's samples at random into minibatches, one per update.
 
-  Parts differ by one sample at most, and none is empty. Dropped and excluded
-  samples are dealt out like the others: every update counts them in its
-  denominator, `num_sequences`.
+  Their sizes differ by one at most, and none is empty. Dropped and excluded
+  samples are distributed like the others, because every update counts them in
+  its denominator, `num_sequences`.
   """
-  order = np.random.default_rng([_SHUFFLE, seed, step]).permutation(
-    len(samples)
-  )
+  rng = np.random.default_rng([_SHUFFLE, seed, iteration])
+  order = rng.permutation(len(samples))
   parts = np.array_split(order, num_minibatches)
   return [[samples[i] for i in part] for part in parts if part.size]
 
@@ -66,12 +65,13 @@ def from_samples(
   """The samples that count in the loss, the longest first.
 
   Dropped and excluded samples contribute nothing to any sum and are left out.
-  First-fit wastes the least when the longest come first.
+  First-fit packing wastes the least space when the longest come first.
 
   Args:
     samples: of one minibatch.
-    learn_from_carried: also from tokens that were drawn in an iteration before
-      the one in which their rollout ended; else they are context.
+    learn_from_carried: whether tokens that were sampled in an iteration before
+      the one in which their rollout ended are learned from; else they are
+      context only.
   """
   examples = [
     Example(
@@ -91,7 +91,7 @@ def from_samples(
 
 
 def from_demonstration(prompt: Prompt, response: np.ndarray) -> Example:
-  """`response`: int32 tokens to imitate, the stop token at the end."""
+  """The example of a demonstration: `response` is int32 with its stop token."""
   return Example(
     name=prompt.problem.name,
     tokens=np.concatenate([prompt.tokens, response]),
@@ -107,11 +107,11 @@ def pack(
   """Packs examples into NumPy batches of one shape.
 
   Rows are filled first-fit in the order of the examples; the last batch is
-  filled up with empty rows. No examples make one empty batch, so that an
-  update whose samples were all dropped is an update with gradient zero.
+  padded with empty rows. No examples make one empty batch, so that an update
+  whose samples were all dropped is an update with gradient zero.
 
   Args:
-    examples: what to pack.
+    examples: to be packed, in this order.
     sequence_len: T, tokens per row.
     rows_per_batch: B.
 
@@ -135,7 +135,7 @@ def fill_rows(
 ) -> list[list[Example]]:
   """First-fit: each example goes into the first row that has room for it."""
   rows: list[list[Example]] = []
-  room_B = np.zeros(64, np.int64)
+  free_B = np.zeros(64, np.int64)  # tokens that each row still has room for
   for example in examples:
     size = len(example.tokens)
     if size > sequence_len:
@@ -143,48 +143,48 @@ def fill_rows(
         f"{example.name}: prompt and response have {size} tokens, a row has "
         f"{sequence_len}; raise sequence_len or lower max_response_len"
       )
-    if len(rows) == len(room_B):
-      room_B = np.concatenate([room_B, np.zeros_like(room_B)])
-    # The room of the first unused row makes argmax find it last.
-    room_B[len(rows)] = sequence_len
-    row = int(np.argmax(room_B >= size))
+    if len(rows) == len(free_B):
+      free_B = np.concatenate([free_B, np.zeros_like(free_B)])
+    # The first unused row is the last one that argmax can find.
+    free_B[len(rows)] = sequence_len
+    row = int(np.argmax(free_B >= size))
     if row == len(rows):
       rows.append([])
     rows[row].append(example)
-    room_B[row] -= size
+    free_B[row] -= size
     if len(rows[row]) == _max_sequences(sequence_len):
-      room_B[row] = -1
+      free_B[row] = -1
   return rows
 
 
 def stack_rows(
   rows: Sequence[Sequence[Example]], *, sequence_len: int, rows_per_batch: int
 ) -> Batch:
-  """One Batch of at most `rows_per_batch` filled rows; the rest is padding."""
+  """A Batch of at most `rows_per_batch` filled rows and empty ones."""
   batch = _empty(rows_per_batch, sequence_len)
   for b, row in enumerate(rows):
     start = 0
-    for s, example in enumerate(row):
+    for m, example in enumerate(row):
       end = start + len(example.tokens)
       given = example.num_prompt + example.num_carried
       learned = slice(start + given, end)
       batch.tokens_BT[b, start:end] = example.tokens
       batch.positions_BT[b, start:end] = np.arange(end - start)
-      batch.segments_BT[b, start:end] = s + 1
+      batch.segments_BT[b, start:end] = m + 1
       batch.response_BT[b, learned] = 1
       batch.sampler_logp_BT[b, learned] = example.sampler_logps[
         example.num_carried :
       ]
-      batch.advantage_BS[b, s] = example.advantage
-      batch.weight_BS[b, s] = 1
+      batch.advantage_BM[b, m] = example.advantage
+      batch.weight_BM[b, m] = 1
       start = end
   return batch
 
 
 def put(batch: Batch, mesh: jax.sharding.Mesh) -> Batch:
-  """Global arrays, rows over the mesh as the activations of the trainer.
+  """The batch as global arrays, sharded as the trainer's activations.
 
-  Every process must hold the same NumPy batch; each keeps its own rows.
+  Every process passes the same NumPy batch, and keeps its own rows of it.
 
   Raises:
     UsageError: the mesh does not divide the rows.
@@ -227,16 +227,16 @@ def batch_shardings(mesh: jax.sharding.Mesh) -> Batch:
 
 
 def _empty(num_rows: int, sequence_len: int) -> Batch:
-  """Zeros; S follows from T alone, so that it never causes a compilation."""
+  """Zeros; M depends on T alone, so that it never causes a recompilation."""
   BT = (num_rows, sequence_len)
-  BS = (num_rows, _max_sequences(sequence_len))
+  BM = (num_rows, _max_sequences(sequence_len))
   return Batch(
     tokens_BT=np.zeros(BT, np.int32),
     positions_BT=np.zeros(BT, np.int32),
     segments_BT=np.zeros(BT, np.int32),
     response_BT=np.zeros(BT, np.float32),
-    advantage_BS=np.zeros(BS, np.float32),
-    weight_BS=np.zeros(BS, np.float32),
+    advantage_BM=np.zeros(BM, np.float32),
+    weight_BM=np.zeros(BM, np.float32),
     old_logp_BT=np.zeros(BT, np.float32),
     sampler_logp_BT=np.zeros(BT, np.float32),
   )

@@ -1,8 +1,8 @@
-"""Adam with decoupled weight decay, and learning rates.
+"""AdamW and learning-rate schedules.
 
-In: the configuration. Out: an Optimizer, whose transform turns gradients
-into directions and whose learning rate is a function of the step.
-Never holds state: that is part of TrainState.
+In: the optimizer section of an experiment. Out: an Optimizer, whose Optax
+transform turns gradients into update directions and whose learning rate is a
+function of the number of updates. The optimizer's state is part of TrainState.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ from kimina_jax.types import check_numbers, require
 
 Schedule = Callable[[jax.Array], jax.Array]
 
-# Parts of the names of parameters that do not decay.
+# Parameters with one of these in their names do not decay.
 _UNDECAYED = ("scale", "bias")
 
 
@@ -53,15 +53,17 @@ class OptimizerSettings:
 
 
 class Optimizer(NamedTuple):
-  """How gradients become updates.
+  """An Optax transform with its learning rate.
 
   Attributes:
-    transform: gradients to directions of ascent, without the learning rate.
-    learning_rate: the rate at a step of the run. It is not in the transform
-      because a reset of the transform must not restart the schedule.
-    reset: whether an iteration starts with a fresh state of the transform.
-    offload: whether the moments live in the host's memory, and visit the
-      devices in each step.
+    transform: gradients to directions; parameters move against them by the
+      learning rate.
+    learning_rate: the rate by number of updates since the run began. It is no
+      part of the transform, because a reset of the transform's state must not
+      restart the schedule.
+    reset: whether each iteration starts with a fresh state of the transform.
+    offload: whether the moments are kept in the host's memory, and copied to
+      the devices for each update.
   """
 
   transform: optax.GradientTransformation
@@ -97,34 +99,38 @@ def make_optimizer(
   return Optimizer(
     transform=optax.chain(*transforms),
     learning_rate=(
-      schedule or (lambda step: jnp.float32(settings.learning_rate))
+      schedule or (lambda update: jnp.float32(settings.learning_rate))
     ),
     reset=settings.reset,
     offload=settings.offload,
   )
 
 
-def cosine(peak: float, num_steps: int, *, warmup_fraction: float) -> Schedule:
-  """Linear warm-up over w = warmup_fraction · num_steps, then half a cosine.
+def warmup_cosine(
+  peak: float, num_updates: int, *, warmup_fraction: float
+) -> Schedule:
+  """Linear warm-up over w = warmup_fraction · num_updates, then half a cosine.
 
-    step < w:  peak · (step + 1) / (w + 1)
-    else:      peak · ½ (1 + cos(π (step − w) / (num_steps − w)))
+    update < w:  peak · (update + 1) / (w + 1)
+    else:        peak · ½ (1 + cos(π (update − w) / (num_updates − w)))
 
-  Neither the first nor the last step is lost to a rate of zero.
+  Neither the first nor the last update has a rate of zero.
   """
-  warmup = int(warmup_fraction * num_steps)
+  # optax.warmup_cosine_decay_schedule is the same function, but rounds π t / n
+  # in another order. Runs are repeatable to the bit, so this order stays.
+  warmup = int(warmup_fraction * num_updates)
 
-  def learning_rate(step: jax.Array) -> jax.Array:
-    rise = (step + 1) / (warmup + 1)
-    done = (step - warmup) / max(1, num_steps - warmup)
+  def learning_rate(update: jax.Array) -> jax.Array:
+    rise = (update + 1) / (warmup + 1)
+    done = (update - warmup) / max(1, num_updates - warmup)
     fall = 0.5 * (1 + jnp.cos(jnp.pi * jnp.clip(done, 0, 1)))
-    return peak * jnp.where(step < warmup, rise, fall)
+    return peak * jnp.where(update < warmup, rise, fall)
 
   return learning_rate
 
 
 def _decays(params: Any) -> Any:
-  """True for matrices, which have neither of _UNDECAYED in their names."""
+  """Mask of the parameters that decay: True for matrices."""
   return jax.tree.map_with_path(
     lambda path, _: not any(part in path[-1].key for part in _UNDECAYED),
     params,

@@ -1,8 +1,9 @@
-"""One step of learning, and the log-probabilities it is anchored to.
+"""The optimizer update, and the log-prob pass before it.
 
 In: a TrainState and Batches on the mesh. Out: the next TrainState and
-metrics. Every function is compiled once: an update of many batches adds up
-their gradients, then steps. Never touches a file or a random number.
+metrics. Every program is compiled once for a run: an update of several batches
+accumulates their gradients, then applies them. Nothing here reads or writes a
+file or draws a random number.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +18,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from kimina_jax.learning import losses
 from kimina_jax.learning.batch import batch_shardings
 from kimina_jax.learning.logprobs import token_logprobs
-from kimina_jax.learning.losses import Loss, Metrics, Totals
+from kimina_jax.learning.losses import Loss, Metrics, UpdateTotals
 from kimina_jax.learning.optimizer import Optimizer
 from kimina_jax.model.config import ModelConfig
 from kimina_jax.model.params import (
@@ -28,40 +29,43 @@ from kimina_jax.types import Batch
 
 PyTree = Any
 
-# Gradients in float32, sharded as the parameters, and metrics.
+# Accumulated over batches: float32 gradients, sharded as the parameters, and
+# metrics.
 Sums = tuple[PyTree, Metrics]
 
-# Where the moments live if they are offloaded.
+# Memory kind of offloaded moments.
 _HOST = "pinned_host"
 
 
 class TrainState(NamedTuple):
-  """What learning changes.
+  """Parameters and optimizer state of a run.
 
   Attributes:
     params: master weights.
-    opt_state: of Optimizer.transform, in float32.
-    step: int32 scalar, updates since the run began.
+    opt_state: state of Optimizer.transform, in float32.
+    num_updates: int32 scalar, updates since the run began.
+
+  The same structure holds shapes or shardings instead of arrays.
   """
 
   params: PyTree
   opt_state: PyTree
-  step: jax.Array
+  num_updates: PyTree
 
 
-class Programs(NamedTuple):
-  """The parts of an update, jitted, for calls inside `jax.set_mesh(mesh)`.
+class UpdatePrograms(NamedTuple):
+  """The jitted programs of an update, to be called under `jax.set_mesh`.
 
   Attributes:
-    gradient: (params, batch, totals) → sums, of the first batch.
-    accumulate: (sums, params, batch, totals) → sums, of every further one;
+    gradient: (params, batch, totals) → sums, for the first batch.
+    accumulate: (sums, params, batch, totals) → sums, for each further batch;
       the sums are donated.
     apply: (state, sums) → (state, metrics); the state is donated. The sums
-      are not: no output has a use for their memory.
+      are not, because no output could reuse their memory.
   """
 
-  gradient: Callable[[PyTree, Batch, Totals], Sums]
-  accumulate: Callable[[Sums, PyTree, Batch, Totals], Sums]
+  gradient: Callable[[PyTree, Batch, UpdateTotals], Sums]
+  accumulate: Callable[[Sums, PyTree, Batch, UpdateTotals], Sums]
   apply: Callable[[TrainState, Sums], tuple[TrainState, Metrics]]
 
 
@@ -70,7 +74,7 @@ def abstract_state(
 ) -> TrainState:
   """The TrainState as jax.ShapeDtypeStructs with shardings.
 
-  Adam's moments are in the host's memory if `optimizer.offload`.
+  Adam's moments lie in the host's memory if `optimizer.offload`.
   """
   params = abstract_params(config)
   opt_state = jax.eval_shape(_opt_init(optimizer), params)
@@ -88,14 +92,14 @@ def abstract_state(
       moments,
       transform_non_params=lambda _: replicated,
     ),
-    step=replicated,
+    num_updates=replicated,
   )
-  step = jax.ShapeDtypeStruct((), jnp.int32)
+  num_updates = jax.ShapeDtypeStruct((), jnp.int32)
   return jax.tree.map(
     lambda x, sharding: jax.ShapeDtypeStruct(
       x.shape, x.dtype, sharding=sharding
     ),
-    TrainState(params, opt_state, step),
+    TrainState(params, opt_state, num_updates),
     shardings,
   )
 
@@ -103,19 +107,20 @@ def abstract_state(
 def start_state(
   params: PyTree, config: ModelConfig, *, optimizer: Optimizer, mesh: Mesh
 ) -> TrainState:
-  """A TrainState at step 0 around weights in the train layout."""
+  """A TrainState without updates, from weights in the train layout."""
   shardings = _shardings(abstract_state(config, optimizer, mesh=mesh))
   init = jax.jit(_opt_init(optimizer), out_shardings=shardings.opt_state)
-  step = jax.device_put(np.int32(0), shardings.step)
-  return TrainState(params, init(params), step)
+  num_updates = jax.device_put(np.int32(0), shardings.num_updates)
+  return TrainState(params, init(params), num_updates)
 
 
 def make_begin_iteration(
   config: ModelConfig, optimizer: Optimizer, *, mesh: Mesh
 ) -> Callable[[TrainState], TrainState]:
-  """Gives what prepares a state for an iteration: a fresh optimizer, if asked.
+  """Returns a function that resets the optimizer's state for an iteration.
 
-  The step, and with it the learning rate's schedule, goes on.
+  It returns the state as it is if `optimizer.reset` is false. The number of
+  updates, and with it the learning rate's schedule, is never reset.
   """
   if not optimizer.reset:
     return lambda state: state
@@ -125,13 +130,15 @@ def make_begin_iteration(
 
 
 def make_scorer(
-  config: ModelConfig, *, mesh: Mesh, chunk: int | None = None
+  config: ModelConfig, *, mesh: Mesh, vocab_block_size: int | None = None
 ) -> Callable[[PyTree, Batch], Batch]:
-  """Gives `score(params, batch)`: the batch with its `old_logp_BT` filled in.
+  """Returns `score(params, batch)`, which fills in the batch's `old_logp_BT`.
 
   Call it on all batches of an iteration before the first update.
   """
-  program = make_score_program(config, mesh=mesh, chunk=chunk)
+  program = make_score_program(
+    config, mesh=mesh, vocab_block_size=vocab_block_size
+  )
 
   def score(params: PyTree, batch: Batch) -> Batch:
     with jax.set_mesh(mesh):
@@ -141,18 +148,20 @@ def make_scorer(
 
 
 def make_score_program(
-  config: ModelConfig, *, mesh: Mesh, chunk: int | None = None
+  config: ModelConfig, *, mesh: Mesh, vocab_block_size: int | None = None
 ) -> Callable[[PyTree, Batch], jax.Array]:
-  """Gives the jitted (params, batch) → old_logp_BT, for `jax.set_mesh(mesh)`.
+  """Returns the jitted log-prob pass (params, batch) → old_logp_BT.
+
+  Call it under `jax.set_mesh(mesh)`.
 
   Args:
     config: the model.
-    mesh: where parameters and batches live.
-    chunk: see `token_logprobs`.
+    mesh: of parameters and batches.
+    vocab_block_size: see `token_logprobs`.
   """
   shardings = batch_shardings(mesh)
   return jax.jit(
-    lambda params, batch: _logprobs(params, config, batch, chunk)[0],
+    lambda params, batch: _logprobs(params, config, batch, vocab_block_size)[0],
     in_shardings=(param_shardings(config, mesh, "train"), shardings),
     out_shardings=shardings.old_logp_BT,
   )
@@ -164,14 +173,14 @@ def make_update(
   *,
   loss: Loss,
   mesh: Mesh,
-  chunk: int | None = None,
+  vocab_block_size: int | None = None,
 ) -> Callable[[TrainState, Sequence[Batch], int], tuple[TrainState, Metrics]]:
-  """Gives `update(state, batches, num_sequences)`: one optimizer step.
+  """Returns `update(state, batches, num_sequences)`: one optimizer update.
 
   `batches` together are one minibatch, all of one shape and on the mesh.
-  `num_sequences` is its n, dropped and excluded samples included. The state
-  is donated. If the loss or the gradient is not finite, the state comes back
-  as it was; `check_finite` says so.
+  `num_sequences` is the minibatch's n, with dropped and excluded samples. The
+  state is donated. If the loss or the gradient is not finite, the returned
+  state is the old one, and `check_finite` raises an error.
 
   Metrics are scalars on the device, exact under any packing: those of the
   loss, `loss`, `entropy` (nats per response token), `grad_norm` (before
@@ -179,22 +188,26 @@ def make_update(
 
   Args:
     config: the model.
-    optimizer: what steps.
-    loss: of losses.py.
-    mesh: where state and batches live.
-    chunk: see `token_logprobs`.
+    optimizer: the optimizer.
+    loss: a loss of losses.py.
+    mesh: of state and batches.
+    vocab_block_size: see `token_logprobs`.
   """
   replicated = NamedSharding(mesh, PartitionSpec())
   count = jax.jit(
     losses.add_to_totals, donate_argnums=0, out_shardings=replicated
   )
-  programs = make_programs(config, optimizer, loss=loss, mesh=mesh, chunk=chunk)
+  programs = make_update_programs(
+    config, optimizer, loss=loss, mesh=mesh, vocab_block_size=vocab_block_size
+  )
 
   def update(
     state: TrainState, batches: Sequence[Batch], num_sequences: int
   ) -> tuple[TrainState, Metrics]:
     with jax.set_mesh(mesh):
-      totals = Totals(*np.float32([num_sequences, 0, 0]))
+      totals = UpdateTotals(
+        np.float32(num_sequences), np.float32(0), np.float32(0)
+      )
       totals = jax.device_put(totals, replicated)
       for batch in batches:
         totals = count(totals, batch)
@@ -206,30 +219,30 @@ def make_update(
   return update
 
 
-def make_programs(
+def make_update_programs(
   config: ModelConfig,
   optimizer: Optimizer,
   *,
   loss: Loss,
   mesh: Mesh,
-  chunk: int | None = None,
-) -> Programs:
-  """What `make_update` runs, for who wants to compile it without running it.
+  vocab_block_size: int | None = None,
+) -> UpdatePrograms:
+  """The programs that `make_update` runs; the scaling study compiles them.
 
   Args: see `make_update`.
   """
   state = _shardings(abstract_state(config, optimizer, mesh=mesh))
-  replicated = state.step
+  replicated = state.num_updates
   inputs = (state.params, batch_shardings(mesh), replicated)
   sums = (state.params, replicated)
-  gradient = _make_gradient(config, loss, chunk)
+  gradient = _make_gradient(config, loss, vocab_block_size)
 
   def accumulate(
-    sums: Sums, params: PyTree, batch: Batch, totals: Totals
+    sums: Sums, params: PyTree, batch: Batch, totals: UpdateTotals
   ) -> Sums:
     return jax.tree.map(jnp.add, sums, gradient(params, batch, totals))
 
-  return Programs(
+  return UpdatePrograms(
     gradient=jax.jit(gradient, in_shardings=inputs, out_shardings=sums),
     accumulate=jax.jit(
       accumulate,
@@ -246,30 +259,35 @@ def make_programs(
   )
 
 
-def check_finite(metrics: Mapping[str, float], step: int) -> None:
-  """Raises FloatingPointError if the update of this step was refused."""
+def check_finite(metrics: Mapping[str, float], when: str) -> None:
+  """Raises FloatingPointError if an update was skipped as not finite.
+
+  Args:
+    metrics: of the update, on the host.
+    when: names the update in the message, such as "iteration 7".
+  """
   if not metrics["finite"]:
     raise FloatingPointError(
-      f"step {step}: loss = {float(metrics['loss'])}, gradient norm = "
+      f"{when}: loss = {float(metrics['loss'])}, gradient norm = "
       f"{float(metrics['grad_norm'])}; the parameters are those before this "
-      "step. Lower the learning rate or look at the batch"
+      "update. Lower the learning rate or look at the batch"
     )
 
 
 def _make_gradient(
-  config: ModelConfig, loss: Loss, chunk: int | None
-) -> Callable[[PyTree, Batch, Totals], Sums]:
-  """A batch's share of gradient and metrics, in float32."""
+  config: ModelConfig, loss: Loss, vocab_block_size: int | None
+) -> Callable[[PyTree, Batch, UpdateTotals], Sums]:
+  """The program of a batch's share of gradient and metrics, in float32."""
 
   def objective(
-    params: PyTree, batch: Batch, totals: Totals
+    params: PyTree, batch: Batch, totals: UpdateTotals
   ) -> tuple[jax.Array, Metrics]:
-    logp_BT, entropy_BT = _logprobs(params, config, batch, chunk)
+    logp_BT, entropy_BT = _logprobs(params, config, batch, vocab_block_size)
     value, metrics = loss(logp_BT, batch, totals)
     entropy = losses.token_mean(entropy_BT, batch, totals)
     return value, {"loss": value, "entropy": entropy, **metrics}
 
-  def gradient(params: PyTree, batch: Batch, totals: Totals) -> Sums:
+  def gradient(params: PyTree, batch: Batch, totals: UpdateTotals) -> Sums:
     shares = jax.grad(objective, has_aux=True)(params, batch, totals)
     return jax.tree.map(lambda x: x.astype(jnp.float32), shares)
 
@@ -279,28 +297,31 @@ def _make_gradient(
 def _make_apply(
   optimizer: Optimizer, shardings: PyTree
 ) -> Callable[[TrainState, Sums], tuple[TrainState, Metrics]]:
-  """Steps with summed gradients, unless something is not finite.
+  """The program that applies accumulated gradients, unless not finite.
 
   `shardings` are those of the optimizer's state.
   """
+  # optax.apply_if_finite does not look at the loss, and its counters would be
+  # part of every checkpoint.
 
   def apply(state: TrainState, sums: Sums) -> tuple[TrainState, Metrics]:
     grads, metrics = sums
-    state = state._replace(opt_state=_fetch(state.opt_state, shardings))
+    opt_state = _to_devices(state.opt_state, shardings)
+    state = state._replace(opt_state=opt_state)
     grad_norm = optax.tree.norm(grads)
     finite = jnp.isfinite(metrics["loss"]) & jnp.isfinite(grad_norm)
     directions, opt_state = optimizer.transform.update(
       grads, state.opt_state, state.params
     )
-    rate = optimizer.learning_rate(state.step)
+    rate = optimizer.learning_rate(state.num_updates)
     params = jax.tree.map(
       lambda p, d: (p.astype(jnp.float32) - rate * d).astype(p.dtype),
       state.params,
       directions,
     )
-    moved = TrainState(params, opt_state, state.step + 1)
+    updated = TrainState(params, opt_state, state.num_updates + 1)
     state = jax.tree.map(
-      lambda new, old: jnp.where(finite, new, old), moved, state
+      lambda new, old: jnp.where(finite, new, old), updated, state
     )
     return state, {
       **metrics,
@@ -313,7 +334,10 @@ def _make_apply(
 
 
 def _logprobs(
-  params: PyTree, config: ModelConfig, batch: Batch, chunk: int | None
+  params: PyTree,
+  config: ModelConfig,
+  batch: Batch,
+  vocab_block_size: int | None,
 ) -> tuple[jax.Array, jax.Array]:
   return token_logprobs(
     params,
@@ -321,23 +345,23 @@ def _logprobs(
     batch.tokens_BT,
     batch.positions_BT,
     batch.segments_BT,
-    chunk=chunk,
+    vocab_block_size=vocab_block_size,
   )
 
 
-def _fetch(opt_state: PyTree, shardings: PyTree) -> PyTree:
-  """What lives in the host's memory, on the devices."""
+def _to_devices(opt_state: PyTree, shardings: PyTree) -> PyTree:
+  """The optimizer's state with offloaded moments copied to the devices."""
 
-  def fetch(x: jax.Array, sharding: NamedSharding) -> jax.Array:
+  def copy(x: jax.Array, sharding: NamedSharding) -> jax.Array:
     if sharding.memory_kind != _HOST:
       return x
     return jax.device_put(x, sharding.with_memory_kind("device"))
 
-  return jax.tree.map(fetch, opt_state, shardings)
+  return jax.tree.map(copy, opt_state, shardings)
 
 
 def _opt_init(optimizer: Optimizer) -> Callable[[PyTree], PyTree]:
-  """The transform's state in float32, whatever the dtype of the weights."""
+  """Initializes the transform in float32, whatever the weights' dtype."""
   return lambda params: optimizer.transform.init(
     jax.tree.map(lambda p: p.astype(jnp.float32), params)
   )

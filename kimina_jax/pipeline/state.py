@@ -65,7 +65,7 @@ def save_state(
     host={
       "version": HOST_VERSION,
       **host,
-      "num_updates": int(jax.device_get(state.step)),
+      "num_updates": int(jax.device_get(state.num_updates)),
     },
     force=force,
   )
@@ -94,7 +94,7 @@ def resume_state(
   num_updates = np.int32(host["num_updates"])
   state = state._replace(
     opt_state=found.opt_state or state.opt_state,
-    step=jax.device_put(num_updates, wanted.step.sharding),
+    num_updates=jax.device_put(num_updates, wanted.num_updates.sharding),
   )
   return Resumed(state, step, host)
 

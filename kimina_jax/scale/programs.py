@@ -14,12 +14,12 @@ from jax.sharding import Mesh
 
 from kimina_jax.infra import mesh as meshes
 from kimina_jax.learning.batch import abstract_batch
-from kimina_jax.learning.losses import LossSettings, Totals, make_loss
+from kimina_jax.learning.losses import LossSettings, UpdateTotals, make_loss
 from kimina_jax.learning.optimizer import OptimizerSettings, make_optimizer
 from kimina_jax.learning.update import (
   abstract_state,
-  make_programs,
   make_score_program,
+  make_update_programs,
 )
 from kimina_jax.model.config import ModelConfig, ModelSettings, model_config
 from kimina_jax.rollouts.weights import make_reshard
@@ -65,9 +65,13 @@ def _update_programs(
   settings = LossSettings(**case.sections["loss"])
   loss = make_loss(settings, max_len=case.sequence_len)
   state = abstract_state(model, optimizer, mesh=mesh)
-  programs = make_programs(model, optimizer, loss=loss, mesh=mesh)
+  programs = make_update_programs(model, optimizer, loss=loss, mesh=mesh)
   scalar: Any = abstract_array(mesh, "", (), jnp.float32)
-  inputs = (state.params, _batch(case, mesh), Totals(scalar, scalar, scalar))
+  inputs = (
+    state.params,
+    _batch(case, mesh),
+    UpdateTotals(scalar, scalar, scalar),
+  )
   with jax.set_mesh(mesh):
     grads, metrics = jax.eval_shape(programs.gradient, *inputs)
   sums = (with_shardings(grads, _shardings(state.params)), metrics)
