@@ -223,8 +223,11 @@ def test_no_array_holds_all_logits():
 @pytest.mark.parametrize("vocab_size", [672, 38016, 151936, 152064])
 def test_blocks_are_bounded_and_cover_the_vocabulary(num_tokens, vocab_size):
   table = jax.ShapeDtypeStruct((vocab_size, 4), jnp.float32)
-  blocks = jax.eval_shape(lambda x: logprobs._cut(x, num_tokens, None), table)
-  num_blocks, size, _ = blocks.table_CD.shape
+  table_WVD, entry_WV = jax.eval_shape(
+    lambda x: logprobs._blocks(x, num_tokens, None), table
+  )
+  num_blocks, size, _ = table_WVD.shape
+  assert entry_WV.shape == (num_blocks, size)
   assert (num_blocks - 1) * size < vocab_size <= num_blocks * size
   assert num_tokens * size * 4 <= 130 * 2**20
   assert num_blocks == 1 or size % 128 == 0
