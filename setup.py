@@ -19,6 +19,7 @@ REQUIRES = [
   "numpy>=2.0,<3",  # host arrays
   "rich>=14,<16",  # progress on the terminal
   "psutil>=6,<8",  # processes and memory of the checker
+  "urllib3>=2.2,<3",  # HTTP to Kimina Lean Servers
   "tensorboardX>=2.6.4,<3",  # TensorBoard files
   "lark>=1.2,<2",  # grammar of the embedded checker
   "z3-solver>=4.13,<6",  # arithmetic of the embedded checker

@@ -126,7 +126,7 @@ def test_a_spare_takes_over():
   with make_pool(num_workers=1, num_standby=1, max_uses=1) as pool:
     cold_s = check(pool, "omega").load_s
     deadline = time.monotonic() + 30
-    while not pool._crew._spares:
+    while not pool._workers._standby:
       assert time.monotonic() < deadline
       time.sleep(0.01)
     assert check(pool, "omega -- 2").load_s < cold_s / 3

@@ -4,11 +4,11 @@ import contextlib
 import dataclasses
 import json
 import logging
-import pathlib
 import queue
 import threading
 import time
 
+import corpus
 import pytest
 from fake_server import FakeServer
 from hypothesis import given, settings
@@ -21,17 +21,19 @@ from kimina_jax.verification.acceptance.audit import Audit, prepare_audit
 from kimina_jax.verification.acceptance.syntax_rules import SyntaxRules
 from kimina_jax.verification.pool import VerificationPool
 from kimina_jax.verification.process.protocol import WorkerFailure
-from kimina_jax.verification.remote.fleet import KEY_VARIABLE, Fleet
-from kimina_jax.verification.remote.server import (
+from kimina_jax.verification.remote.load_balancer import (
+  KEY_VARIABLE,
+  LoadBalancer,
+)
+from kimina_jax.verification.remote.server_worker import (
   ServerWorker,
   make_server_backend,
   read_result,
 )
-from kimina_jax.verification.remote.snippet import compose, make_snippet
+from kimina_jax.verification.remote.snippet import compose_audit, make_snippet
 from kimina_jax.verification.replies import Reply
 from kimina_jax.verification.settings import CheckerSettings
 
-ATTACKS = pathlib.Path(__file__).parent / "attacks"
 KEY = "s3cret-Key.of~this+test/="
 RULES = SyntaxRules(400_000, False)
 HEADER = "import Mathlib\nimport Aesop\n\nopen Real Nat\n\n"
@@ -67,7 +69,7 @@ def serve():
 
 @contextlib.contextmanager
 def checker(*servers: FakeServer, key: str = "", version: str = "4.9.0"):
-  one = ServerWorker(Fleet([s.url for s in servers], key), version)
+  one = ServerWorker(LoadBalancer([s.url for s in servers], key), version)
   with contextlib.closing(one):
     yield one
 
@@ -134,7 +136,7 @@ def test_a_result_that_is_no_reply():
 
 def test_snippet():
   before = "lemma a : 1 = 1 := rfl\n\n"
-  snippet = compose(audit_of("omega", before=before), "12", "34")
+  snippet = compose_audit(audit_of("omega", before=before), "12", "34")
   lines = snippet.code.split("\n")
   imports, version, preamble, statement, proof, check = snippet.starts
   assert lines[imports - 1].startswith("import ")
@@ -199,7 +201,7 @@ def test_proved(serve, shifts, header):
   with checker(server) as one:
     verdict = ask(one, audit_of("omega", problem))
     assert verdict.status is Status.PROVED and verdict.axioms == ()
-    assert not one.broken and one.pid == 0
+    assert not one.must_replace and one.pid == 0
     assert ask(one, audit_of("norm_num", problem)).proved
   assert server.num_connections == 1
   assert [r["timeout"] for r in server.requests] == [5, 5, 5]
@@ -287,8 +289,7 @@ def test_no_attack_is_proved(serve):
     "open BigOperators Real Nat Topology Rat\n\n",
     "theorem target (n : ℕ) (h₀ : 1 < n) : (n : ℝ) + 1 ≤ Real.sqrt n := by",
   )
-  files = sorted(ATTACKS.glob("**/*.lean"))
-  texts = {path.name: path.read_bytes().decode() for path in files}
+  texts = {r["name"]: r["text"] for r in corpus.load(corpus.ATTACKS)}
   proved = []
   with checker(serve()) as one:
     for name, text in texts.items():
@@ -370,14 +371,14 @@ def test_faults(serve, fault, status, words):
     verdict = one.check(audit_of(f"omega -- FAULT:{fault}"), timeout_s=1.0)
     assert verdict.status is status
     assert words in verdict.detail
-    assert one.broken == (status is not Status.TIMEOUT)
+    assert one.must_replace == (status is not Status.TIMEOUT)
 
 
 @pytest.mark.parametrize("fault", ["hang", "slow"])
 def test_silence_ends(serve, fault, monkeypatch):
   """Also where bytes keep trickling, so that no single wait is long."""
   monkeypatch.setattr(
-    "kimina_jax.verification.remote.server._SERVER_WAIT_S", 0.2
+    "kimina_jax.verification.remote.server_worker._SERVER_WAIT_S", 0.2
   )
   with checker(serve()) as one:
     assert one.load("import Mathlib", timeout_s=5.0) is None
@@ -385,7 +386,7 @@ def test_silence_ends(serve, fault, monkeypatch):
     started_s = time.monotonic()
     verdict = one.check(audit, timeout_s=0.3)
     assert time.monotonic() - started_s < 3
-  assert verdict.status is Status.INFRA_ERROR and one.broken
+  assert verdict.status is Status.INFRA_ERROR and one.must_replace
   assert "in time" in verdict.detail or "timed out" in verdict.detail
 
 
@@ -463,14 +464,14 @@ def test_no_item_is_lost_when_servers_come_and_go(serve):
   first, second, spare = serve(), serve(), serve()
   spare.stop()
   urls = [first.url, second.url, spare.url]
-  fleet = Fleet(urls, "")
+  balancer = LoadBalancer(urls, "")
   items: queue.SimpleQueue[int] = queue.SimpleQueue()
   for number in range(240):
     items.put(number)
   verdicts: dict[int, list[Verdict]] = {n: [] for n in range(240)}
 
   def work() -> None:
-    one = ServerWorker(fleet, "4.9.0")
+    one = ServerWorker(balancer, "4.9.0")
     with contextlib.suppress(queue.Empty):
       while True:
         number = items.get_nowait()
@@ -493,11 +494,11 @@ def test_no_item_is_lost_when_servers_come_and_go(serve):
 
 def test_load_is_shared(serve):
   servers = [serve(), serve()]
-  fleet = Fleet([s.url for s in servers], "")
+  balancer = LoadBalancer([s.url for s in servers], "")
   ready = threading.Barrier(8)
 
   def work() -> None:
-    with contextlib.closing(ServerWorker(fleet, "4.9.0")) as one:
+    with contextlib.closing(ServerWorker(balancer, "4.9.0")) as one:
       ready.wait()
       for number in range(20):
         assert ask(one, audit_of(f"omega -- {number}")).proved
@@ -517,8 +518,8 @@ def test_a_dead_server_is_asked_less_and_less(serve):
   good, bad = serve(), serve()
   bad.is_healthy = False
   bad.faults.extend(["503"] * 1000)
-  fleet = Fleet([bad.url, good.url], "")
-  with contextlib.closing(ServerWorker(fleet, "4.9.0")) as one:
+  balancer = LoadBalancer([bad.url, good.url], "")
+  with contextlib.closing(ServerWorker(balancer, "4.9.0")) as one:
     deadline = time.monotonic() + 2.0
     while time.monotonic() < deadline:
       assert ask(one, audit_of("omega")).proved
@@ -535,18 +536,18 @@ def test_a_dead_server_is_asked_less_and_less(serve):
 
 def test_failures_at_the_same_time_are_one_failure():
   """All whom a server leaves in the lurch do not lengthen its pause."""
-  fleet = Fleet(["http://localhost:1"], "")
-  turns = [fleet.take(None) for _ in range(16)]
-  for turn in turns:
-    fleet.give_back(turn, OSError("gone"))
-  assert fleet.take(None) is None
+  balancer = LoadBalancer(["http://localhost:1"], "")
+  leases = [balancer.acquire(None) for _ in range(16)]
+  for lease in leases:
+    balancer.release(lease, OSError("gone"))
+  assert balancer.acquire(None) is None
   time.sleep(0.26)
-  turn = fleet.take(None)
-  assert turn.num_failures == 1
+  lease = balancer.acquire(None)
+  assert lease.num_failures == 1
   # Until it has answered once, nobody else asks it.
-  assert fleet.take(None) is None
-  fleet.give_back(turn, None)
-  assert fleet.take(None).num_failures == 0
+  assert balancer.acquire(None) is None
+  balancer.release(lease, None)
+  assert balancer.acquire(None).num_failures == 0
 
 
 def test_a_server_of_another_lean_is_not_used(serve):
@@ -556,7 +557,7 @@ def test_a_server_of_another_lean_is_not_used(serve):
     assert ask(one, audit_of("omega")).proved
     server.version = "4.15.0"
     verdict = one.check(audit_of("omega"), timeout_s=0.5)
-    assert verdict.status is Status.INFRA_ERROR and one.broken
+    assert verdict.status is Status.INFRA_ERROR and one.must_replace
     assert "runs Lean 4.15.0, the others 4.9.0" in verdict.detail
   with checker(server, other) as one:
     assert ask(one, audit_of("omega")).proved

@@ -28,7 +28,7 @@ from kimina_jax.verification.acceptance.syntax_rules import SyntaxRules
 from kimina_jax.verification.backend import Backend
 from kimina_jax.verification.process.local import make_local_backend
 from kimina_jax.verification.queue import QueueClosed, VerificationQueue
-from kimina_jax.verification.remote.server import make_server_backend
+from kimina_jax.verification.remote.server_worker import make_server_backend
 from kimina_jax.verification.second_verifier import CANCELLED, SecondVerifier
 from kimina_jax.verification.settings import CheckerSettings
 from kimina_jax.verification.stats import VerificationStats

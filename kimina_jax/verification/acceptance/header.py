@@ -112,7 +112,9 @@ def _limit(
   """The text of the tokens with options under their ceilings, and notes."""
   if not tokens:
     return "", ()
-  pieces, notes, start = [], [], tokens[0].start
+  pieces: list[str] = []
+  notes: list[str] = []
+  start = tokens[0].start
   for word, name, value in zip(tokens, tokens[1:], tokens[2:], strict=False):
     # `synthInstance.maxHeartbeats` has the same ceiling.
     ceiling = rules.ceilings.get(name.text.rpartition(".")[2])

@@ -256,7 +256,7 @@ def tokenize(text: str) -> list[Token]:
   return tokens
 
 
-def words(tokens: list[str]) -> list[str]:
+def words(tokens: Sequence[str]) -> list[str]:
   """The tokens of a Scan without the LINEs."""
   return [token for token in tokens if token[0] != "\n"]
 

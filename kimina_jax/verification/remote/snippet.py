@@ -1,10 +1,10 @@
-"""A whole audit in one text, and whose line is whose.
+"""Snippet: a whole audit as one text, and which message belongs to which part.
 
-In: an audit. Out: the text that a server shall run; and from the one reply to
-it, the three replies that a process of one's own would have given.
+In: an audit. Out: the text for a server; and from the one reply to the text,
+the three replies that a local process would have given.
 
   import Mathlib               the server runs this in advance
-  #eval Lean.versionString     says which Lean runs, and how lines are counted
+  #eval Lean.versionString     gives the version, and how lines are counted
   open Real                    the preamble
   def __stmt_… : Prop := …     the statement
   section __stmt_…
@@ -13,12 +13,12 @@ it, the three replies that a process of one's own would have given.
   theorem __ok_… : … := @t     the check
   #print axioms __ok_…
 
-Lean puts the error about a text that stops too early on the token that comes
-next. The two fences are such tokens: what is wrong with the statement falls on
-the first, what is wrong with the proof on the second, and neither lets go on
-what ends in a modifier or an `open … in`.
+Lean reports an error about a text that stops too early at the next token. The
+commands `section` and `end` are such tokens: errors of the statement are
+reported at the first, those of the proof at the second, and neither can
+continue a text that ends in a modifier or an `open … in`.
 
-Nothing here talks to a server or judges.
+This module sends nothing and judges nothing.
 """
 
 import bisect
@@ -31,12 +31,12 @@ from kimina_jax.types import Message, Status, Verdict
 from kimina_jax.verification.acceptance.audit import Audit
 from kimina_jax.verification.replies import Reply, Sorry
 
-_ASK_VERSION = "#eval Lean.versionString"
+_VERSION_COMMAND = "#eval Lean.versionString"
 _VERSION = re.compile(r'"([0-9][^"]*)"\s*')
-# The server runs what follows the imports in a process that it keeps; without
-# any import it would run it on top of what it was sent before.
+# A server runs the text after the imports in a process that it keeps; without
+# imports it would run it in the environment of earlier texts.
 _NO_IMPORTS = "import Init"
-_MAX_WORDS = 2000
+_MAX_TEXT_CHARS = 2000
 # The parts of a text, by number.
 _STATEMENT, _PROOF, _CHECK = 3, 4, 5
 
@@ -47,8 +47,8 @@ class Snippet:
 
   Attributes:
     code: the text.
-    starts: 1-based first lines of its parts: imports, the line that asks for
-      the version, and if it holds an audit, preamble, statement, proof, check.
+    starts: 1-based first lines of its parts: imports, the version command, and
+      if it holds an audit, preamble, statement, proof, check.
   """
 
   code: str
@@ -56,12 +56,12 @@ class Snippet:
 
 
 @dataclasses.dataclass(frozen=True)
-class Answer:
-  """What a server says of a snippet.
+class SnippetReply:
+  """The reply of a server to a snippet.
 
   Attributes:
     version: of its Lean.
-    reply: its lines are counted from the top of the snippet.
+    reply: with lines counted from the top of the snippet.
   """
 
   version: str
@@ -69,15 +69,15 @@ class Answer:
 
 
 def make_snippet(imports: str, *parts: str) -> Snippet:
-  """A text that begins with imports, and has Lean say its version."""
-  texts = (imports.strip() or _NO_IMPORTS, _ASK_VERSION, *parts)
+  """A text of imports, the command that prints the version, and other parts."""
+  texts = (imports.strip() or _NO_IMPORTS, _VERSION_COMMAND, *parts)
   sizes = [text.count("\n") + 1 for text in texts]
   starts = tuple(itertools.accumulate(sizes[:-1], initial=1))
   return Snippet("\n".join(texts), starts)
 
 
-def compose(audit: Audit, nonce: str, seal: str) -> Snippet:
-  """The whole audit; nonce and seal as in `Audit.commands`."""
+def compose_audit(audit: Audit, nonce: str, seal: str) -> Snippet:
+  """The snippet of an audit; nonce and seal as in `Audit.commands`."""
   statement, proof, check = audit.commands(nonce, seal)
   fence = f"__stmt_{nonce}"
   return make_snippet(
@@ -89,15 +89,16 @@ def compose(audit: Audit, nonce: str, seal: str) -> Snippet:
   )
 
 
-def locate(snippet: Snippet, reply: Reply) -> Answer | None:
-  """The reply with its lines counted from the top of the snippet.
+def align_lines(snippet: Snippet, reply: Reply) -> SnippetReply | None:
+  """A server's reply with its lines counted from the top of the snippet.
 
-  A server takes the imports off and runs the rest; some put the lines right
-  again, others (before October 2025) count from the first line of the rest.
-  That is the line that asks for the version, so its reply tells.
+  A server removes the imports and runs the rest. Its line numbers count from
+  the top of the whole text, or (servers before October 2025) from the first
+  line of the rest. That line is the version command, so the position of its
+  message shows which.
 
   Returns:
-    The answer, or None if Lean did not say its version there.
+    The reply, or None if it holds no version at either place.
   """
   first = snippet.starts[1]
   versions = {
@@ -114,27 +115,30 @@ def locate(snippet: Snippet, reply: Reply) -> Answer | None:
     tuple(_move(message, shift) for message in reply.messages),
     tuple(_move_sorry(sorry, shift) for sorry in reply.sorries),
   )
-  return Answer(versions[first - shift], moved)
+  return SnippetReply(versions[first - shift], moved)
 
 
-def split(snippet: Snippet, answer: Answer) -> tuple[Reply, ...] | Verdict:
-  """The replies to statement, proof and check; lines are those of each text.
+def split_reply(
+  snippet: Snippet, answer: SnippetReply
+) -> tuple[Reply, ...] | Verdict:
+  """The replies to statement, proof and check, with lines of each text.
 
   Returns:
-    Three replies, or the verdict that makes them needless: an INFRA_ERROR if
-    the header is wrong.
+    Three replies; or an INFRA_ERROR if the header does not elaborate.
   """
   starts, reply = snippet.starts, answer.reply
   errors = [m for m in reply.messages if m.severity == "error"]
-  ahead = _words(m for m in errors if m.line < starts[_STATEMENT])
-  if ahead:
-    detail = f"the header does not elaborate: {ahead}"
+  header_errors = _joined_texts(
+    m for m in errors if m.line < starts[_STATEMENT]
+  )
+  if header_errors:
+    detail = f"the header does not elaborate: {header_errors}"
     return Verdict(Status.INFRA_ERROR, detail=detail)
   return tuple(
     Reply(
       reply.env,
       tuple(
-        _confine(_move(message, 1 - starts[part]), snippet, part)
+        _clip_to_part(_move(message, 1 - starts[part]), snippet, part)
         for message in reply.messages
         if bisect.bisect(starts, message.line) - 1 == part
       ),
@@ -149,13 +153,13 @@ def split(snippet: Snippet, answer: Answer) -> tuple[Reply, ...] | Verdict:
 
 
 def _part_of_sorry(starts: Sequence[int], line: int) -> int:
-  """Of whatever was left open ahead of the statement, the proof is suspect."""
+  """The part of a sorry; one ahead of the statement counts as the proof's."""
   part = bisect.bisect(starts, line) - 1
   return part if part >= _STATEMENT else _PROOF
 
 
-def _confine(message: Message, snippet: Snippet, part: int) -> Message:
-  """Has what is said of the fence after a text speak of the text's end."""
+def _clip_to_part(message: Message, snippet: Snippet, part: int) -> Message:
+  """Moves a message about the token after a part to the end of the part."""
   if part == _CHECK:
     return message
   first, after = snippet.starts[part : part + 2]
@@ -180,5 +184,5 @@ def _move_sorry(sorry: Sorry, shift: int) -> Sorry:
   return dataclasses.replace(sorry, line=sorry.line + shift)
 
 
-def _words(messages: Iterable[Message]) -> str:
-  return "; ".join(message.text for message in messages)[:_MAX_WORDS]
+def _joined_texts(messages: Iterable[Message]) -> str:
+  return "; ".join(message.text for message in messages)[:_MAX_TEXT_CHARS]

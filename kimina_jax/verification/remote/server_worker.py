@@ -1,15 +1,16 @@
-"""A Kimina Lean Server as a checker: an audit in, a verdict out, over HTTP.
+"""Server worker: checks audits on Kimina Lean Servers, over HTTP.
 
-The audit is the local one, in one text (see snippet.py). Nonce and seal are
-drawn after the proof's text is fixed, and the messages that come back are
-parted by the lines that they speak of, so that `audit.judge_replies` sees the
-same three replies as ever.
+In: an audit. Out: its verdict. The audit is the same as of a local worker, sent
+as one text (see snippet.py). Nonce and seal are drawn after the proof's text is
+fixed, and the messages that come back are assigned to the three commands by
+their lines, so that `audit.judge_replies` gets the same three replies.
 
-What a process of one's own gives and this does not: that the seal is out of
-the proof's reach, that environments are counted, and that nobody else used the
-process before. docs/verification.md weighs that.
+Three guarantees of a local process are missing: that the seal is out of the
+proof's reach, that environments are counted, and that no other client has used
+the process before. docs/verification.md weighs them.
 
-It trusts the servers: whoever answers for one decides what is proved.
+The servers are trusted: whoever answers in the place of one decides what is
+proved.
 """
 
 import dataclasses
@@ -30,20 +31,24 @@ from kimina_jax.verification.acceptance.audit import (
 )
 from kimina_jax.verification.backend import Backend
 from kimina_jax.verification.process.protocol import WorkerFailure, parse_reply
-from kimina_jax.verification.remote.fleet import (
-  KEY_VARIABLE,
-  Fleet,
-  NoServer,
-  Unfit,
+from kimina_jax.verification.remote.client import (
+  AnswerTooLarge,
+  ServerClient,
+  error_text,
 )
-from kimina_jax.verification.remote.line import Line, Oversized, words
+from kimina_jax.verification.remote.load_balancer import (
+  KEY_VARIABLE,
+  LoadBalancer,
+  NoServerError,
+  ServerError,
+)
 from kimina_jax.verification.remote.snippet import (
-  Answer,
   Snippet,
-  compose,
-  locate,
+  SnippetReply,
+  align_lines,
+  compose_audit,
   make_snippet,
-  split,
+  split_reply,
 )
 from kimina_jax.verification.replies import Reply
 from kimina_jax.verification.settings import CheckerSettings
@@ -51,42 +56,43 @@ from kimina_jax.verification.settings import CheckerSettings
 _log = logging.getLogger(__name__)
 
 _PATH = "/api/check"
-# A server may have a text wait before it begins, and import before it checks.
+# A server may queue a text before it starts, and import before it checks.
 _SERVER_WAIT_S = 120.0
 _START_TIMEOUT_S = 120.0
 _IMPORT_LINE = re.compile(r"(?:import \S+)?")
-# What servers say of a text that got no reply; the first that fits.
-_CAUSES = (
+# Statuses by the error that a server gives instead of a reply; the first match
+# counts.
+_ERRORS = (
   ("header command timed out", Status.INFRA_ERROR),
   ("timed out", Status.TIMEOUT),
   ("out of memory|bad_alloc|memory limit", Status.OUT_OF_MEMORY),
   ("JSON decode error|from REPL stdout|crashed|REPL died", Status.CRASH),
 )
-# Those that a text itself may be to blame for, where the server fails over it.
-_ENDS = (Status.OUT_OF_MEMORY, Status.CRASH)
+# Statuses that the text itself may have caused if the server answers 500.
+_CAUSED_BY_TEXT = (Status.OUT_OF_MEMORY, Status.CRASH)
 
 
 class ServerWorker:
-  """One audit at a time on whichever server is up; a backend.Checker."""
+  """Runs one audit at a time on any server that is up; a backend.Worker."""
 
-  def __init__(self, fleet: Fleet, version: str):
-    """Connects to nothing yet.
+  def __init__(self, balancer: LoadBalancer, version: str):
+    """Opens no connection yet.
 
     Args:
-      fleet: the servers.
-      version: of Lean, that each of them must have; "" for any.
+      balancer: chooses the servers.
+      version: of Lean, which each server must run; "" for any.
     """
-    self._fleet = fleet
+    self._balancer = balancer
     self._version = version
-    self._line = Line(fleet)
+    self._client = ServerClient(balancer)
     self._imports: str | None = None
-    # The server's process has served others, so this is never a fresh one.
+    # The server's process has checked other proofs, so it is never unused.
     self.num_uses = 1
     self.must_replace = False
     self.pid = 0
 
   def load(self, imports: str, *, timeout_s: float) -> Verdict | None:
-    """Has a server import; an INFRA_ERROR if none does."""
+    """Loads imports on a server; an INFRA_ERROR if that fails."""
     if imports == self._imports:
       return None
     for line in imports.split("\n"):
@@ -105,34 +111,36 @@ class ServerWorker:
     """Runs an audit whose imports are loaded.
 
     Args:
-      audit: what to ask.
-      timeout_s: for the server's Lean; what the server waits and imports comes
-        on top.
+      audit: of a proof.
+      timeout_s: for Lean on the server; the server's queue and its imports get
+        time of their own.
     """
     self.num_uses += 1
-    # Drawn now: the proof's text is fixed.
+    # Random, and drawn after the text of the proof is fixed.
     nonce, seal = secrets.token_hex(8), secrets.token_hex(8)
-    snippet = compose(audit, nonce, seal)
+    snippet = compose_audit(audit, nonce, seal)
     answer = self._ask(snippet, timeout_s=timeout_s)
-    replies = answer if isinstance(answer, Verdict) else split(snippet, answer)
+    replies = (
+      answer if isinstance(answer, Verdict) else split_reply(snippet, answer)
+    )
     if isinstance(replies, Verdict):
       return dataclasses.replace(replies, notes=audit.notes)
-    asked = 1
-    while not is_decided(replies[:asked]):
-      asked += 1
-    verdict = judge_replies(audit, seal, replies[:asked])
+    num_needed = 1
+    while not is_decided(replies[:num_needed]):
+      num_needed += 1
+    verdict = judge_replies(audit, seal, replies[:num_needed])
     self.must_replace = verdict.status is Status.PROTOCOL_VIOLATION
     return verdict
 
-  def ask_version(self) -> str:
-    """Which Lean a server runs.
+  def query_version(self) -> str:
+    """The version of Lean that a server runs.
 
     Raises:
-      NoServer: none says so at once.
+      NoServerError: no server answers at the first try.
     """
     answer = self._send(make_snippet(""), _START_TIMEOUT_S, patience_s=0.0)
     if isinstance(answer, Verdict):
-      raise NoServer(self._fleet.redact(answer.detail))
+      raise NoServerError(self._balancer.redact(answer.detail))
     return answer.version
 
   def kill_for_memory(self) -> None:
@@ -140,38 +148,40 @@ class ServerWorker:
     self.kill()
 
   def kill(self) -> None:
-    """Ends the exchange in progress; from any thread."""
-    self._line.kill()
+    """Ends the request in progress; any thread may call it."""
+    self._client.kill()
 
   def close(self) -> None:
-    """Frees the connection."""
-    self._line.close()
+    """Closes the connection."""
+    self._client.close()
 
-  def _ask(self, snippet: Snippet, *, timeout_s: float) -> Answer | Verdict:
-    """An answer, or the verdict on its absence."""
+  def _ask(
+    self, snippet: Snippet, *, timeout_s: float
+  ) -> SnippetReply | Verdict:
+    """The reply to a snippet, or the verdict if there is none."""
     try:
       answer = self._send(snippet, timeout_s, patience_s=timeout_s)
-    except NoServer as failure:
+    except NoServerError as failure:
       answer = Verdict(Status.INFRA_ERROR, detail=str(failure))
-    except Oversized as failure:
+    except AnswerTooLarge as failure:
       answer = Verdict(Status.PROTOCOL_VIOLATION, detail=str(failure))
     if isinstance(answer, Verdict):
-      # A server that says that Lean took too long has seen to it.
+      # A server that reports a timeout has replaced its process.
       self.must_replace = answer.status is not Status.TIMEOUT
-      detail = self._fleet.redact(answer.detail)
+      detail = self._balancer.redact(answer.detail)
       return dataclasses.replace(answer, detail=detail)
     return answer
 
   def _send(
     self, snippet: Snippet, timeout_s: float, *, patience_s: float
-  ) -> Answer | Verdict:
+  ) -> SnippetReply | Verdict:
     identity = secrets.token_hex(8)
     body = {
       "snippets": [{"id": identity, "code": snippet.code}],
       "timeout": math.ceil(timeout_s),
       "reuse": True,
     }
-    return self._line.ask(
+    return self._client.post(
       _PATH,
       body,
       functools.partial(_read, snippet, identity, self._version),
@@ -192,29 +202,33 @@ def make_server_backend(settings: CheckerSettings) -> Backend:
       "('http://lean-1:8000',)"
     )
   key = os.environ.get(KEY_VARIABLE, "")
-  fleet = Fleet(settings.urls, key)
+  balancer = LoadBalancer(settings.urls, key)
   version = _common_version(
     {url: _version_at(url, key) for url in settings.urls}
   )
+
+  def start() -> ServerWorker:
+    return ServerWorker(balancer, version)
+
   return Backend(
     name="server",
     toolchain=f"Kimina Lean Server, Lean {version}",
     isolation="remote",
-    start=functools.partial(ServerWorker, fleet, version),
+    start=start,
   )
 
 
 def read_result(result: Mapping[str, Any]) -> Reply | Verdict | None:
-  """The reply in a server's result, or the verdict on its absence.
+  """The reply in a server's result, or the verdict if there is none.
 
   Reads the results of `/api/check` and of the older `/verify`, which differ in
-  fields that do not matter here.
+  fields that are not used here.
 
   Returns:
-    None if it is neither.
+    None if the result holds neither a reply nor a known error.
 
   Raises:
-    WorkerFailure: the reply is none of a REPL.
+    WorkerFailure: the reply is not one of a REPL.
   """
   error, response = result.get("error"), result.get("response")
   if error is not None:
@@ -231,66 +245,68 @@ def read_result(result: Mapping[str, Any]) -> Reply | Verdict | None:
 
 def _read(
   snippet: Snippet, identity: str, version: str, code: int, value: Any
-) -> Answer | Verdict:
-  """What a server's JSON says of a snippet.
+) -> SnippetReply | Verdict:
+  """The reply or verdict in a server's answer to a snippet.
 
   Raises:
-    Unfit: it says nothing of it, or the server runs another Lean.
+    ServerError: the answer holds neither, or the server runs another Lean.
   """
   if code == 500:
-    verdict = _failure(words(value))
-    if verdict is None or verdict.status not in _ENDS:
-      raise Unfit(f"500: {words(value)}")
+    verdict = _failure(error_text(value))
+    if verdict is None or verdict.status not in _CAUSED_BY_TEXT:
+      raise ServerError(f"500: {error_text(value)}")
     return verdict
   match value:
-    case {"results": [{"id": str(named), **result}]} if named == identity:
-      pass
+    case {"results": [{"id": str(named), **rest}]} if named == identity:
+      result = {str(name): field for name, field in rest.items()}
     case _:
-      raise Unfit(f"not the result that was asked for: {str(value)[:200]}")
+      raise ServerError(
+        f"not the result that was asked for: {str(value)[:200]}"
+      )
   try:
     reply = read_result(result)
   except WorkerFailure as failure:
     return Verdict(failure.status, detail=failure.detail)
   if reply is None:
-    raise Unfit(f"neither reply nor verdict: {str(result)[:200]}")
+    raise ServerError(f"neither reply nor verdict: {str(result)[:200]}")
   if isinstance(reply, Verdict):
     return reply
-  answer = locate(snippet, reply)
+  answer = align_lines(snippet, reply)
   if answer is None:
-    said = "; ".join(message.text for message in reply.messages)
-    detail = f"the imports do not load: {said or 'no version of Lean'}"
+    texts = "; ".join(message.text for message in reply.messages)
+    detail = f"the imports do not load: {texts or 'no version of Lean'}"
     return Verdict(Status.INFRA_ERROR, detail=detail)
   if version and answer.version != version:
-    raise Unfit(
-      f"it runs Lean {answer.version}, the others {version}", is_lasting=True
+    raise ServerError(
+      f"it runs Lean {answer.version}, the others {version}", is_permanent=True
     )
   return answer
 
 
 def _failure(error: str) -> Verdict | None:
-  """The verdict on a text of which a server says this, if it is known."""
-  for pattern, status in _CAUSES:
+  """The verdict that an error of a server stands for, if it is known."""
+  for pattern, status in _ERRORS:
     if re.search(pattern, error, re.IGNORECASE):
       return Verdict(status, detail=f"the server says: {error}")
   return None
 
 
 def _version_at(url: str, key: str) -> str:
-  """Which Lean runs there; "" if nobody answers.
+  """The version of Lean that a server runs; "" if it does not answer.
 
   Raises:
-    UsageError: somebody answers who cannot be used.
+    UsageError: the server answers, and cannot be used.
   """
-  checker = ServerWorker(Fleet((url,), key), "")
+  worker = ServerWorker(LoadBalancer((url,), key), "")
   try:
-    return checker.ask_version()
-  except NoServer as failure:
-    if failure.is_lasting:
+    return worker.query_version()
+  except NoServerError as failure:
+    if failure.is_permanent:
       raise UsageError(f"checker.urls: {failure}") from failure
     _log.warning("%s", failure)
     return ""
   finally:
-    checker.close()
+    worker.close()
 
 
 def _common_version(versions: Mapping[str, str]) -> str:
@@ -304,6 +320,6 @@ def _common_version(versions: Mapping[str, str]) -> str:
     pairs = ", ".join(f"{url} runs {version}" for url, version in found.items())
     raise UsageError(
       f"checker.urls name servers of different Lean ({pairs}); verdicts would "
-      "depend on who answers: name servers of one version"
+      "depend on the server: name servers of one version"
     )
   return next(iter(found.values()))
