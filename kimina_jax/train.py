@@ -44,7 +44,7 @@ from kimina_jax.pipeline.partial_rollouts import PartialGroup
 from kimina_jax.pipeline.run import Run, open_run, save_run
 from kimina_jax.pipeline.setup import open_directory
 from kimina_jax.pipeline.validate import validate
-from kimina_jax.problems.canaries import canaries, caught
+from kimina_jax.problems.canaries import draw_canaries, find_accepted_canary
 from kimina_jax.report.page import write_report
 from kimina_jax.rewards.advantage import add_advantages
 from kimina_jax.rewards.pass_at_k import count_solved, pass_metrics
@@ -156,12 +156,12 @@ def choose(run: Run, iteration: int, count: int) -> list[Problem]:
   """The problems that an iteration begins, some of which are canaries."""
   experiment = run.setup.experiment
   problems = run.curriculum.draw(iteration, count)
-  false = canaries(
+  false = draw_canaries(
     problems[0].header if problems else "",
     num_problems=count,
     share=experiment.train.canary_share,
     seed=experiment.seed,
-    step=iteration,
+    iteration=iteration,
   )
   return [*problems[: count - len(false)], *false]
 
@@ -237,7 +237,7 @@ def _check_canaries(
   run: Run, samples: Sequence[Sample], iteration: int
 ) -> None:
   """Raises CheckerFooled if a false statement was proved, before learning."""
-  found = caught(samples)
+  found = find_accepted_canary(samples)
   if found is None:
     return
   run.rollouts.write(iteration, samples)

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from kimina_jax.minilean.environment import Environment, run_source
-from kimina_jax.problems.canaries import canaries, caught
+from kimina_jax.problems.canaries import draw_canaries, find_accepted_canary
 from kimina_jax.types import Problem, Prompt, Rollout, Sample, Status, Verdict
 
 HEADER = "import Mathlib\n\n"
-ALL = canaries(HEADER, num_problems=1000, share=1.0, seed=0, step=0)
+ALL = draw_canaries(HEADER, num_problems=1000, share=1.0, seed=0, iteration=0)
 
 # What each comes down to, at a point where its hypotheses hold: the numbers,
 # whether they satisfy the hypotheses, and the conclusion.
@@ -54,18 +54,24 @@ def test_the_embedded_checker_proves_none(problem):
 
 def test_share_and_chance():
   counts = collections.Counter()
-  for step in range(400):
-    found = canaries(HEADER, num_problems=16, share=0.05, seed=3, step=step)
+  for iteration in range(400):
+    found = draw_canaries(
+      HEADER, num_problems=16, share=0.05, seed=3, iteration=iteration
+    )
     assert len(found) in (0, 1)
     counts.update(problem.name for problem in found)
   assert abs(counts.total() / 400 - 0.8) < 0.08
   assert len(counts) > 12
-  many = canaries(HEADER, num_problems=1000, share=0.005, seed=3, step=0)
-  assert len(many) == 5 == len({problem.name for problem in many})
-  assert many == canaries(
-    HEADER, num_problems=1000, share=0.005, seed=3, step=0
+  many = draw_canaries(
+    HEADER, num_problems=1000, share=0.005, seed=3, iteration=0
   )
-  assert not canaries(HEADER, num_problems=16, share=0.0, seed=3, step=0)
+  assert len(many) == 5 == len({problem.name for problem in many})
+  assert many == draw_canaries(
+    HEADER, num_problems=1000, share=0.005, seed=3, iteration=0
+  )
+  assert not draw_canaries(
+    HEADER, num_problems=16, share=0.0, seed=3, iteration=0
+  )
 
 
 def sample(problem: Problem, status: Status) -> Sample:
@@ -81,6 +87,8 @@ def test_caught():
     sample(real, Status.PROVED),
     *(sample(problem, Status.LEAN_ERROR) for problem in ALL),
   ]
-  assert caught(quiet) is None
+  assert find_accepted_canary(quiet) is None
   fooled = sample(ALL[3], Status.PROVED)
-  assert caught([*quiet, fooled]) is fooled
+  assert find_accepted_canary([*quiet, fooled]) is fooled
+  disputed = sample(ALL[3], Status.DISPUTED)
+  assert find_accepted_canary([*quiet, disputed]) is disputed

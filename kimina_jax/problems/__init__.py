@@ -1,1 +1,1 @@
-"""What to prove: data sets, generated problems, the curriculum."""
+"""Problems: data sets, generated problems, canaries, the curriculum."""

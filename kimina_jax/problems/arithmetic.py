@@ -1,8 +1,8 @@
-"""Generated problems: short true statements that no one has to download.
+"""Generated arithmetic problems, which need no download.
 
-In: a split, a count and a seed. Out: problems, and demonstrations of them in
-the formal reasoning pattern. Never a false statement, and never one statement
-in two splits (see families.py).
+In: a split, a count and a seed. Out: short true statements, and demonstrations
+of them in the formal reasoning pattern. No statement is false, and none is in
+two splits (see families.py).
 """
 
 import functools
@@ -11,21 +11,21 @@ import zlib
 
 import numpy as np
 
-from kimina_jax.problems.families import SPLITS, Case, families
+from kimina_jax.problems.families import SPLITS, GeneratedCase, families
 from kimina_jax.types import Demonstration, Problem, UsageError
 
 HEADER = "import Mathlib\n\n"
 
 
 def generate(split: str, count: int, *, seed: int) -> list[Problem]:
-  """Draws `count` problems of a split, the families in turn.
+  """Draws `count` problems of a split, round-robin over the families.
 
-  A smaller count gives the beginning of a larger one. A name belongs to one
-  statement for good, whatever the seed.
+  A smaller count gives a prefix of a larger one. A name belongs to the same
+  statement for every seed.
 
   Args:
     split: `train`, `valid` or `test`; no statement is in two of them.
-    count: how many.
+    count: number of problems.
     seed: of the order within each family.
 
   Raises:
@@ -56,14 +56,14 @@ def generate(split: str, count: int, *, seed: int) -> list[Problem]:
 def demonstrate(problem: Problem, *, skill: float, seed: int) -> Demonstration:
   """Writes a response to a generated problem, right with probability `skill`.
 
-  A wrong response makes a move that does not close the family. It has the same
-  pattern, so that imitation teaches the pattern and the moves, and leaves it
-  open which move closes what.
+  A wrong response uses a proof that fails on the problem's family. It has the
+  same pattern, so that supervised training teaches the pattern and the
+  tactics, but not which tactic proves which family.
 
   Args:
     problem: from `generate`.
     skill: probability of the right proof, 0 to 1.
-    seed: of the choice; another seed gives another attempt.
+    seed: of the choice; another seed gives another response.
 
   Raises:
     UsageError: the problem is not a generated one.
@@ -71,22 +71,23 @@ def demonstrate(problem: Problem, *, skill: float, seed: int) -> Demonstration:
   case = _by_statement().get(problem.statement)
   if case is None:
     raise UsageError(
-      f"problem {problem.name!r} is not a generated one: its proof is unknown"
+      f"problem {problem.name!r} is not a generated one, so its proof is not "
+      "known"
     )
   rng = np.random.default_rng([seed, zlib.crc32(case.name.encode())])
   is_right = rng.random() < skill
-  move = case.right if is_right else case.wrong[rng.integers(len(case.wrong))]
-  proof = "\n".join(f"  {line}" for line in move.tactics)
+  script = case.right if is_right else case.wrong[rng.integers(len(case.wrong))]
+  proof = "\n".join(f"  {line}" for line in script.tactics)
   theorem = f"{problem.statement}\n{proof}"
   return Demonstration(
     problem,
-    f"<think>\n{move.thought}\n```tactics\n{theorem}\n```\n</think>\n"
+    f"<think>\n{script.thought}\n```tactics\n{theorem}\n```\n</think>\n"
     f"```lean4\n{problem.header}{theorem}\n```",
   )
 
 
 @functools.cache
-def _by_statement() -> dict[str, Case]:
+def _by_statement() -> dict[str, GeneratedCase]:
   return {
     case.statement: case for cases in families().values() for case in cases
   }

@@ -1,22 +1,24 @@
-"""False statements that are posed among the true ones.
+"""Canaries: false statements among the problems, to detect a fooled checker.
 
-Nobody can prove them, so one that the checker accepts shows that the checker
-is being fooled, and with it every reward (see train.py, which stops). In: a
-header, a seed and a step. Out: problems of the source `canary`. They earn no
-reward and teach nothing, since all attempts at one are alike.
+None of them can be proved. So if the checker accepts a proof of one, it is
+being fooled, no reward can be trusted, and train.py stops the run. In: a
+header, a seed and an iteration. Out: problems whose source is `canary`. They
+take the place of a share of the iteration's problems (train.canary_share),
+earn no reward and contribute nothing to the gradient, since all rollouts of a
+group fail alike; the curriculum does not record them.
 """
 
 from collections.abc import Iterable
 
 import numpy as np
 
-from kimina_jax.types import CANARY, Problem, Sample
+from kimina_jax.types import CANARY, Problem, Sample, Status
 
-# Tells this stream of random numbers from others of the same seed and step.
+# Distinguishes this random stream from others of the same seed and iteration.
 _DRAW = 5
 
-# Each is refuted by arithmetic that a reader does in his head. They look like
-# the problems of competitions and, the first ones, like the generated ones.
+# Each is refuted by mental arithmetic. They resemble the problems of
+# competitions and, the first ones, the generated problems.
 _STATEMENTS = (
   "(x : ℤ) (h : x + 2 = 5) : x = 4",
   "(x : ℤ) (h : 3 * x = 12) : x = 5",
@@ -37,32 +39,38 @@ _STATEMENTS = (
 )
 
 
-def canaries(
-  header: str, *, num_problems: int, share: float, seed: int, step: int
+def draw_canaries(
+  header: str, *, num_problems: int, share: float, seed: int, iteration: int
 ) -> list[Problem]:
-  """The canaries of an iteration, `share` × `num_problems` of them on average.
+  """Draws the canaries of an iteration: `share` × `num_problems` on average.
 
   Args:
-    header: of the problems among which they are to pass.
-    num_problems: of the iteration, these included.
-    share: from 0 to 1.
+    header: that of the other problems, so that the canaries look like them.
+    num_problems: number of problems of the iteration, canaries included.
+    share: from 0 to 1. There are 16 canaries, so 16 / `num_problems` is the
+      largest share that has an effect.
     seed: of the run.
-    step: iteration; with the seed it decides which they are.
+    iteration: of the run; with the seed it determines the draw.
 
   Returns:
-    Problems, no two of them the same.
+    Distinct problems.
   """
-  rng = np.random.default_rng([_DRAW, seed, step])
+  rng = np.random.default_rng([_DRAW, seed, iteration])
   whole, rest = divmod(num_problems * share, 1)
   count = min(int(whole) + int(rng.random() < rest), len(_STATEMENTS))
   chosen = rng.choice(len(_STATEMENTS), count, replace=False)
   return [_canary(header, int(index)) for index in chosen]
 
 
-def caught(samples: Iterable[Sample]) -> Sample | None:
-  """A canary that the checker calls proved; there should be none."""
+def find_accepted_canary(samples: Iterable[Sample]) -> Sample | None:
+  """Finds a sample of a canary that the checker accepted, if there is one.
+
+  The checker also accepted what a second verifier then disputed.
+  """
+  accepted = (Status.PROVED, Status.DISPUTED)
   for sample in samples:
-    if sample.rollout.prompt.problem.is_canary and sample.verdict.proved:
+    is_canary = sample.rollout.prompt.problem.is_canary
+    if is_canary and sample.verdict.status in accepted:
       return sample
   return None
 

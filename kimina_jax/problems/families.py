@@ -1,9 +1,8 @@
-"""Every generated statement there is, and the move that closes it.
+"""The families of generated statements, each with its proof.
 
-In: nothing. Out: ten families of short true statements, each closed by a move
-of its own; in one of them the move holds a number that has to be computed.
-Never a false statement, and never a proof found by search: the maths is done
-when a statement is made.
+Ten families of short true statements, each proved by the same tactics; in one
+of them the proof contains a number that has to be computed. Every statement is
+true by construction, and no proof is found by search.
 """
 
 import dataclasses
@@ -14,93 +13,94 @@ from collections.abc import Iterator
 
 SPLITS = ("train", "valid", "test")
 
-# Of ten hash values, how many go to valid and to test.
+# Numbers of hash values, of ten, that belong to valid and to test.
 _VALID_SHARE, _TEST_SHARE = 1, 1
 
 
 @dataclasses.dataclass(frozen=True)
-class Move:
-  """One way to close a goal: what to think, and the lines of the proof."""
+class ProofScript:
+  """One way to prove a goal: the thought before it, and the proof's lines."""
 
   thought: str
   tactics: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True)
-class Case:
-  """One statement that exists.
+class GeneratedCase:
+  """One generated statement.
 
   Attributes:
-    name: unique, and of this statement for good.
+    name: unique, and never of another statement.
     family: also the theorem's name.
     split: a function of the statement.
     statement: up to and including `:= by`.
-    right: the move that closes it.
-    wrong: moves of other families, which fail on this one.
+    right: the proof of it.
+    wrong: proofs of other families, which fail on this one.
   """
 
   name: str
   family: str
   split: str
   statement: str
-  right: Move
-  wrong: tuple[Move, ...]
+  right: ProofScript
+  wrong: tuple[ProofScript, ...]
 
 
 @functools.cache
-def families() -> dict[str, tuple[Case, ...]]:
-  """Every case of every family, in a fixed order."""
+def families() -> dict[str, tuple[GeneratedCase, ...]]:
+  """Gives the cases of every family, in a fixed order."""
   return {family: tuple(_cases(family)) for family in _FAMILIES}
 
 
-def _cases(family: str) -> Iterator[Case]:
-  statements, unfit = _FAMILIES[family]
+def _cases(family: str) -> Iterator[GeneratedCase]:
+  statements, wrong = _FAMILIES[family]
   for index, (body, right) in enumerate(statements()):
-    yield Case(
+    yield GeneratedCase(
       name=f"{family}_{index}",
       family=family,
       split=_split(body),
       statement=f"theorem {family} {body} := by",
       right=right,
-      wrong=unfit,
+      wrong=wrong,
     )
 
 
 def _split(body: str) -> str:
-  """The statement alone decides its split, so no seed can mix two splits."""
+  """The split of a statement, a hash of its text, so that no seed mixes two."""
   value = zlib.crc32(body.encode()) % 10
   if value < _VALID_SHARE:
     return "valid"
   return "test" if value < _VALID_SHARE + _TEST_SHARE else "train"
 
 
-_COMPUTE = Move("Compute.", ("norm_num",))
-_DECIDE = Move("Decide.", ("decide",))
-_OMEGA = Move("Linear over the integers.", ("omega",))
-_LINEAR = Move("Combine the hypotheses.", ("linarith",))
-_EXPAND = Move("Expand both sides.", ("ring",))
-_BOTH_COMPUTE = Move("Compute each part.", ("constructor <;> norm_num",))
-_BOTH_LINEAR = Move("Prove each part.", ("constructor <;> linarith",))
-_CASES = Move("Try each case.", ("rcases h with rfl | rfl <;> norm_num",))
-_SQUARE = Move("Square x - y.", ("nlinarith [sq_nonneg (x - y)]",))
-_ASSUME = Move("Assume the premise.", ("intro h", "linarith"))
-_ASSUME_COMPUTE = Move("Assume and compute.", ("intro h", "norm_num"))
+_COMPUTE = ProofScript("Compute.", ("norm_num",))
+_DECIDE = ProofScript("Decide.", ("decide",))
+_OMEGA = ProofScript("Linear over the integers.", ("omega",))
+_LINEAR = ProofScript("Combine the hypotheses.", ("linarith",))
+_EXPAND = ProofScript("Expand both sides.", ("ring",))
+_BOTH_COMPUTE = ProofScript("Compute each part.", ("constructor <;> norm_num",))
+_BOTH_LINEAR = ProofScript("Prove each part.", ("constructor <;> linarith",))
+_CASES = ProofScript(
+  "Try each case.", ("rcases h with rfl | rfl <;> norm_num",)
+)
+_SQUARE = ProofScript("Square x - y.", ("nlinarith [sq_nonneg (x - y)]",))
+_ASSUME = ProofScript("Assume the premise.", ("intro h", "linarith"))
+_ASSUME_COMPUTE = ProofScript("Assume and compute.", ("intro h", "norm_num"))
 
 
-def _take(number: int, computation: str) -> Move:
-  """The thought computes, so that the number need not be guessed."""
-  return Move(
+def _take(number: int, computation: str) -> ProofScript:
+  """A witness; the thought computes it, so that it need not be guessed."""
+  return ProofScript(
     f"Take x = {computation} = {number}.",
     (f"exact ⟨{number}, by norm_num⟩",),
   )
 
 
-# What a family yields: the statement after the theorem's name, and the move
-# that closes it.
-_Statements = Iterator[tuple[str, Move]]
+# What a family yields: the statement after the theorem's name, and its proof.
+_Statements = Iterator[tuple[str, ProofScript]]
 
 _ONE = range(1, 10)  # addends, solutions
-_TWO = range(2, 10)  # coefficients: 1 would not be written
+_TWO = range(2, 10)  # coefficients; a coefficient of 1 is not written
 
 
 def _numeric_nat() -> _Statements:
@@ -199,7 +199,7 @@ def _conj_real() -> _Statements:
 
 
 def _exists_witness() -> _Statements:
-  # One digit on either side: a table that a tiny model can learn.
+  # One digit on either side, a table small enough for a tiny model.
   facts = [
     (f"x + {a}", f"{a} + x", x + a, _take(x, f"{x + a} - {a}"))
     for a in (1, 2)
@@ -243,8 +243,8 @@ def _square_real() -> _Statements:
       yield f"(x y : ℝ) : {goal}", _SQUARE
 
 
-# A family is its statements, and the moves that it teaches although they fail
-# on every one of them; a second right move would be an accidental success.
+# Name -> (statements, proofs that fail on every one of them and are the wrong
+# demonstrations); a second right proof would make wrong demonstrations right.
 _FAMILIES = {
   "numeric_nat": (
     _numeric_nat,

@@ -1,1 +1,1 @@
-"""Text to tokens and back: chat template, prompt, tokenizers."""
+"""Prompts: the chat template and the tokenizers."""

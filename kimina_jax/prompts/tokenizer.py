@@ -1,13 +1,13 @@
-"""Text to tokens and back, over Hugging Face and SentencePiece tokenizers.
+"""Tokenizers: one interface to those of Hugging Face and SentencePiece.
 
-In: a tokenizer's files. Out: one small interface, the same for both kinds.
-Never adds a token of its own: what a prompt holds is written in its text, and
-a chat marker in the text is one token.
+In: a tokenizer's files. Out: text to tokens and back. A tokenizer adds no
+tokens of its own: a prompt has the tokens of its text, and a chat marker in the
+text is one token.
 """
 
 import pathlib
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import sentencepiece
@@ -25,12 +25,12 @@ _SENTENCEPIECE_FILE = "tokenizer.model"
 
 
 class Tokenizer(Protocol):
-  """What every tokenizer offers.
+  """The interface of all tokenizers.
 
   Attributes:
     vocab_size: number of tokens; every id is below it.
-    pad_id: the token `<|endoftext|>`, which fills up arrays.
-    stop_id: the token `<|im_end|>`, which ends a response.
+    pad_id: id of the token `<|endoftext|>`, which pads arrays.
+    stop_id: id of the token `<|im_end|>`, which ends a response.
   """
 
   vocab_size: int
@@ -38,34 +38,35 @@ class Tokenizer(Protocol):
   stop_id: int
 
   def encode(self, text: str) -> np.ndarray:
-    """Tokens of a text, int32 [length]; nothing is added."""
+    """Gives the token ids of a text, int32 [length]; nothing is added."""
 
   def decode(self, ids: np.ndarray) -> str:
-    """The text of tokens int [length], chat markers included.
+    """Gives the text of token ids int [length], chat markers included.
 
     Bytes that are no UTF-8 become U+FFFD. A model may have more embeddings
     than there are tokens: ids from `vocab_size` on have no text.
     """
 
   def token_bytes(self) -> list[bytes]:
-    """The bytes that each of the `vocab_size` tokens stands for in a text.
+    """Gives the bytes of each of the `vocab_size` tokens.
 
-    Those of a text's tokens in a row are its UTF-8; one token may hold a part
-    of a character. A marker stands for its text. A SentencePiece model that
-    puts a space before each text has it in the first token; `decode` drops it.
+    The bytes of a text's tokens, concatenated, are its UTF-8; one token may be
+    a part of a character. The bytes of a marker are its text. A SentencePiece
+    model that puts a space before each text has it in the first token;
+    `decode` drops it.
     """
 
   def save(self, directory: str | pathlib.Path) -> None:
-    """Writes files that `load_tokenizer(directory)` reads back."""
+    """Writes the files that `load_tokenizer(directory)` reads."""
 
 
 def load_tokenizer(path: str | pathlib.Path) -> Tokenizer:
   """Loads a tokenizer.
 
   Args:
-    path: `embedded` (ships with the package), a SentencePiece `.model` file,
-      or a directory that holds `tokenizer.json` (Hugging Face) or
-      `tokenizer.model` (SentencePiece).
+    path: `embedded` (part of the package), a SentencePiece `.model` file, or a
+      directory with `tokenizer.json` (Hugging Face) or `tokenizer.model`
+      (SentencePiece).
 
   Raises:
     UsageError: there is no tokenizer at `path`, it cannot be read, or a chat
@@ -87,8 +88,8 @@ def load_tokenizer(path: str | pathlib.Path) -> Tokenizer:
 class _SentencePiece:
   """A SentencePiece model with byte fallback."""
 
-  # How SentencePiece writes a space. In a text of its own the character would
-  # come back as a space, so it goes in as bytes.
+  # SentencePiece's character for a space. If a text contains the character
+  # itself, it is encoded byte by byte, for else it would decode to a space.
   _SPACE = "\u2581"
 
   def __init__(self, path: pathlib.Path):
@@ -140,15 +141,15 @@ class _SentencePiece:
 class _HuggingFace:
   """A tokenizer of the transformers library.
 
-  A normaliser of its own stays in force: that of Qwen2.5 composes characters
-  (NFC), so a text in another form comes back composed.
+  Its own normalization applies: that of Qwen2.5 composes characters (NFC), so
+  a text in another form decodes to the composed one.
   """
 
   def __init__(self, directory: pathlib.Path):
-    # Takes seconds to import, and the embedded default does not need it.
+    # The import takes seconds, and the embedded tokenizer does not need it.
     import transformers
 
-    self._tokenizer = transformers.AutoTokenizer.from_pretrained(
+    self._tokenizer: Any = transformers.AutoTokenizer.from_pretrained(
       directory, local_files_only=True
     )
     self.vocab_size = len(self._tokenizer)
@@ -165,7 +166,7 @@ class _HuggingFace:
     )
 
   def token_bytes(self) -> list[bytes]:
-    pieces = self._tokenizer.convert_ids_to_tokens(range(self.vocab_size))
+    pieces = self._tokenizer.convert_ids_to_tokens([*range(self.vocab_size)])
     alphabet = _byte_alphabet()
     texts = {
       token: added.content.encode()
@@ -181,10 +182,10 @@ class _HuggingFace:
 
 
 def _byte_alphabet() -> dict[str, int]:
-  """The character that byte-level BPE writes for a byte, and the byte.
+  """Maps the character that byte-level BPE uses for a byte to the byte.
 
-  A byte whose Latin-1 character is visible is written as that, the others in
-  order as the characters from U+0100 on.
+  A byte whose Latin-1 character is visible has that character, the others in
+  order have the characters from U+0100 on.
   """
   visible = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
   others = [byte for byte in range(256) if byte not in visible]
@@ -201,8 +202,8 @@ def _piece_bytes(piece: str | None, alphabet: dict[str, int]) -> bytes:
     return bytes(alphabet[char] for char in piece)
   except KeyError as error:
     raise UsageError(
-      f"token {piece!r} holds {error.args[0]!r}, which stands for no byte: "
-      "only tokenizers of byte-level BPE tell the bytes of their tokens"
+      f"token {piece!r} contains {error.args[0]!r}, which represents no byte: "
+      "only tokenizers of byte-level BPE define the bytes of their tokens"
     ) from error
 
 
@@ -214,9 +215,13 @@ def _known(ids: np.ndarray, vocab_size: int) -> list[int]:
 def _marker_ids(
   one_token: Callable[[str], int | None], path: pathlib.Path
 ) -> dict[str, int]:
-  """Ids of the chat markers, given a function marker -> id or None."""
-  ids = {marker: one_token(marker) for marker in MARKERS}
-  missing = [marker for marker, token in ids.items() if token is None]
+  """Gives the ids of the chat markers, from a function marker -> id or None."""
+  ids = {
+    marker: token
+    for marker in MARKERS
+    if (token := one_token(marker)) is not None
+  }
+  missing = [marker for marker in MARKERS if marker not in ids]
   if missing:
     raise UsageError(
       f"the tokenizer at {path} lacks the chat markers {', '.join(missing)}; "

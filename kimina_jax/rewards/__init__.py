@@ -1,1 +1,1 @@
-"""From verdicts to rewards and advantages."""
+"""Rewards, advantages, pass@k and the metrics of samples."""

@@ -1,8 +1,9 @@
-"""The format gate: an extraction in, why it is refused out.
+"""The format gate: refuses responses that break the formal reasoning pattern.
 
-Beyond the pattern itself, most of the final proof must have been thought
-through: its lines must occur in the tactics blocks (Kimina-Prover Preview,
-arXiv 2504.11354, §2). The gate looks at text and never at a verdict.
+In: a response taken apart at its markers. Out: the reason of a refusal, if
+any. Beyond the pattern itself, most lines of the final proof must occur in the
+tactics blocks of the thought (Kimina-Prover Preview, arXiv 2504.11354, §2).
+The gate uses the text only, never the verdict.
 """
 
 import re
@@ -15,7 +16,7 @@ _BLOCK_COMMENT = re.compile(r"/-|-/")
 
 
 def format_error(extraction: Extraction, *, min_coverage: float) -> str:
-  """Why the response fails the gate; "" if it passes.
+  """Gives the reason why a response fails the gate; "" if it passes.
 
   Args:
     extraction: the response, taken apart.
@@ -30,7 +31,7 @@ def format_error(extraction: Extraction, *, min_coverage: float) -> str:
 
 
 def coverage(extraction: Extraction) -> float:
-  """Share of the final block's distinct lines that a tactics block has.
+  """Computes the share of the final block's lines that a tactics block has.
 
       |lines(tactics) ∩ lines(final)| / |lines(final)|
 
@@ -44,7 +45,7 @@ def coverage(extraction: Extraction) -> float:
 
 
 def _lines(blocks: Iterable[str]) -> set[str]:
-  lines = set()
+  lines: set[str] = set()
   for block in blocks:
     lines.update(line.strip() for line in _strip_comments(block).split("\n"))
   return lines - {""}

@@ -1,7 +1,26 @@
-"""One iteration's samples as the numbers that a team watches.
+"""Metrics of an iteration's samples: rewards, groups, formats, lengths.
 
-In: judged samples. Out: a flat dict of floats for the metric files. A mean
-over nothing is left out rather than invented.
+In: judged samples. Out: a flat dict of floats for the metrics files, and the
+solve counts that the curriculum records. A mean over nothing is left out.
+
+| metric | meaning |
+| --- | --- |
+| `reward/mean` | mean reward of the samples that have one |
+| `reward/proved` | share of samples that the checker proved |
+| `reward/excluded` | share of samples without a reward |
+| `reward/dropped` | share of samples that are dropped from the loss |
+| `group/all_0` | share of groups in which no reward is above 0 |
+| `group/all_1` | share of groups in which every reward is at least 1 |
+| `group/mixed` | share of groups whose rewards differ |
+| `format/failed` | share of samples that the format gate refused |
+| `response/len_mean` | mean length in tokens |
+| `response/len_right` | mean length of the samples that were proved |
+| `response/len_wrong` | mean length of the others |
+| `response/truncated` | share that was cut at the maximum length |
+| `response/repetition` | share that was stopped because it repeated itself |
+| `canary/tried` | number of samples of canaries |
+| `canary/proved` | number of those that the checker accepted |
+| `verdict/<status>` | share of samples with this status, if there are any |
 """
 
 import itertools
@@ -11,22 +30,18 @@ from kimina_jax.types import Sample, Status
 
 
 def summarize(samples: Sequence[Sample]) -> dict[str, float]:
-  """Rewards, groups, formats and lengths of an iteration.
+  """Computes the metrics of an iteration (see above).
 
   Args:
     samples: of whole groups; the samples of one problem are neighbours.
-
-  Returns:
-    `reward/…`, `group/…` (shares of problems), `format/…`, `response/…`
-    (lengths in tokens) and `verdict/<status>` (shares of samples).
   """
-  judged = [s for s in samples if s.reward is not None]
+  rewards = [s.reward for s in samples if s.reward is not None]
   return {
-    **_mean("reward/mean", (s.reward for s in judged)),
+    **_mean("reward/mean", rewards),
     **_mean("reward/proved", (s.verdict.proved for s in samples)),
     **_mean("reward/excluded", (s.reward is None for s in samples)),
     **_mean("reward/dropped", (s.dropped for s in samples)),
-    **_groups(judged),
+    **_groups(samples),
     **_mean("format/failed", (bool(s.format_error) for s in samples)),
     **_lengths(samples),
     **_canaries(samples),
@@ -39,9 +54,10 @@ def summarize(samples: Sequence[Sample]) -> dict[str, float]:
 
 
 def solve_counts(samples: Iterable[Sample]) -> dict[str, tuple[int, int]]:
-  """Problem name → (proofs in the pattern, attempts), for the curriculum.
+  """Counts problem name -> (proofs in the pattern, attempts).
 
-  Attempts that the infrastructure lost do not count, nor do canaries.
+  The curriculum records them. Attempts that the infrastructure lost do not
+  count, nor do canaries.
   """
   counts: dict[str, tuple[int, int]] = {}
   for sample in samples:
@@ -69,12 +85,20 @@ def disputed(samples: Iterable[Sample]) -> set[str]:
   return {problem.name for problem in problems if not problem.is_canary}
 
 
-def _groups(judged: Sequence[Sample]) -> dict[str, float]:
-  """Only mixed groups teach: elsewhere every advantage is zero."""
+def _groups(samples: Iterable[Sample]) -> dict[str, float]:
+  """Shares of groups by their rewards; excluded samples do not count.
+
+  Only mixed groups teach: in the others every advantage is zero.
+  """
+  keys_and_rewards = (
+    ((s.rollout.iteration, s.rollout.prompt.problem.name), s.reward)
+    for s in samples
+    if s.reward is not None
+  )
   groups = [
-    [sample.reward for sample in group]
+    [reward for _, reward in group]
     for _, group in itertools.groupby(
-      judged, key=lambda s: (s.rollout.iteration, s.rollout.prompt.problem.name)
+      keys_and_rewards, key=lambda pair: pair[0]
     )
   ]
   return {
