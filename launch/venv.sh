@@ -1,10 +1,11 @@
 # Sourced by the scripts beside it.
 
-# make_venv [test|tpu|cuda]: makes .venv once, installs this checkout with the
-# given extra, and activates it.
+# make_venv [EXTRA …]: makes .venv once, installs this checkout with the given
+# extras (minilean, test, tpu, cuda, scale, wandb), and activates it.
 make_venv() {
-  local extra="${1:-}"
-  local stamp=".venv/.installed-${extra:-base}"
+  local extras stamp
+  extras="$(IFS=, && echo "$*")"
+  stamp=".venv/.installed-${extras:-base}"
   [ -x .venv/bin/python ] || "${PYTHON:-python3}" -m venv .venv
   source .venv/bin/activate
   python -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
@@ -15,7 +16,12 @@ make_venv() {
   if [ setup.py -nt "$stamp" ]; then
     echo "Installing into .venv …"
     python -m pip install --quiet --disable-pip-version-check \
-      --editable ".${extra:+[$extra]}"
+      --editable ".${extras:+[$extras]}"
     touch "$stamp"
   fi
+}
+
+# usage: prints the comment at the top of the script, as its --help.
+usage() {
+  awk 'NR > 1 && !/^#/ {exit} NR > 1 {sub(/^# ?/, ""); print}' "$0"
 }
