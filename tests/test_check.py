@@ -15,10 +15,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from kimina_jax.check import __main__ as check
 from kimina_jax.check import files as leanfile
-from kimina_jax.check.files import Edit, Entry, find, load
-from kimina_jax.check.view import View
+from kimina_jax.check.files import (
+  LeanFile,
+  TextEdit,
+  find_files,
+  load_file,
+)
+from kimina_jax.check.run import check_files
+from kimina_jax.check.view import CheckView
 from kimina_jax.configs import common
 from kimina_jax.types import Message, Problem, Status, Verdict
 from kimina_jax.verification.pool import VerificationPool
@@ -33,10 +38,10 @@ BAD = f"{HEADER}{STATEMENT}\n  have h2 : x = 4 := by omega\n  omega\n"
 SORRY = f"{HEADER}{STATEMENT}\n  sorry\n"
 
 
-def entry_of(tmp_path, text, problems=None, name="a.lean") -> Entry:
+def entry_of(tmp_path, text, problems=None, name="a.lean") -> LeanFile:
   path = tmp_path / name
   path.write_bytes(text if isinstance(text, bytes) else text.encode())
-  return load(Entry(str(path)), problems)
+  return load_file(LeanFile(str(path)), problems)
 
 
 @pytest.mark.parametrize(
@@ -123,12 +128,12 @@ def test_places_in_what_is_checked_are_places_in_the_file(parts, end):
   for kept, removed, inserted in parts:
     pairs += [(len(text) + i, len(final) + i) for i in range(len(kept))]
     text, final = text + kept, final + kept
-    edits.append(Edit(len(text), 7, len(text), removed, inserted))
+    edits.append(TextEdit(len(text), 7, len(text), removed, inserted))
     text, final = text + removed, final + inserted
   pairs += [(len(text) + i, len(final) + i) for i in range(len(end))]
   text, final = text + end, final + end
   assert leanfile._apply(edits, text) == final
-  entry = Entry("a.lean", text=text, edits=tuple(edits))
+  entry = LeanFile("a.lean", text=text, edits=tuple(edits))
   for before, after in pairs:
     message = Message("error", 7, after, 7, after, "")
     place = entry.locate(message)
@@ -163,8 +168,10 @@ def test_what_cannot_be_checked_says_why_in_one_line(tmp_path, text, words):
 
 
 def test_what_cannot_be_read_says_why(tmp_path):
-  assert load(Entry("no/such.lean"), None).error == "there is no such file"
-  assert "cannot be read" in load(Entry(str(tmp_path)), None).error
+  assert (
+    load_file(LeanFile("no/such.lean"), None).error == "there is no such file"
+  )
+  assert "cannot be read" in load_file(LeanFile(str(tmp_path)), None).error
 
 
 def problem(name):
@@ -204,7 +211,7 @@ def test_directories_are_walked_in_order(tmp_path):
   (tmp_path / "c" / "round").symlink_to(tmp_path)
   (tmp_path / "none").mkdir()
   names = [str(tmp_path), "-", str(tmp_path / "none"), "absent.lean"]
-  found = list(find(names))
+  found = list(find_files(names))
   paths = [os.path.relpath(entry.path, tmp_path) for entry in found[:4]]
   assert paths == ["a.lean", "b/10.lean", "b/2.lean", "c/d/e.lean"]
   assert [entry.path for entry in found[4:]] == names[1:]
@@ -222,18 +229,18 @@ def pool():
     yield pool
 
 
-def view(file=None, **changes) -> View:
+def view(file=None, **changes) -> CheckView:
   console = Console(file=file or io.StringIO(), width=90, highlight=False)
   options = {"as_json": False, "quiet": False}
-  return View(console, checker="minilean", **{**options, **changes})
+  return CheckView(console, checker="minilean", **{**options, **changes})
 
 
 def shown(pool, paths, problems=None, **changes) -> str:
   file = io.StringIO()
   seen = view(file, **changes)
-  check.check(
+  check_files(
     pool,
-    find([str(path) for path in paths]),
+    find_files([str(path) for path in paths]),
     problems,
     settings=settings(),
     confirm=False,
@@ -339,7 +346,7 @@ def test_real_proofs_are_understood(data_dir, tmp_path):
 class SlowPool:
   """Decides nothing before so many wait; counts those that nobody took."""
 
-  def __init__(self, seen: View, limit: int):
+  def __init__(self, seen: CheckView, limit: int):
     self.seen, self.limit, self.most, self.futures = seen, limit, 0, []
 
   def submit(self, problem, extraction, *, confirm):
@@ -357,9 +364,9 @@ def test_few_files_are_held_at_a_time(tmp_path):
   (path,) = write(tmp_path, a=GOOD)
   seen = view(quiet=True)
   slow = SlowPool(seen, limit=8)
-  stopped = check.check(
+  stopped = check_files(
     slow,
-    (Entry(str(path)) for _ in range(800)),
+    (LeanFile(str(path)) for _ in range(800)),
     None,
     settings=settings(max_pending=8),
     confirm=False,
@@ -423,7 +430,7 @@ def test_command_line_some_not_proved(tmp_path):
     ([], "no file given"),
     (["absent.lean"], "absent.lean: there is no such file"),
     (["{empty}"], "there is no *.lean file in this directory"),
-    (["--confirm", "a.lean"], "--confirm asks a second verifier"),
+    (["--confirm", "a.lean"], "--confirm needs a second verifier"),
     (["--jobs=0", "a.lean"], "jobs"),
     (["--problems=absent.jsonl", "a.lean"], "no problem file at"),
     (["--doctor", "a.lean"], "--doctor takes no file"),

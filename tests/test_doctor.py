@@ -134,10 +134,12 @@ def test_mathlib_is_looked_for(tmp_path):
 def test_findings_are_lines():
   file = io.StringIO()
   console = Console(file=file, width=60, highlight=False)
-  doctor.show(console, doctor.Finding("lean", "ok", "4.15\x1b[2J"))
-  doctor.show(console, doctor.Finding("bwrap", "missing", "none", "install it"))
-  doctor.conclude(console, is_well=True)
-  doctor.conclude(console, is_well=False)
+  doctor.print_finding(console, doctor.Finding("lean", "ok", "4.15\x1b[2J"))
+  doctor.print_finding(
+    console, doctor.Finding("bwrap", "missing", "none", "install it")
+  )
+  doctor.print_conclusion(console, is_well=True)
+  doctor.print_conclusion(console, is_well=False)
   lines = file.getvalue().splitlines()
   assert lines[0].split() == ["✓", "lean", "4.15\ufffd[2J"]
   assert lines[1].split() == ["!", "bwrap", "none"]

@@ -17,13 +17,13 @@ from kimina_jax.configs import common, debug
 from kimina_jax.problems.arithmetic import HEADER
 from kimina_jax.prompts.template import make_prompt
 from kimina_jax.prompts.tokenizer import load_tokenizer
-from kimina_jax.prove import __main__ as prove
-from kimina_jax.prove.statement import parse, read
+from kimina_jax.prove.run import configure
+from kimina_jax.prove.statement import parse_theorem, read_source
 from kimina_jax.prove.view import (
-  Attempt,
-  Growth,
-  View,
-  record,
+  ProofAttempt,
+  ProveView,
+  StreamingDetokenizer,
+  to_record,
 )
 from kimina_jax.types import Rollout, Status, UsageError
 from kimina_jax.verification.extract import extract
@@ -54,7 +54,7 @@ NO_PROOF = response(HARD, "omega", "linarith")
   + [" := by -- todo\n", "\n:=\nby", " -- easy"],
 )
 def test_a_statement_ends_in_one_way(ending):
-  problem = parse(BARE + ending, header=None)
+  problem = parse_theorem(BARE + ending, header=None)
   assert (problem.name, problem.header) == ("t", HEADER)
   assert problem.statement == EASY
 
@@ -72,27 +72,27 @@ def test_a_statement_ends_in_one_way(ending):
   ],
 )
 def test_the_header_is_what_precedes_the_theorem(before, header, expected):
-  problem = parse(before + EASY, header=header)
+  problem = parse_theorem(before + EASY, header=header)
   assert problem.header == expected
   assert problem.statement == EASY
 
 
 def test_the_docstring_is_the_problem_in_words():
   text = f"/-- not this -/\nopen Nat\n\n/-- Find\n  x. -/\n{EASY}"
-  problem = parse(text, header=None)
+  problem = parse_theorem(text, header=None)
   assert problem.informal == "Find\n  x."
   assert problem.header == "import Mathlib\n\n/-- not this -/\nopen Nat\n\n"
-  assert parse(text, header=None, informal="x").informal == "x"
+  assert parse_theorem(text, header=None, informal="x").informal == "x"
 
 
 def test_other_forms_of_a_theorem():
-  assert parse("lemma a.b : 1 < 2", header=None).name == "a.b"
-  problem = parse("example (x : ℕ) : 0 ≤ x := by", header=None)
+  assert parse_theorem("lemma a.b : 1 < 2", header=None).name == "a.b"
+  problem = parse_theorem("example (x : ℕ) : 0 ≤ x := by", header=None)
   assert problem.statement == f"theorem {problem.name} (x : ℕ) : 0 ≤ x := by"
   goal = "theorem t : let y := 2; y < 3 := by"
-  assert parse(goal, header=None).statement == goal
+  assert parse_theorem(goal, header=None).statement == goal
   default = "theorem t (x : ℕ := 3) : x < 4"
-  assert parse(default, header=None).statement == f"{default} := by"
+  assert parse_theorem(default, header=None).statement == f"{default} := by"
 
 
 @pytest.mark.parametrize(
@@ -119,21 +119,21 @@ def test_other_forms_of_a_theorem():
 )
 def test_what_is_no_theorem_to_prove(text, message):
   with pytest.raises(UsageError, match=message) as caught:
-    parse(text, header=None)
+    parse_theorem(text, header=None)
   assert "\n" not in str(caught.value)
 
 
 def test_text_comes_from_a_file_or_is_given(tmp_path, monkeypatch):
   path = tmp_path / "my theorem.lean"
   path.write_text(EASY, "utf-8")
-  assert read(str(path)) == read(EASY) == EASY
+  assert read_source(str(path)) == read_source(EASY) == EASY
   stdin = io.TextIOWrapper(io.BytesIO(EASY.encode()), "ascii")
   monkeypatch.setattr(sys, "stdin", stdin)
-  assert read("-") == EASY
+  assert read_source("-") == EASY
   (tmp_path / "latin.lean").write_bytes(b"\xff")
   for name in ("latin.lean", "absent.lean", "True"):
     with pytest.raises(UsageError, match=f"cannot read .*{name}"):
-      read(str(tmp_path / name))
+      read_source(str(tmp_path / name))
 
 
 def pieces(tokens, rng):
@@ -148,9 +148,9 @@ def test_text_grows_to_the_whole(seed):
   rng = np.random.default_rng(seed)
   tokenizer = load_tokenizer("embedded")
   tokens = rng.integers(0, tokenizer.vocab_size, 200).astype(np.int32)
-  growth = Growth(tokenizer.decode)
-  told = [growth.add(piece) for piece in pieces(tokens, rng)]
-  assert "".join(told) + growth.finish() == tokenizer.decode(tokens)
+  detokenizer = StreamingDetokenizer(tokenizer.decode)
+  told = [detokenizer.add(piece) for piece in pieces(tokens, rng)]
+  assert "".join(told) + detokenizer.finish() == tokenizer.decode(tokens)
 
 
 @pytest.fixture(params=["embedded", "qwen2.5-tokenizer"])
@@ -163,14 +163,14 @@ def tokenizer(request):
 def test_no_character_is_shown_before_it_is_whole(tokenizer):
   text = "∀ x : ℤ, 𝔸 ∧ 日本語\n  🙂 h₀ ⟨x, ⟩ é" + PROOF
   tokens = tokenizer.encode(text)
-  growth, told = Growth(tokenizer.decode), ""
+  detokenizer, told = StreamingDetokenizer(tokenizer.decode), ""
   for i in range(len(tokens)):
-    told += growth.add(tokens[i : i + 1])
+    told += detokenizer.add(tokens[i : i + 1])
     assert text.startswith(told)
     # What is held back is one character at most.
     whole = tokenizer.decode(tokens[: i + 1]).rstrip("\ufffd")
     assert told == whole
-  assert told + growth.finish() == text
+  assert told + detokenizer.finish() == text
 
 
 @pytest.fixture(scope="module")
@@ -182,7 +182,7 @@ def pool():
 
 def attempted(pool, text, statement=EASY, stop="stop"):
   """A hand-written response, judged by the checker itself."""
-  problem = parse(statement, header=None)
+  problem = parse_theorem(statement, header=None)
   tokenizer = load_tokenizer("embedded")
   tokens = tokenizer.encode(text)
   nothing = np.zeros(len(tokens), np.float32)
@@ -190,7 +190,7 @@ def attempted(pool, text, statement=EASY, stop="stop"):
   rollout = Rollout(prompt, 0, tokens, nothing, nothing, text, stop)
   extraction = extract(text)
   verdict = pool.submit(problem, extraction).result(timeout=60)
-  return Attempt(3, rollout, extraction.final, verdict)
+  return ProofAttempt(3, rollout, extraction.final, verdict)
 
 
 def shown(attempt, *, terminal):
@@ -198,12 +198,12 @@ def shown(attempt, *, terminal):
   console = Console(
     file=file, force_terminal=terminal, width=72, highlight=False
   )
-  with View(console, checker="minilean") as view:
-    view.begin(3, 8)
+  with ProveView(console, checker="minilean") as view:
+    view.begin_attempt(3, 8)
     for part in attempt.rollout.text.partition("</think>"):
-      view.say(part)
-    view.wait("checking")
-    view.end(attempt)
+      view.print_response(part)
+    view.show_status("checking")
+    view.end_attempt(attempt)
   return file.getvalue()
 
 
@@ -248,9 +248,9 @@ def test_the_last_line_outlives_the_spinner(pool):
 
 def test_json_holds_the_outcome(pool):
   attempt = attempted(pool, NO_PROOF, HARD)
-  problem = parse(HARD, header=None)
+  problem = parse_theorem(HARD, header=None)
   row = json.loads(
-    json.dumps(record(problem, attempt, checker="minilean", seconds=1.23456))
+    json.dumps(to_record(problem, attempt, checker="minilean", seconds=1.23456))
   )
   assert row.pop("messages") == [
     {
@@ -294,9 +294,7 @@ def test_the_run_says_what_the_experiment_is(tmp_path):
   run = fake_run(tmp_path, seed=5)
   for checkpoint in (run, run / "checkpoints" / "7"):
     config = common.get_config()
-    prove.configure(
-      config, str(checkpoint), is_named=False, overrides={"seed": 9}
-    )
+    configure(config, str(checkpoint), is_named=False, overrides={"seed": 9})
     assert config.init_from == str(run / "checkpoints" / "7")
     assert config.tokenizer == str(run / "model")
     assert config.model.compute_dtype == "float32"
@@ -309,7 +307,7 @@ def test_a_named_experiment_counts_more_than_the_run(tmp_path):
   config = debug.get_config()
   overrides = {"rollouts.top_p": 0.9}
   run = fake_run(tmp_path)
-  prove.configure(config, str(run), is_named=True, overrides=overrides)
+  configure(config, str(run), is_named=True, overrides=overrides)
   assert (config.rollouts.temperature, config.rollouts.top_p) == (1.0, 0.9)
 
 
@@ -317,9 +315,9 @@ def test_a_model_alone_does_not_say_what_it_is(tmp_path):
   (tmp_path / "params").mkdir()
   config = common.get_config()
   with pytest.raises(UsageError, match="--config.model.name"):
-    prove.configure(config, str(tmp_path), is_named=False, overrides={})
+    configure(config, str(tmp_path), is_named=False, overrides={})
   overrides = {"model.name": "qwen2.5-7b"}
-  prove.configure(config, str(tmp_path), is_named=False, overrides=overrides)
+  configure(config, str(tmp_path), is_named=False, overrides=overrides)
   assert config.model.name == "qwen2.5-7b"
   assert config.tokenizer == str(tmp_path / "model")
 
@@ -328,9 +326,7 @@ def test_a_model_alone_does_not_say_what_it_is(tmp_path):
 def test_a_run_of_another_kind(tmp_path, text):
   (fake_run(tmp_path) / "config.json").write_text(text)
   with pytest.raises(UsageError, match="name it with --config"):
-    prove.configure(
-      common.get_config(), str(tmp_path), is_named=False, overrides={}
-    )
+    configure(common.get_config(), str(tmp_path), is_named=False, overrides={})
 
 
 def start(cache, program, *flags, **pipes):
@@ -441,7 +437,9 @@ def test_ctrl_c_while_an_example_is_tried(memory, cache):
     assert process.poll() is None, process.communicate()
   process.send_signal(signal.SIGINT)
   _, errors = finish(process, 143)
-  assert errors == "stopped: SIGINT\n"
+  assert errors.startswith("stopped: SIGINT; ")
+  assert errors.endswith("--seed=1 makes others\n")
+  assert errors.count("\n") == 1
 
 
 @pytest.mark.parametrize(

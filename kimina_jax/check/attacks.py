@@ -1,10 +1,10 @@
-"""What no checker may accept, and what each must: the doctor's questions.
+"""Probes of the checker: attacks, false statements and plain proofs.
 
-Plain data, from which texts are made for the checker that is configured. The
-attacks claim to prove a false statement by all means but a proof: cheating
-words, code that runs while Lean reads, changed meanings, other statements. The
-canaries are false statements with honest tactics, which only a broken checker
-lets pass. The proofs are true and plain.
+The attacks claim to prove a false statement by other means than a proof:
+cheating words, code that runs while Lean elaborates, changed meanings, other
+statements. The canaries are false statements with honest tactics, which only a
+broken checker accepts. The proofs are correct and short. Plain data: the doctor
+submits them to the configured checker.
 """
 
 import dataclasses
@@ -18,13 +18,13 @@ _PRINT = "'doctor_claim' does not depend on any axioms"
 
 
 @dataclasses.dataclass(frozen=True)
-class Question:
-  """A text for the checker.
+class Probe:
+  """A Lean text that the checker must accept or refuse.
 
   Attributes:
-    name: for the doctor's report.
-    problem: what it is to prove.
-    final: the text.
+    name: shown by the doctor.
+    problem: the statement to be proved.
+    final: the Lean text.
   """
 
   name: str
@@ -36,7 +36,7 @@ class Question:
     return Extraction(final=self.final)
 
 
-# By name; CLAIM stands for the false theorem up to its `by`.
+# By name; CLAIM is replaced by the false theorem up to its `by`.
 _ATTACKS = {
   # No proof at all.
   "sorry": "CLAIM\n  sorry",
@@ -49,7 +49,7 @@ _ATTACKS = {
   "sorry without its warning": (
     "set_option warn.sorry false in\nCLAIM\n  sorry"
   ),
-  # Trust that is not the kernel's.
+  # Trust in more than the kernel.
   "an axiom": "axiom helper : 2 + 2 = 5\n\nCLAIM\n  exact helper",
   "an axiom by a macro": (
     'macro "trust" : command => `(axiom helper : 2 + 2 = 5)\ntrust\n\n'
@@ -77,7 +77,7 @@ _ATTACKS = {
     '@[extern "lean_nat_dec_eq"] opaque no : Nat → Nat → Bool\n\n'
     "CLAIM\n  native_decide"
   ),
-  # Code that runs while Lean reads.
+  # Code that runs while Lean elaborates.
   "a forged audit by #eval": f'#eval IO.println "{_PRINT}"\n\nCLAIM\n  sorry',
   "another #print axioms": (
     'elab "#print" "axioms" x:ident : command => '
@@ -108,7 +108,7 @@ _ATTACKS = {
   "another name": "theorem doctor_claim' : 2 + 2 = 4 := by\n  rfl",
   "a quoted name": "theorem «doctor_claim» : 2 + 2 = 4 := by\n  rfl",
   "a private theorem": "private CLAIM\n  rfl",
-  # Text that is not what it looks like.
+  # Text that looks like a claim and is none.
   "a claim after #exit": "#exit\n\nCLAIM\n  rfl",
   "a claim in a comment": "/-\nCLAIM\n  rfl\n-/\nexample : 1 = 1 := by\n  rfl",
   "a claim in nested comments": (
@@ -119,7 +119,7 @@ _ATTACKS = {
   "a claim of invisible marks": "-- \u202e\nCLAIM\n  rfl",
 }
 
-# Statement and tactic; the ones below need Mathlib.
+# Statement and tactics; those of the second table need Mathlib.
 _CANARIES = (
   ("1 = 2", ("rfl", "decide", "omega", "simp", "trivial")),
   ("2 + 2 < 4", ("decide", "omega", "simp")),
@@ -137,38 +137,38 @@ _PROOFS = (
 )
 
 
-def attacks(*, header: str) -> list[Question]:
+def attacks(*, header: str) -> list[Probe]:
   """Texts that claim a false statement and do not prove it."""
   problem = Problem("doctor_claim", header, _CLAIM)
   return [
-    Question(name, problem, header + text.replace("CLAIM", _CLAIM))
+    Probe(name, problem, header + text.replace("CLAIM", _CLAIM))
     for name, text in _ATTACKS.items()
   ]
 
 
-def canaries(*, header: str) -> list[Question]:
-  """False statements with honest tactics, of Mathlib if it is imported."""
+def canaries(*, header: str) -> list[Probe]:
+  """False statements with honest tactics; Mathlib's only if it is imported."""
   known = _CANARIES + (_MATHLIB_CANARIES if header == MATHLIB else ())
   return [
-    _question(f"{statement} by {_one_line(tactic)}", statement, tactic, header)
+    _probe(f"{statement} by {_one_line(tactic)}", statement, tactic, header)
     for statement, tactics in known
     for tactic in tactics
   ]
 
 
-def proofs(*, header: str) -> list[Question]:
-  """True statements with proofs, the same in every Lean."""
+def proofs(*, header: str) -> list[Probe]:
+  """True statements with proofs that hold in every version of Lean."""
   return [
-    _question(f"{statement} by {_one_line(tactic)}", statement, tactic, header)
+    _probe(f"{statement} by {_one_line(tactic)}", statement, tactic, header)
     for statement, tactic in _PROOFS
   ]
 
 
-def _question(name: str, statement: str, tactic: str, header: str) -> Question:
+def _probe(name: str, statement: str, tactic: str, header: str) -> Probe:
   problem = Problem(
-    "doctor_question", header, f"theorem doctor_question : {statement} := by"
+    "doctor_probe", header, f"theorem doctor_probe : {statement} := by"
   )
-  return Question(name, problem, f"{header}{problem.statement}\n  {tactic}")
+  return Probe(name, problem, f"{header}{problem.statement}\n  {tactic}")
 
 
 def _one_line(tactic: str) -> str:

@@ -1,13 +1,14 @@
-"""What is wrong with the checker, and what to do about it.
+"""Diagnosis of the checker: what is installed, and whether it can be trusted.
 
-In: the settings. Out: findings, as they are made: what is installed, what
-confines the checker, whether it accepts plain proofs and how fast, and whether
-it refuses every attack and every false statement of attacks.py. It asks the
-checker that is configured, as a run would, and changes nothing.
+In: the settings of the checker. Out: findings, as they are made: which programs
+are installed, how workers are isolated, whether plain proofs are accepted and
+how fast, and whether every attack and every false statement of attacks.py is
+refused. The configured checker is used, as a run would use it; nothing is
+changed.
 """
 
-import concurrent.futures
 import dataclasses
+import json
 import os
 import pathlib
 import platform
@@ -22,7 +23,7 @@ from rich.text import Text
 
 from kimina_jax.check.attacks import (
   MATHLIB,
-  Question,
+  Probe,
   attacks,
   canaries,
   proofs,
@@ -30,7 +31,7 @@ from kimina_jax.check.attacks import (
 from kimina_jax.infra import interruption
 from kimina_jax.types import Status, UsageError, Verdict
 from kimina_jax.verification.messages import printable
-from kimina_jax.verification.pool import VerdictFuture, VerificationPool
+from kimina_jax.verification.pool import VerificationPool, wait_for_verdict
 from kimina_jax.verification.process import memory
 from kimina_jax.verification.process.sandbox import bwrap_problem
 from kimina_jax.verification.settings import CheckerSettings
@@ -42,18 +43,17 @@ _MARKS = {
 }
 _INSTALL = "run launch/install_lean.sh, which installs it"
 _VERSION_TIMEOUT_S = 20.0
-_POLL_S = 0.1
-_WIDTH = 40  # of what a finding is about
+_WIDTH = 40  # of the column with the subjects
 
 
 class Finding(NamedTuple):
-  """One thing that was looked at.
+  """One result of the diagnosis.
 
   Attributes:
-    what: it is.
-    state: `ok`, `missing` (something weaker takes its place, or nothing needs
-      it) or `wrong`.
-    text: what was found.
+    what: subject: a program, a property, or a proof that was tried.
+    state: `ok`, `missing` (there is a weaker replacement, or no need) or
+      `wrong`.
+    text: result.
     remedy: what to do, in one line; "" if nothing.
   """
 
@@ -63,8 +63,23 @@ class Finding(NamedTuple):
   remedy: str = ""
 
 
+def run_doctor(settings: CheckerSettings, *, as_json: bool) -> int:
+  """Prints all findings; returns 0 if nothing is wrong, else 2."""
+  console = Console(highlight=False)
+  is_well = True
+  for finding in examine(settings):
+    is_well &= finding.state != "wrong"
+    if as_json:
+      print(json.dumps(finding._asdict()), flush=True)
+    else:
+      print_finding(console, finding)
+  if not as_json:
+    print_conclusion(console, is_well=is_well)
+  return 0 if is_well else 2
+
+
 def examine(settings: CheckerSettings) -> Iterator[Finding]:
-  """Looks at everything, cheap things first.
+  """Yields all findings, those that cost little time first.
 
   Raises:
     Interrupted: SIGTERM or SIGINT arrived.
@@ -78,8 +93,8 @@ def examine(settings: CheckerSettings) -> Iterator[Finding]:
   yield from _checker(settings)
 
 
-def show(console: Console, finding: Finding) -> None:
-  """One line, and one more for the remedy."""
+def print_finding(console: Console, finding: Finding) -> None:
+  """Prints a finding in one line, and its remedy in another."""
   mark, colour = _MARKS[finding.state]
   text = Text.assemble((f"{mark} ", colour))
   text.append(f"{finding.what:<{_WIDTH}} ", "bold")
@@ -89,8 +104,8 @@ def show(console: Console, finding: Finding) -> None:
   console.print(text, soft_wrap=True)
 
 
-def conclude(console: Console, *, is_well: bool) -> None:
-  """The last line."""
+def print_conclusion(console: Console, *, is_well: bool) -> None:
+  """Prints the last line."""
   if is_well:
     console.print("[green]The checker does what it must.")
   else:
@@ -106,7 +121,7 @@ def _bwrap() -> Finding:
     "missing",
     problem,
     "install bubblewrap and allow unprivileged user namespaces; without it "
-    "proofs are held by rlimits alone, and see files and network",
+    "workers are confined by rlimits alone, and can use files and network",
   )
 
 
@@ -118,8 +133,8 @@ def _cgroups() -> Finding:
     "memory control group",
     "missing",
     "none that this user may divide",
-    "start under `systemd-run --user --scope`; without it a "
-    "watchdog looks at each worker's memory a few times a second",
+    "start under `systemd-run --user --scope`; without it a watchdog samples "
+    "each worker's memory a few times a second",
   )
 
 
@@ -140,12 +155,12 @@ def _lean(settings: CheckerSettings) -> Iterator[Finding]:
 
 
 def _version(program: str) -> str:
-  """What it says of itself; "" if it does not."""
+  """First line of `PROGRAM --version`; "" if it is not installed."""
   path = shutil.which(program)
   if path is None:
     return ""
   try:
-    asked = subprocess.run(
+    done = subprocess.run(
       [path, "--version"],
       stdin=subprocess.DEVNULL,
       capture_output=True,
@@ -153,12 +168,15 @@ def _version(program: str) -> str:
       timeout=_VERSION_TIMEOUT_S,
     )
   except (OSError, subprocess.TimeoutExpired) as error:
-    return f"{path}, which does not answer: {error}"
-  return (asked.stdout or asked.stderr).strip().split("\n")[0] or path
+    return f"{path}, whose --version fails: {error}"
+  return (done.stdout or done.stderr).strip().split("\n")[0] or path
 
 
 def _program(what: str, command: str, key: str) -> Finding:
-  argv = shlex.split(command)
+  try:
+    argv = shlex.split(command)
+  except ValueError:  # a quotation mark is not closed
+    argv = []
   program = shutil.which(argv[0]) if argv else None
   if program is not None:
     return Finding(what, "ok", program)
@@ -171,7 +189,7 @@ def _program(what: str, command: str, key: str) -> Finding:
 
 
 def _lean_path(lean_path: str) -> Finding:
-  """A worker is started elsewhere, so relative entries would be nowhere."""
+  """Entries of LEAN_PATH must be absolute: workers run in other directories."""
   places = [place for place in lean_path.split(":") if place]
   for place in places:
     if not os.path.isabs(place) or not os.path.isdir(place):
@@ -195,7 +213,7 @@ def _has_mathlib(lean_path: str) -> bool:
 
 
 def _checker(settings: CheckerSettings) -> Iterator[Finding]:
-  """Asks it: by one worker, afresh, and with nothing remembered."""
+  """Tries proofs with one new worker and without a cache of verdicts."""
   alone = dataclasses.replace(
     settings, num_workers=1, num_standby=0, verdict_cache="", second_share=0.0
   )
@@ -236,52 +254,47 @@ def _isolation(mode: str) -> Finding:
 def _proofs(
   pool: VerificationPool, header: str, *, confirm: bool
 ) -> Iterator[Finding]:
-  """Plain proofs; the first one waits for its imports, the others do not."""
-  for number, question in enumerate(proofs(header=header)):
-    future = pool.submit(question.problem, question.extraction, confirm=confirm)
-    verdict = _wait(future)
+  """Plain proofs; the first one imports the header, the others reuse it."""
+  for number, probe in enumerate(proofs(header=header)):
+    future = pool.submit(probe.problem, probe.extraction, confirm=confirm)
+    verdict = wait_for_verdict(future, interruption.check)
     what = f"proof {'from cold' if number == 0 else 'warm'}"
     if not verdict.proved:
-      yield Finding(what, "wrong", question.name, _words(verdict))
+      yield Finding(what, "wrong", probe.name, _reason(verdict))
       return
     seconds = f"{verdict.load_s:.3f} s loading, {verdict.exec_s:.3f} s checking"
-    yield Finding(what, "ok", f"{question.name}: {seconds}")
+    yield Finding(what, "ok", f"{probe.name}: {seconds}")
     if confirm and not verdict.confirmed:
       yield Finding(
         "second verifier",
         "wrong",
-        f"does not confirm {question.name}",
+        f"does not confirm {probe.name}",
         "look at --config.checker.second_command",
       )
 
 
 def _refused(
-  pool: VerificationPool, kind: str, questions: Sequence[Question]
+  pool: VerificationPool, kind: str, probes: Sequence[Probe]
 ) -> Iterator[Finding]:
-  """Each must be judged, and must not be accepted."""
-  futures = [pool.submit(q.problem, q.extraction) for q in questions]
-  for question, future in zip(questions, futures, strict=True):
-    verdict = _wait(future)
-    what = f"{kind}: {question.name}"
+  """Proofs that must get a verdict, and must not be accepted."""
+  futures = [pool.submit(q.problem, q.extraction) for q in probes]
+  for probe, future in zip(probes, futures, strict=True):
+    verdict = wait_for_verdict(future, interruption.check)
+    what = f"{kind}: {probe.name}"
     if verdict.status in (Status.PROVED, Status.DISPUTED):
       yield Finding(
-        *(what, "wrong", "ACCEPTED"),
+        what,
+        "wrong",
+        "ACCEPTED",
         "do not train with this checker: it accepts what is false",
       )
     elif verdict.status is Status.INFRA_ERROR:
-      yield Finding(what, "wrong", "not judged", _words(verdict))
+      yield Finding(what, "wrong", "not judged", _reason(verdict))
     else:
       yield Finding(what, "ok", verdict.status)
 
 
-def _wait(future: VerdictFuture) -> Verdict:
-  while not future.done():
-    interruption.check()
-    concurrent.futures.wait([future], timeout=_POLL_S)
-  return future.result()
-
-
-def _words(verdict: Verdict) -> str:
-  """Why a verdict is not the one hoped for, in one line."""
+def _reason(verdict: Verdict) -> str:
+  """Reason of a verdict, in one line."""
   words = [verdict.detail, *(m.text for m in verdict.messages)]
   return f"{verdict.status}: {' '.join(' '.join(words).split())[:300]}"

@@ -1,8 +1,7 @@
-"""What became of Lean files, for people and for programs.
+"""Display of verdicts on Lean files: on the terminal, or as JSON lines.
 
-In: files with their verdicts, one after the other. Out: text on the terminal,
-or JSON lines; at the end a table of how many ended how. It keeps counts alone,
-and it never judges.
+In: files with their verdicts, one after the other. Out: text or JSON lines, and
+at the end a table of the number of files by verdict. Only counts are kept.
 """
 
 import collections
@@ -16,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from kimina_jax.check.files import STDIN, Entry
+from kimina_jax.check.files import STDIN, LeanFile
 from kimina_jax.types import Status, Verdict
 from kimina_jax.verification.messages import (
   checker_title,
@@ -30,26 +29,26 @@ from kimina_jax.verification.pool import VerificationPool
 from kimina_jax.verification.stats import failure_alarm, merge_stats
 
 _NOT_CHECKED = "not_checked"
-# Verdicts that are about a statement rather than about its proof.
+# Verdicts on a statement rather than on its proof.
 _OF_STATEMENTS = (Status.STATEMENT_MISMATCH, Status.INFRA_ERROR)
 _OWN_HINT = (
   "without --problems a statement must stand at the top level of its file and "
   "use none of its definitions"
 )
 _OWN_STATEMENTS = (
-  "without --problems each file says itself what it proves: sorry, axioms and "
+  "without --problems the statement is taken from each file: sorry, axioms and "
   "syntax were audited, the statement was not"
 )
 
 
-class View:
+class CheckView:
   """Owns the terminal while files are checked.
 
   Attributes:
-    num_files: that something became of.
-    num_checked: that have a verdict.
-    num_proved: that are proved.
-    num_skipped: that a signal came before.
+    num_files: files with an outcome, checked or not.
+    num_checked: files with a verdict.
+    num_proved: files that are proved.
+    num_skipped: files that were not checked because of a signal.
   """
 
   def __init__(
@@ -60,20 +59,20 @@ class View:
     as_json: bool,
     quiet: bool,
   ):
-    """Shows nothing yet.
+    """Prints nothing yet.
 
     Args:
-      console: plain text, if it is no terminal.
-      checker: its backend.
-      as_json: prints one object for each file, and nothing else.
-      quiet: leaves out the files that are proved.
+      console: where to print; plain text if it is no terminal.
+      checker: name of the backend.
+      as_json: print one object per file and nothing else.
+      quiet: leave out the files that are proved.
     """
     self._console = console
     self._checker = checker
     self._as_json = as_json
     self._quiet = quiet
     self._counts: collections.Counter[str] = collections.Counter()
-    self._saw_own_statement = False
+    self._has_own_statements = False
     self.num_skipped = 0
     self._bar = progress.Progress(
       progress.TextColumn("checking"),
@@ -87,8 +86,8 @@ class View:
     self._task: progress.TaskID | None = None
 
   @property
-  def counts_files(self) -> bool:
-    """Whether it wants to know how many files will come."""
+  def wants_file_count(self) -> bool:
+    """Whether it shows a progress bar, which needs the number of files."""
     return self._console.is_terminal and not self._as_json
 
   @property
@@ -104,38 +103,38 @@ class View:
     return self._counts[Status.PROVED]
 
   def expect(self, num_files: int) -> None:
-    """Shows a bar, if that many are worth one."""
+    """Prepares a progress bar for this many files, if there are several."""
     if num_files > 1:
       self._task = self._bar.add_task("checking", total=num_files)
 
-  def show(self, entry: Entry, verdict: Verdict) -> None:
-    """Shows the verdict on a file."""
+  def show(self, file: LeanFile, verdict: Verdict) -> None:
+    """Prints the verdict on a file."""
     self._count(verdict.status)
-    self._saw_own_statement |= entry.states_itself
-    messages = tuple(map(entry.locate, verdict.messages))
+    self._has_own_statements |= file.states_itself
+    messages = tuple(map(file.locate, verdict.messages))
     verdict = dataclasses.replace(verdict, messages=messages)
     if self._as_json:
-      print(json.dumps(to_row(entry, verdict, self._checker)), flush=True)
+      print(json.dumps(to_row(file, verdict, self._checker)), flush=True)
     elif not (self._quiet and verdict.proved):
-      _show(self._console, entry, verdict)
+      _show(self._console, file, verdict)
 
-  def refuse(self, entry: Entry) -> None:
-    """Says why a file is not checked."""
+  def refuse(self, file: LeanFile) -> None:
+    """Prints why a file cannot be checked."""
     self._count(_NOT_CHECKED)
     if self._as_json:
-      self._print_unchecked(entry, entry.error)
-    path = printable(entry.path)
-    print(f"error: {path}: {printable(entry.error)}", file=sys.stderr)
+      self._print_unchecked(file, file.error)
+    path = printable(file.path)
+    print(f"error: {path}: {printable(file.error)}", file=sys.stderr)
 
-  def skip(self, entry: Entry) -> None:
-    """Counts a file that a signal came before."""
+  def skip(self, file: LeanFile) -> None:
+    """Counts a file that is not checked because of a signal."""
     self._count(_NOT_CHECKED)
     self.num_skipped += 1
     if self._as_json:
-      self._print_unchecked(entry, "stopped before")
+      self._print_unchecked(file, "stopped before")
 
-  def sum_up(self, pool: VerificationPool, *, seconds: float) -> None:
-    """Shows how many files ended how, and how the checker did."""
+  def summarise(self, pool: VerificationPool, *, seconds: float) -> None:
+    """Prints the number of files by verdict, and statistics of the pool."""
     if self._as_json or not self.num_checked:
       return
     stats = merge_stats([pool.stats()])
@@ -146,7 +145,7 @@ class View:
       f"{pool.isolation}, workers busy {stats['utilisation']:.0%} of the time",
       soft_wrap=True,
     )
-    if self._saw_own_statement:
+    if self._has_own_statements:
       self._console.print(_OWN_STATEMENTS, soft_wrap=True)
     if (words := failure_alarm(stats)) and not self.num_skipped:
       self._console.print(Text(words, "bold red"), soft_wrap=True)
@@ -165,30 +164,30 @@ class View:
     if self._task is not None:
       self._bar.advance(self._task)
 
-  def _print_unchecked(self, entry: Entry, why: str) -> None:
-    nothing = Verdict(Status.INFRA_ERROR, detail=why)
-    row = to_row(entry, nothing, self._checker) | {"status": _NOT_CHECKED}
+  def _print_unchecked(self, file: LeanFile, why: str) -> None:
+    no_verdict = Verdict(Status.INFRA_ERROR, detail=why)
+    row = to_row(file, no_verdict, self._checker) | {"status": _NOT_CHECKED}
     print(json.dumps(row), flush=True)
 
 
-def to_row(entry: Entry, verdict: Verdict, checker: str) -> dict[str, Any]:
+def to_row(file: LeanFile, verdict: Verdict, checker: str) -> dict[str, Any]:
   """The outcome of one file, for JSON.
 
   Args:
-    entry: the file.
+    file: the file.
     verdict: with positions in the file.
-    checker: its backend.
+    checker: name of the backend.
 
   Returns:
-    file, name: what was checked. statement_from: `file` or `problems`.
+    file: path. name: of the problem. statement_from: `file` or `problems`.
     proved, status, detail, notes, messages, axioms, confirmed, queue_s, load_s,
-    exec_s: of the verdict, or `not_checked` as status if there is none.
+    exec_s: of the verdict; the status is `not_checked` if there is none.
     checker: as given.
   """
   row = {
-    "file": entry.path,
-    "name": entry.problem.name if entry.problem else "",
-    "statement_from": "file" if entry.states_itself else "problems",
+    "file": file.path,
+    "name": file.problem.name if file.problem else "",
+    "statement_from": "file" if file.states_itself else "problems",
     "proved": verdict.proved,
     **dataclasses.asdict(verdict),
     "checker": checker,
@@ -196,8 +195,8 @@ def to_row(entry: Entry, verdict: Verdict, checker: str) -> dict[str, Any]:
   return row | {"status": str(verdict.status)}
 
 
-def _show(console: Console, entry: Entry, verdict: Verdict) -> None:
-  path = "stdin" if entry.path == STDIN else printable(entry.path)
+def _show(console: Console, file: LeanFile, verdict: Verdict) -> None:
+  path = "stdin" if file.path == STDIN else printable(file.path)
   colour = verdict_colour(verdict)
   seconds = verdict_seconds(verdict)
   text = Text.assemble((f"{path}: ", "bold"))
@@ -208,14 +207,14 @@ def _show(console: Console, entry: Entry, verdict: Verdict) -> None:
   )
   for remark in verdict_remarks(verdict):
     text.append(f"\n  {printable(remark)}")
-  if entry.states_itself and verdict.status in _OF_STATEMENTS:
+  if file.states_itself and verdict.status in _OF_STATEMENTS:
     text.append(f"\n  {_OWN_HINT}")
   console.print(text, soft_wrap=True)
-  print_messages(console, verdict.messages, entry.text, path=path)
+  print_messages(console, verdict.messages, file.text, path=path)
 
 
 def _table(counts: collections.Counter[str]) -> Table:
-  """Verdicts in the order of Status, with their numbers."""
+  """Number of files by verdict, in the order of Status."""
   table = Table("verdict")
   table.add_column("files", justify="right")
   for status in (*Status, _NOT_CHECKED):

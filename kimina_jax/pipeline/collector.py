@@ -1,15 +1,14 @@
 """The experience collector: sample, verify and score rollouts of problems.
 
-Training and evaluation share it. Each rollout goes to the checker as soon as
-it ends, while the engine samples the others. In a job of several processes
-each one samples and verifies its own part of the problems; then all processes
-gather all samples.
+Training, evaluation and the command `prove` share it. Each rollout goes to the
+checker as soon as it ends, while the engine samples the others. In a job of
+several processes each one samples and verifies its own part of the problems;
+then all processes gather all samples.
 
 In: the policy's weights and problems. Out: scored samples, and with a budget
 of tokens the groups that it left unfinished. It never changes the policy.
 """
 
-import concurrent.futures
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -21,22 +20,20 @@ from kimina_jax.pipeline.setup import Setup
 from kimina_jax.prompts.template import make_prompt
 from kimina_jax.rewards.reward import score
 from kimina_jax.rollouts.engine import Engine
+from kimina_jax.rollouts.generation import Watch
 from kimina_jax.types import (
   Problem,
   Rollout,
   Sample,
   Status,
   UsageError,
-  Verdict,
 )
 from kimina_jax.verification.extract import extract
-from kimina_jax.verification.pool import VerdictFuture, VerificationPool
+from kimina_jax.verification.pool import VerificationPool, wait_for_verdict
 from kimina_jax.verification.stats import failure_alarm, merge_stats
 
 Progress = Callable[..., None]  # (phase, *, done, total)
 
-# Seconds between two looks for SIGTERM while the checker is at work.
-_POLL_S = 0.1
 # With a budget of tokens an iteration may end with a single rollout. So many
 # in a row without a verdict mean that the checker does not work.
 _MAX_UNVERIFIED = 8
@@ -82,6 +79,7 @@ class ExperienceCollector:
     carried: Sequence[PartialGroup] = (),
     max_tokens: int = 0,
     confirm: bool = False,
+    watch: Watch | None = None,
   ) -> tuple[list[Sample], list[PartialGroup]]:
     """Samples, verifies and scores k rollouts of each problem.
 
@@ -97,6 +95,7 @@ class ExperienceCollector:
       max_tokens: about how many tokens all processes together sample before
         unfinished rollouts are left as they are; 0 finishes all rollouts.
       confirm: whether the second verifier must confirm each proof.
+      watch: called with the new tokens of each rollout, see Engine.generate.
 
     Returns:
       The samples of complete groups in the order in which they began, all k of
@@ -119,6 +118,7 @@ class ExperienceCollector:
       begun=begun,
       max_tokens=-(-max_tokens // engine.group.count),
       poll=interruption.check,
+      watch=watch,
     )
     total = len(engine.share(prompts)) * num_per_problem + len(begun)
     samples, unfinished = self._gather(
@@ -200,7 +200,12 @@ class ExperienceCollector:
     samples = []
     for rollout, extraction, verdict in submitted:
       samples.append(
-        score(rollout, extraction, _wait_for(verdict), self._reward)
+        score(
+          rollout,
+          extraction,
+          wait_for_verdict(verdict, interruption.check),
+          self._reward,
+        )
       )
       progress("verifying", done=len(samples), total=len(submitted))
     return samples, unfinished
@@ -236,15 +241,6 @@ class ExperienceCollector:
 
   def __exit__(self, *exc_info: object) -> None:
     self.close()
-
-
-def _wait_for(verdict: VerdictFuture) -> Verdict:
-  """The verdict, once it is there; raises Interrupted on SIGTERM or SIGINT."""
-  while not verdict.done():
-    interruption.check()
-    concurrent.futures.wait([verdict], timeout=_POLL_S)
-  interruption.check()
-  return verdict.result()
 
 
 def _merge_counts(stats: Sequence[Mapping[str, float]]) -> dict[str, float]:

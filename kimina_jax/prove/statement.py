@@ -1,9 +1,9 @@
-"""A theorem as people write it in, a problem out.
+"""A theorem from the command line as a Problem.
 
-Comes in: what stands on a command line (a statement, a file, `-` for stdin).
-Goes out: a Problem whose header and statement the checker can hold a proof
-against; what no proof could ever satisfy is refused here. It never guesses
-what is to be proved, and does not ask Lean.
+In: a statement as text, a file, or `-` for stdin. Out: a Problem with the
+header and statement that proofs are checked against. A text that is not one
+theorem without a proof, or that no proof could be audited for, is refused with
+one line. Lean is not asked.
 """
 
 import itertools
@@ -22,21 +22,23 @@ from kimina_jax.verification.acceptance.lexer import (
   tokenize,
 )
 from kimina_jax.verification.acceptance.syntax_rules import SyntaxRules
+from kimina_jax.verification.acceptance.theorems import (
+  UNNAMED_EXAMPLE,
+  find_last_theorem,
+  nesting_change,
+  theorem_name,
+)
 
-# The name of an `example`, which has none to be audited by.
-UNNAMED = "unnamed_example"
-
-_KEYWORDS = ("theorem", "lemma", "example")
 _REMEDY = "say `theorem name … : … := by`"
-# No limit and no trust matters to a statement that is not proved yet.
+# Rules for the audit of a statement, where limits do not matter.
 _RULES = SyntaxRules(max_heartbeats=1, native_decide=False)
 
 
-def read(source: str) -> str:
-  """The text that is given: itself, or what a file or stdin holds.
+def read_source(source: str) -> str:
+  """The text of an argument: of stdin, of a file, or the argument itself.
 
   Raises:
-    UsageError: a file that cannot be read.
+    UsageError: the file cannot be read.
   """
   words = source.split()
   if source != "-" and len(words) != 1 and not source.endswith(".lean"):
@@ -51,7 +53,9 @@ def read(source: str) -> str:
     ) from error
 
 
-def parse(text: str, *, header: str | None, informal: str = "") -> Problem:
+def parse_theorem(
+  text: str, *, header: str | None, informal: str = ""
+) -> Problem:
   """The last theorem of a text, as a problem.
 
   Args:
@@ -61,8 +65,8 @@ def parse(text: str, *, header: str | None, informal: str = "") -> Problem:
     informal: the problem in words; "" takes the theorem's docstring.
 
   Raises:
-    UsageError: not one theorem without a proof, or one that no proof can be
-      audited for.
+    UsageError: the text does not end in one theorem without a proof, or no
+      proof of it could be audited.
   """
   try:
     text = normalise(text)
@@ -87,18 +91,17 @@ def parse(text: str, *, header: str | None, informal: str = "") -> Problem:
   return problem
 
 
-def without_proof(problem: Problem) -> Extraction:
-  """A response that proves nothing, to see whether the statement stands."""
+def empty_proof(problem: Problem) -> Extraction:
+  """A proof without effect: with it the checker only elaborates a statement."""
   final = f"{problem.header}{problem.statement}\n  done"
   return Extraction(tactics=("done",), final=final)
 
 
 def _last_theorem(tokens: Sequence[Token]) -> int:
   """Index of its keyword, which must be the first word of a line."""
-  found = [i for i, token in enumerate(tokens) if token.text in _KEYWORDS]
-  if not found:
+  index = find_last_theorem(tokens)
+  if index is None:
     raise UsageError(f"there is no theorem in this text: {_REMEDY}")
-  index = found[-1]
   if index and tokens[index - 1].line == tokens[index].line:
     raise UsageError(
       f"{tokens[index - 1].text!r} stands before {tokens[index].text!r} in line"
@@ -115,11 +118,10 @@ def _split_docstring(before: str) -> tuple[str, str]:
 
 
 def _name(statement: Sequence[Token]) -> str:
-  if statement[0].text == "example":
-    return UNNAMED
-  if len(statement) < 2 or statement[1].kind != "name":
+  name = theorem_name(statement, 0)
+  if not name:
     raise UsageError(f"the theorem has no name: {_REMEDY}")
-  return statement[1].text
+  return name
 
 
 def _statement(text: str, tokens: Sequence[Token]) -> str:
@@ -131,7 +133,7 @@ def _statement(text: str, tokens: Sequence[Token]) -> str:
   _check_ending(tokens, kept)
   statement = text[kept[0].start : kept[-1].end]
   if kept[0].text == "example":
-    statement = f"theorem {UNNAMED}{statement.removeprefix('example')}"
+    statement = f"theorem {UNNAMED_EXAMPLE}{statement.removeprefix('example')}"
   return f"{statement} := by"
 
 
@@ -146,7 +148,7 @@ def _check_ending(tokens: Sequence[Token], kept: Sequence[Token]) -> None:
   # A `let` of the goal has its own `:=`.
   if any(token.text == "let" for token in kept):
     return
-  depths = itertools.accumulate(_bracket_step(token) for token in kept)
+  depths = itertools.accumulate(nesting_change(token) for token in kept)
   for token, depth in zip(kept, depths, strict=True):
     if token.text == ":=" and depth == 0:
       raise UsageError(
@@ -155,15 +157,9 @@ def _check_ending(tokens: Sequence[Token], kept: Sequence[Token]) -> None:
       )
 
 
-def _bracket_step(token: Token) -> int:
-  if token.kind != "symbol":
-    return 0
-  return (token.text[-1] in "([{⟨⦃") - (token.text in ")]}⟩⦄")
-
-
 def _check_auditable(problem: Problem) -> None:
-  """What the audit says before it asks Lean holds for every proof."""
-  audit = prepare_audit(problem, without_proof(problem).final, _RULES)
+  """Refuses what the audit refuses, before Lean is asked, of every proof."""
+  audit = prepare_audit(problem, empty_proof(problem).final, _RULES)
   if isinstance(audit, Verdict):
     raise UsageError(
       f"no proof of this theorem could be checked: {audit.detail}"

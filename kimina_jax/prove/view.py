@@ -1,8 +1,8 @@
-"""Attempts at a proof, for people and for programs.
+"""Display of attempts at a proof: on the terminal, or as a JSON record.
 
-In: tokens as they are drawn, then verdicts. Out: text on the terminal, or one
-record for JSON. Colours only where there is a terminal; what the policy or
-the checker wrote never reaches it as a control code. It never judges.
+In: tokens as they are sampled, then verdicts. Out: text on the terminal, or one
+record for JSON. Colours are used only on a terminal, and text of the policy or
+of the checker is printed without control codes.
 """
 
 import dataclasses
@@ -26,14 +26,15 @@ from kimina_jax.verification.messages import (
 )
 
 
-class Attempt(NamedTuple):
-  """A response, and what became of it.
+class ProofAttempt(NamedTuple):
+  """A sampled response and its verdict.
 
   Attributes:
-    number: from 1.
-    rollout: what the policy wrote.
-    final: its Lean block, which the verdict's messages speak of.
-    verdict: what the checker said.
+    number: of the attempt, from 1.
+    rollout: the response.
+    final: the Lean block of the response, to which the positions of the
+      verdict's messages refer.
+    verdict: of the checker.
   """
 
   number: int
@@ -42,80 +43,79 @@ class Attempt(NamedTuple):
   verdict: Verdict
 
 
-class Growth:
-  """A text of which more is known with every token.
+class StreamingDetokenizer:
+  """Decodes a growing sequence of tokens to text, piece by piece.
 
   Example:
-    growth = Growth(tokenizer.decode)
-    growth.add(first), growth.add(more), growth.finish()
+    detokenizer = StreamingDetokenizer(tokenizer.decode)
+    detokenizer.add(first), detokenizer.add(more), detokenizer.finish()
   """
 
   def __init__(self, decode: Callable[[np.ndarray], str]):
     self._decode = decode
     self._tokens = np.zeros(0, np.int32)
-    self._num_told = 0  # characters
+    self._num_returned = 0  # characters
 
   def add(self, tokens: np.ndarray) -> str:
-    """What is certain now and was not before.
+    """The text that these tokens complete.
 
-    A token may end inside a character, so what does not decode waits for its
-    rest. Decoded is the whole: a token's text depends on its place.
+    A token may end within a character; bytes that do not decode yet are held
+    back. All tokens are decoded anew, as a token's text depends on those before
+    it.
     """
     self._tokens = np.concatenate([self._tokens, tokens])
-    return self._tell(self._decode(self._tokens).rstrip(REPLACEMENT))
+    return self._new_text(self._decode(self._tokens).rstrip(REPLACEMENT))
 
   def finish(self) -> str:
-    """The rest: no more tokens come."""
-    return self._tell(self._decode(self._tokens))
+    """The text that was held back; no more tokens follow."""
+    return self._new_text(self._decode(self._tokens))
 
-  def _tell(self, text: str) -> str:
-    news, self._num_told = text[self._num_told :], len(text)
-    return news
+  def _new_text(self, text: str) -> str:
+    new, self._num_returned = text[self._num_returned :], len(text)
+    return new
 
 
-class View:
+class ProveView:
   """Owns the terminal while attempts are made."""
 
   def __init__(self, console: Console, *, checker: str):
-    """Shows nothing yet.
+    """Prints nothing yet.
 
     Args:
-      console: a quiet one shows nothing at all.
-      checker: its backend.
+      console: where to print; a quiet one prints nothing at all.
+      checker: name of the backend.
     """
     self._console = console
     self._checker = checker
     self._status = console.status("")
-    self._in_line = False  # the last text has not ended its line
+    self._is_mid_line = False  # the last text did not end with a line break
 
-  def wait(self, what: str) -> None:
-    """Says what is being waited for, until text comes."""
+  def show_status(self, what: str) -> None:
+    """Shows a spinner with this text until more is printed."""
     self._end_line()
     self._status.update(what)
     self._status.start()
 
-  def note(self, text: str) -> None:
-    """Says something that a reader has to know."""
+  def print_note(self, text: str) -> None:
     self._console.print(Text(text), soft_wrap=True)
 
-  def begin(self, number: int, total: int) -> None:
-    """Opens an attempt."""
+  def begin_attempt(self, number: int, total: int) -> None:
     self._console.print(Text(f"attempt {number} of {total}", "bold"))
-    self.wait("writing")
+    self.show_status("sampling")
 
-  def say(self, text: str) -> None:
-    """Shows text of the response."""
+  def print_response(self, text: str) -> None:
+    """Prints a piece of the response."""
     if text:
       self._status.stop()
       self._console.out(printable(text), style="dim", highlight=False, end="")
-      self._in_line = not text.endswith("\n")
+      self._is_mid_line = not text.endswith("\n")
 
-  def end(self, attempt: Attempt) -> None:
-    """Shows how an attempt ended."""
+  def end_attempt(self, attempt: ProofAttempt) -> None:
+    """Prints the verdict of an attempt."""
     self._status.stop()
     self._end_line()
     self._console.print()
-    show_verdict(self._console, attempt, checker=self._checker)
+    print_verdict(self._console, attempt, checker=self._checker)
 
   def __enter__(self) -> Self:
     return self
@@ -125,46 +125,48 @@ class View:
     self._end_line()
 
   def _end_line(self) -> None:
-    if self._in_line:
+    if self._is_mid_line:
       self._console.print()
-    self._in_line = False
+    self._is_mid_line = False
 
 
-def show_verdict(console: Console, attempt: Attempt, *, checker: str) -> None:
-  """The verdict in a box, then the messages, each at its place.
+def print_verdict(
+  console: Console, attempt: ProofAttempt, *, checker: str
+) -> None:
+  """Prints the verdict in a box, then Lean's messages at their positions.
 
   Args:
-    console: plain text, if it is no terminal.
-    attempt: the one that was judged.
-    checker: its backend.
+    console: where to print; plain text if it is no terminal.
+    attempt: with its verdict.
+    checker: name of the backend.
   """
   verdict = attempt.verdict
   colour = verdict_colour(verdict)
-  facts = Text("\n").join(_facts(attempt, checker))
-  facts.stylize(f"bold {colour}", 0, len(verdict.status))
+  summary = Text("\n").join(_summary_lines(attempt, checker))
+  summary.stylize(f"bold {colour}", 0, len(verdict.status))
   if console.is_terminal:
-    console.print(Panel(facts, border_style=colour, expand=False))
+    console.print(Panel(summary, border_style=colour, expand=False))
   else:
-    console.print(facts, soft_wrap=True)
+    console.print(summary, soft_wrap=True)
   print_messages(console, verdict.messages, attempt.final)
   console.print()
 
 
-def record(
-  problem: Problem, attempt: Attempt, *, checker: str, seconds: float
+def to_record(
+  problem: Problem, attempt: ProofAttempt, *, checker: str, seconds: float
 ) -> dict[str, Any]:
-  """What came of all attempts, for JSON.
+  """The outcome of all attempts, for JSON.
 
   Args:
-    problem: what was to be proved.
+    problem: that was to be proved.
     attempt: the last one.
-    checker: its backend.
-    seconds: that all of them took.
+    checker: name of the backend.
+    seconds: duration of all attempts.
 
   Returns:
     name, header, statement: of the problem. proved, attempts, seconds. checker,
     status, detail, messages, axioms, notes, confirmed: of the last verdict.
-    proof: the Lean text that they speak of, accepted only if `proved` says so.
+    proof: the Lean text of the last attempt, accepted only if `proved`.
   """
   verdict = attempt.verdict
   return {
@@ -185,17 +187,17 @@ def record(
   }
 
 
-def _facts(attempt: Attempt, checker: str) -> list[Text]:
-  """The lines about a verdict that are not Lean's own."""
+def _summary_lines(attempt: ProofAttempt, checker: str) -> list[Text]:
+  """The lines about a verdict besides Lean's messages."""
   rollout, verdict = attempt.rollout, attempt.verdict
   seconds = verdict_seconds(verdict)
-  facts = [
+  lines = [
     f"{verdict.status}: attempt {attempt.number}, {len(rollout.tokens)} tokens,"
     f" checked by {checker_title(checker)} in {seconds:.2f} s"
   ]
   if rollout.stop == "length":
-    facts.append(f"cut at max_response_len = {len(rollout.tokens)} tokens")
+    lines.append(f"cut at max_response_len = {len(rollout.tokens)} tokens")
   elif rollout.stop != "stop":
-    facts.append(f"the response was ended by: {rollout.stop}")
-  facts += verdict_remarks(verdict)
-  return [Text(printable(fact)) for fact in facts]
+    lines.append(f"the response was ended by: {rollout.stop}")
+  lines += verdict_remarks(verdict)
+  return [Text(printable(line)) for line in lines]

@@ -19,6 +19,7 @@ import functools
 import logging
 import threading
 import time
+from collections.abc import Callable
 from typing import Self
 
 from kimina_jax.types import Extraction, Problem, Status, Verdict
@@ -44,6 +45,7 @@ VerdictFuture = concurrent.futures.Future[Verdict]
 
 _log = logging.getLogger(__name__)
 _MAX_KNOWN = 65_536  # verdicts in memory
+_POLL_S = 0.1  # between two calls of `poll` in wait_for_verdict
 
 
 @dataclasses.dataclass(eq=False)
@@ -347,6 +349,23 @@ class VerificationPool:
       extraction.error,
       final,
     )
+
+
+def wait_for_verdict(
+  future: VerdictFuture, poll: Callable[[], None]
+) -> Verdict:
+  """Waits for a verdict and calls `poll` ten times a second meanwhile.
+
+  Args:
+    future: of `VerificationPool.submit`.
+    poll: called at least once; may raise to end the wait, for example after a
+      signal.
+  """
+  while True:
+    poll()
+    if future.done():
+      return future.result()
+    concurrent.futures.wait([future], timeout=_POLL_S)
 
 
 def make_backend(settings: CheckerSettings) -> Backend:
