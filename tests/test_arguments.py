@@ -26,7 +26,7 @@ def faults(check, text: str, *rest) -> list[tuple[str, str]]:
 )
 def test_attributes(text, bad):
   expected = [(bad, "attribute not allowed")] if bad else []
-  assert faults(arguments.attributes, text) == expected
+  assert faults(arguments.check_attributes, text) == expected
 
 
 CEILINGS = {"maxHeartbeats": 400_000, "maxRecDepth": 100}
@@ -48,7 +48,7 @@ CEILINGS = {"maxHeartbeats": 400_000, "maxRecDepth": 100}
   ],
 )
 def test_option(text, bad):
-  found = faults(arguments.option, f"set_option {text}", CEILINGS)
+  found = faults(arguments.check_option, f"set_option {text}", CEILINGS)
   assert [token for token, _ in found] == ([bad] if bad else [])
 
 
@@ -69,7 +69,7 @@ def test_option(text, bad):
   ],
 )
 def test_settings(text, bad):
-  found = faults(arguments.settings, f"config {text}")
+  found = faults(arguments.check_config, f"config {text}")
   assert [token for token, _ in found] == ([bad] if bad else [])
 
 
@@ -81,7 +81,7 @@ def test_settings(text, bad):
   ],
 )
 def test_program(text, is_refused):
-  assert bool(faults(arguments.program, text)) == is_refused
+  assert bool(faults(arguments.check_program_setting, text)) == is_refused
 
 
 def test_a_parent_is_set_as_a_field_only():
@@ -95,7 +95,9 @@ def test_a_parent_is_set_as_a_field_only():
   ):
     tokens = scan(text).tokens
     index = next(i for i, token in enumerate(tokens) if "toF" in token)
-    assert bool(list(arguments.program(tokens, index))) == is_refused
+    assert (
+      bool(list(arguments.check_program_setting(tokens, index))) == is_refused
+    )
 
 
 def brackets(tokens: list[str]) -> dict[int, int]:
@@ -131,5 +133,5 @@ def brackets(tokens: list[str]) -> dict[int, int]:
 )
 def test_items(text, bad):
   tokens = scan(f"simp {text}").tokens
-  found = list(arguments.items(tokens, 0, brackets(tokens)))
+  found = list(arguments.check_tactic_settings(tokens, 0, brackets(tokens)))
   assert [tokens[i] for i, _ in found] == ([bad] if bad else [])

@@ -7,7 +7,7 @@ import pytest
 from kimina_jax.types import Status
 from kimina_jax.verification.acceptance import syntax_rules
 from kimina_jax.verification.acceptance.expected_statement import (
-  find,
+  check_statement,
   parse_statement,
 )
 from kimina_jax.verification.acceptance.lexer import scan
@@ -15,7 +15,7 @@ from kimina_jax.verification.acceptance.syntax_rules import SyntaxRules
 
 RULES = SyntaxRules(max_heartbeats=400_000, native_decide=False)
 STATEMENT = "theorem t (n : ℕ) (h : 1 < n) : Real.sqrt n + 1 ≤ n := by"
-ANCHOR = parse_statement(STATEMENT, RULES)
+EXPECTED = parse_statement(STATEMENT, RULES)
 
 
 @pytest.mark.parametrize(
@@ -41,8 +41,8 @@ ANCHOR = parse_statement(STATEMENT, RULES)
   ],
 )
 def test_proposition(statement, name, proposition):
-  anchor = parse_statement(statement, RULES)
-  assert (anchor.name, anchor.proposition) == (name, proposition)
+  expected = parse_statement(statement, RULES)
+  assert (expected.name, expected.proposition) == (name, proposition)
 
 
 @pytest.mark.parametrize(
@@ -73,14 +73,18 @@ def test_bad_statement(statement, words):
 
 
 def test_used_names_are_those_that_are_not_bound():
-  assert ANCHOR.used == {"ℕ", "Real", "sqrt"}
-  anchor = parse_statement("theorem t (f g : A → B.C) : f x = D.e := by", RULES)
-  assert anchor.used == {"A", "B", "C", "x", "D", "e"}
+  assert EXPECTED.names == {"ℕ", "Real", "sqrt"}
+  expected = parse_statement(
+    "theorem t (f g : A → B.C) : f x = D.e := by", RULES
+  )
+  assert expected.names == {"A", "B", "C", "x", "D", "e"}
 
 
 def fault(body: str) -> tuple[Status, str] | None:
   proof = scan(body)
-  found = find(ANCHOR, proof, syntax_rules.check_syntax(proof, RULES))
+  found = check_statement(
+    EXPECTED, proof, syntax_rules.check_syntax(proof, RULES)
+  )
   return None if found is None else (found[0], str(found[1]))
 
 
@@ -146,11 +150,16 @@ def test_statement_is_not_searched_again_and_again():
   long = parse_statement(f"theorem t : {'x + ' * 2000}1 = 0 := by", RULES)
   body = scan(" ".join(["theorem t : x"] * 20_000))
   commands = syntax_rules.check_syntax(body, RULES)
-  status, refusal = find(long, body, commands)
+  status, refusal = check_statement(long, body, commands)
   assert status is MISMATCH and refusal.text == "theorem"
   # A LINE in the midst of a statement is no difference.
-  lines = scan("\n".join(long.words) + " x")
-  assert find(long, lines, [syntax_rules.Command("theorem", 0, 0)]) is None
+  lines = scan("\n".join(long.tokens) + " x")
+  assert (
+    check_statement(long, lines, [syntax_rules.CommandStart("theorem", 0, 0)])
+    is None
+  )
   other = dataclasses.replace(long, name="u")
-  status, _ = find(other, lines, [syntax_rules.Command("theorem", 0, 0)])
+  status, _ = check_statement(
+    other, lines, [syntax_rules.CommandStart("theorem", 0, 0)]
+  )
   assert status is MISSING

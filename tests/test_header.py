@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from kimina_jax.verification.acceptance.header import blank, parse_header
+from kimina_jax.verification.acceptance.header import blank_out, parse_header
 from kimina_jax.verification.acceptance.lexer import tokenize
 from kimina_jax.verification.acceptance.syntax_rules import SyntaxRules
 
@@ -79,7 +79,7 @@ def test_options_have_ceilings(option, became):
   expected = (words.replace("['", "").replace("']", ""),) if became else ()
   assert header.notes == expected
   # What a final block repeats is what the data set says.
-  assert " ".join(header.words) == f"import A set_option {option} open B in"
+  assert " ".join(header.tokens) == f"import A set_option {option} open B in"
 
 
 def test_every_option_is_brought_down():
@@ -116,8 +116,8 @@ def test_bad_header(text, words):
 
 def test_blank_keeps_positions():
   text = "import A\n  ℝ b\n"
-  assert blank(text) == "        \n     \n"
-  assert parse_header(text, RULES).blank == blank(text)
+  assert blank_out(text) == "        \n     \n"
+  assert parse_header(text, RULES).blanked_text == blank_out(text)
 
 
 def test_headers_of_minif2f(data_dir):

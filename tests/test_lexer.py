@@ -1,18 +1,23 @@
-"""Lean's tokens, against cases and against a simple reader of its own."""
+"""The lexer and normalised text, against a simple reader and Unicode tables."""
 
 import time
+import unicodedata
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kimina_jax.verification.acceptance.lexer import (
+  MAX_CHARS,
   LexError,
-  is_line,
+  Refusal,
+  is_line_break,
   kind_of,
+  make_refusal,
+  normalise,
   scan,
   tokenize,
-  words,
+  without_line_breaks,
 )
 
 
@@ -138,9 +143,11 @@ def test_lines_are_marked():
   """A mark stands before each token that begins a line, and nowhere else."""
   text = "a\nb\n  c\n/- d\n-/ e\n-- f\ng h\n\n\n(i)\n"
   found = scan(text).tokens
-  begin = [found[i + 1] for i, token in enumerate(found) if is_line(token)]
+  begin = [
+    found[i + 1] for i, token in enumerate(found) if is_line_break(token)
+  ]
   assert begin == ["b", "g", "("]
-  assert words(found) == texts(text)
+  assert without_line_breaks(found) == texts(text)
 
 
 PIECES = st.sampled_from(
@@ -185,8 +192,8 @@ def test_fast_and_slow_reading_agree(text):
     assert caught.value.refusal == error.refusal
     return
   found = scan(text)
-  assert words(found.tokens) == [token.text for token in tokens]
-  real = [i for i, t in enumerate(found.tokens) if not is_line(t)]
+  assert without_line_breaks(found.tokens) == [token.text for token in tokens]
+  real = [i for i, t in enumerate(found.tokens) if not is_line_break(t)]
   assert found.offsets(real) == [token.start for token in tokens]
   marked = [found.tokens[i - 1][0] == "\n" for i in real if i]
   later = tokens[len(tokens) - len(marked) :]
@@ -205,7 +212,7 @@ def test_reading_may_begin_at_any_token(text, data):
   index = data.draw(st.integers(0, len(tokens)))
   start = [*(t.start for t in tokens), len(text)][index]
   rest = [token.text for token in tokens[index:]]
-  assert words(scan(text, start).tokens) == rest
+  assert without_line_breaks(scan(text, start).tokens) == rest
 
 
 @pytest.mark.parametrize(
@@ -251,3 +258,61 @@ def is_blank(gap: str) -> bool:
     else:
       return False
   return depth == 0
+
+
+def test_line_breaks():
+  assert normalise("a\r\nb ℝ 𝔽 é\n\r\n") == "a\nb ℝ 𝔽 é\n\n"
+
+
+@pytest.mark.parametrize(
+  "char", "\r\t\x00\x0b\x0c\x7f\x85\u2028\u2029\u200b\u202e\u2066\ufeff\ud800"
+)
+def test_forbidden_character(char):
+  with pytest.raises(LexError) as caught:
+    normalise(f"a\nb{char}c")
+  rule = f"forbidden character U+{ord(char):04X}"
+  assert caught.value.refusal == Refusal(rule, char, 2, 1, 2, 2)
+  assert str(caught.value) == f"{rule}: {char!r} at 2:1"
+
+
+def test_unusual_spaces_are_left_to_the_lexer():
+  assert normalise("-- a\u00a0b\u3000c\u2003") == "-- a\u00a0b\u3000c\u2003"
+
+
+def test_length():
+  assert normalise("x" * MAX_CHARS)
+  with pytest.raises(LexError, match="longer than 262144 characters"):
+    normalise("x" * (MAX_CHARS + 1))
+
+
+@given(st.text())
+def test_every_text_is_judged(text):
+  """What is passed holds no character that Unicode calls a control."""
+  text = text.replace("\r\n", "\n")
+  forbidden = [
+    (text[:i].count("\n") + 1, char)
+    for i, char in enumerate(text)
+    if char != "\n"
+    and unicodedata.category(char) in ("Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp")
+  ]
+  if not forbidden:
+    assert normalise(text) == text
+    return
+  with pytest.raises(LexError) as caught:
+    normalise(text)
+  refusal = caught.value.refusal
+  assert (refusal.line, refusal.text) == forbidden[0]
+
+
+@given(st.text("ab\nℝ𝔽"), st.data())
+def test_places(text, data):
+  start = data.draw(st.integers(0, len(text)))
+  end = data.draw(st.integers(start, len(text)))
+  found = make_refusal("r", text, start, end)
+  lines = text.split("\n")
+  # From a line and a column back to the offset.
+  offset = sum(len(line) + 1 for line in lines[: found.line - 1])
+  assert offset + found.column == start
+  offset = sum(len(line) + 1 for line in lines[: found.end_line - 1])
+  assert offset + found.end_column == end
+  assert found.text == text[start:end][:80]

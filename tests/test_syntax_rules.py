@@ -12,7 +12,10 @@ from kimina_jax.verification.acceptance.lexer import (
   scan,
   tokenize,
 )
-from kimina_jax.verification.acceptance.syntax_rules import Command, SyntaxRules
+from kimina_jax.verification.acceptance.syntax_rules import (
+  CommandStart,
+  SyntaxRules,
+)
 
 RULES = SyntaxRules(max_heartbeats=400_000, native_decide=False)
 TRUSTING = SyntaxRules(max_heartbeats=400_000, native_decide=True)
@@ -167,7 +170,7 @@ def test_commands_and_their_depth():
     ("end", 0),
     ("lemma", 0),
   ]
-  assert found[2] == Command("def", tokens.index("def"), 2)
+  assert found[2] == CommandStart("def", tokens.index("def"), 2)
 
 
 def body(proof: str) -> str:

@@ -1,26 +1,42 @@
-"""Roles of single tokens."""
+"""TokenRoles of single tokens."""
 
 import pytest
 
-from kimina_jax.verification.acceptance.vocabulary import Role, Roles, role_of
+from kimina_jax.verification.acceptance.vocabulary import (
+  TokenRole,
+  TokenRoles,
+  role_of,
+)
 
 
 @pytest.mark.parametrize(
   ("token", "role"),
   [
-    *(("(", Role.OPENING), ("⟩", Role.CLOSING), ("@[", Role.ATTRIBUTES)),
-    *(("theorem", Role.COMMAND), ("set_option", Role.OPTION)),
-    *(("\n", Role.LINE), ("\n\n", Role.LINE), ("eval", Role.EVAL)),
+    *(
+      ("(", TokenRole.OPENING),
+      ("⟩", TokenRole.CLOSING),
+      ("@[", TokenRole.ATTRIBUTES),
+    ),
+    *(("theorem", TokenRole.COMMAND), ("set_option", TokenRole.OPTION)),
+    *(
+      ("\n", TokenRole.LINE),
+      ("\n\n", TokenRole.LINE),
+      ("eval", TokenRole.EVAL),
+    ),
     *(("x", None), ("h.prefix", None), ("Polynomial.eval", None)),
     *(("1", None), ("'a'", None), ('"sorry"', None), ("+", None)),
     *(("sorry_free", None), ("sorry", "sorry"), ("«sorry»", "sorry")),
     *(("αsorry", "sorry"), ("h.sorry", None), ("sorry.x", "sorry")),
-    *(("a_sorry", Role.SUSPECT), ("hlocal", Role.SUSPECT)),
-    *(("native_decide", Role.NATIVE), ("«native»", Role.NATIVE)),
-    *(("config", Role.SETTINGS), ("simp_config", Role.SETTINGS)),
-    *(("«config»", Role.SETTINGS), ("reconfig", None)),
-    *(("oracle", Role.PROGRAM), ("a.«oracle»", Role.PROGRAM)),
-    *(("x.toReal", Role.PROGRAM), ("total", None), ("«toX»", Role.PROGRAM)),
+    *(("a_sorry", TokenRole.SUSPECT), ("hlocal", TokenRole.SUSPECT)),
+    *(("native_decide", TokenRole.NATIVE), ("«native»", TokenRole.NATIVE)),
+    *(("config", TokenRole.SETTINGS), ("simp_config", TokenRole.SETTINGS)),
+    *(("«config»", TokenRole.SETTINGS), ("reconfig", None)),
+    *(("oracle", TokenRole.PROGRAM), ("a.«oracle»", TokenRole.PROGRAM)),
+    *(
+      ("x.toReal", TokenRole.PROGRAM),
+      ("total", None),
+      ("«toX»", TokenRole.PROGRAM),
+    ),
   ],
 )
 def test_roles(token, role):
@@ -44,13 +60,13 @@ def test_roles(token, role):
   ],
 )
 def test_words_that_are_refused(token):
-  """Whatever they mean, they are a rule and no Role."""
-  roles = {value for name, value in vars(Role).items() if name.isupper()}
+  """Whatever they mean, they are a rule and no TokenRole."""
+  roles = {value for name, value in vars(TokenRole).items() if name.isupper()}
   assert role_of(token) not in roles | {None}
 
 
 def test_memory_is_bounded():
-  roles = Roles()
+  roles = TokenRoles()
   assert roles["x" * 65] is None and not roles
   for number in range(70_000):
     assert roles[f"x{number}"] is None

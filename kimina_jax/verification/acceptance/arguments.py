@@ -1,24 +1,25 @@
-"""What may follow a word that wants arguments: tokens in, faults out.
+"""Rules for what follows a word: attributes, options, settings of tactics.
 
-Attributes, options and the settings of tactics. A setting such as
-`linarith (config := …)` is evaluated as a program, and some hold one, so only
-literals may be written there. It reads no further than the arguments go, and
-decides nothing about the word itself.
+In: the tokens of a proof and the index of a word. Out: the faults in what
+follows it. A setting such as `linarith (config := …)` is evaluated as a
+program, and some settings hold one, so that only literals are allowed there.
+The functions read no further than the arguments go, and decide nothing about
+the word itself.
 """
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from kimina_jax.verification.acceptance import vocabulary
-from kimina_jax.verification.acceptance.lexer import is_line, kind_of
+from kimina_jax.verification.acceptance.lexer import is_line_break, kind_of
 
 _ATTRIBUTES = frozenset(("simp", "reducible"))
 _NOT_LITERAL = "setting that is not literal"
 _MAX_DIGITS = 12
-# What may stand between a tactic and its settings: `solve_by_elim*`, `simpa !`.
+# Tokens between a tactic and its settings: `solve_by_elim*`, `simpa !`.
 _MARKS = ("*", "!", "?")
-# Literal settings: from what was read, by what comes next.
-_STEPS = {
+# An automaton that accepts literal settings: states by the class of a token.
+_TRANSITIONS = {
   "config :=": {"{": "{"},
   "{": {"name": "key", "}": "}"},
   "key": {":=": "key :="},
@@ -31,12 +32,14 @@ _STEPS = {
   ",": {"name": "key"},
 }
 
-# A token's index, and the rule that it breaks.
-Fault = tuple[int, str]
+# The index of a token, and the rule that it breaks.
+SyntaxFault = tuple[int, str]
 
 
-def attributes(tokens: Sequence[str], index: int) -> Iterator[Fault]:
-  """After `@[`: attributes without arguments, of a short list."""
+def check_attributes(
+  tokens: Sequence[str], index: int
+) -> Iterator[SyntaxFault]:
+  """After `@[`: only attributes of a short list, without arguments."""
   for position in _following(tokens, index):
     token = tokens[position]
     if token == "]":
@@ -46,12 +49,12 @@ def attributes(tokens: Sequence[str], index: int) -> Iterator[Fault]:
       return
 
 
-def option(
+def check_option(
   tokens: Sequence[str], index: int, ceilings: Mapping[str, int]
-) -> Iterator[Fault]:
-  """After `set_option`: an option and a number up to its ceiling, not 0.
+) -> Iterator[SyntaxFault]:
+  """After `set_option`: an allowed option and a number from 1 to its ceiling.
 
-  Lean takes 0 for no limit.
+  In Lean, 0 is no limit.
   """
   following = _following(tokens, index)
   name = next(following, index)
@@ -66,27 +69,30 @@ def option(
     yield value, f"option {tokens[name]} outside 1..{ceiling}"
 
 
-def program(tokens: Sequence[str], index: int) -> Iterator[Fault]:
-  """At a setting that holds programs: it may not be set.
+def check_program_setting(
+  tokens: Sequence[str], index: int
+) -> Iterator[SyntaxFault]:
+  """At a setting that holds a program: no `:=` may follow.
 
-  `toX := …` may, as a field in braces; in parentheses it is a setting.
+  `toX := …` is allowed in braces, where it is a field of a structure; in
+  parentheses it is a setting.
   """
-  if after(tokens, index) != ":=":
+  if next_token(tokens, index) != ":=":
     return
   is_parent = vocabulary.PARENT_SETTING.match(tokens[index].rpartition(".")[2])
-  if not is_parent or before(tokens, index) == "(":
+  if not is_parent or previous_token(tokens, index) == "(":
     yield index, "setting that is a program"
 
 
-def items(
+def check_tactic_settings(
   tokens: Sequence[str], index: int, brackets: Mapping[int, int]
-) -> Iterator[Fault]:
-  """After a tactic: `+key`, `(key := literal)` and so on, as many as come.
+) -> Iterator[SyntaxFault]:
+  """After a tactic: `+key`, `(key := literal)` and so on.
 
   Args:
     tokens: of the proof.
     index: of the tactic.
-    brackets: from the index of an opening one to that of its closing one.
+    brackets: from the index of an opening bracket to that of its closing one.
   """
   start = _next(tokens, index)
   while start < len(tokens):
@@ -107,14 +113,14 @@ def items(
       return
 
 
-def settings(tokens: Sequence[str], index: int) -> Iterator[Fault]:
-  """After `config`: `:= { key := literal, … }`, if any `:=` follows."""
+def check_config(tokens: Sequence[str], index: int) -> Iterator[SyntaxFault]:
+  """After `config`: if `:=` follows, then `{ key := literal, … }`."""
   following = _following(tokens, index)
   if tokens[next(following, index)] != ":=":
     return
   state = "config :="
   for position in following:
-    state = _STEPS[state].get(_class_of(tokens[position]), "")
+    state = _TRANSITIONS[state].get(_class_of(tokens[position]), "")
     if state == "}":
       return
     if not state:
@@ -123,27 +129,29 @@ def settings(tokens: Sequence[str], index: int) -> Iterator[Fault]:
   yield index, _NOT_LITERAL
 
 
-def after(tokens: Sequence[str], index: int) -> str:
-  """The next token that is no LINE; "" if there is none."""
+def next_token(tokens: Sequence[str], index: int) -> str:
+  """The next token that is not a LINE; "" if there is none."""
   position = _next(tokens, index)
   return tokens[position] if position < len(tokens) else ""
 
 
-def before(tokens: Sequence[str], index: int) -> str:
-  """The last token that is no LINE; "" if there is none."""
+def previous_token(tokens: Sequence[str], index: int) -> str:
+  """The previous token that is not a LINE; "" if there is none."""
   index -= 1
-  index -= index >= 0 and is_line(tokens[index])
+  index -= index >= 0 and is_line_break(tokens[index])
   return tokens[index] if index >= 0 else ""
 
 
-def _literal(tokens: Sequence[str], assign: int, end: int) -> Iterator[Fault]:
-  """The value between `:=` and a bracket."""
+def _literal(
+  tokens: Sequence[str], assign: int, end: int
+) -> Iterator[SyntaxFault]:
+  """Faults in the value between `:=` and a closing bracket."""
   state = "key :="
   for position in range(assign + 1, end):
-    if is_line(tokens[position]):
+    if is_line_break(tokens[position]):
       continue
-    state = _STEPS[state].get(_class_of(tokens[position]), "")
-    if state not in _STEPS:
+    state = _TRANSITIONS[state].get(_class_of(tokens[position]), "")
+    if state not in _TRANSITIONS:
       yield position, _NOT_LITERAL
       return
   if state not in ("value", "constant"):
@@ -151,15 +159,17 @@ def _literal(tokens: Sequence[str], assign: int, end: int) -> Iterator[Fault]:
 
 
 def _next(tokens: Sequence[str], index: int) -> int:
-  """The next index without a LINE; at least their number if there is none."""
+  """The index of the next token that is not a LINE; the end if none is."""
   index += 1
-  # No LINE follows another.
-  return index + (index < len(tokens) and is_line(tokens[index]))
+  # A LINE never follows a LINE.
+  return index + (index < len(tokens) and is_line_break(tokens[index]))
 
 
 def _following(tokens: Sequence[str], index: int) -> Iterator[int]:
-  """The indices after one, without the LINEs."""
-  return (i for i in range(index + 1, len(tokens)) if not is_line(tokens[i]))
+  """The indices of the following tokens that are not LINEs."""
+  return (
+    i for i in range(index + 1, len(tokens)) if not is_line_break(tokens[i])
+  )
 
 
 def _is_within(digits: str, ceiling: int) -> bool:
@@ -167,7 +177,7 @@ def _is_within(digits: str, ceiling: int) -> bool:
 
 
 def _class_of(token: str) -> str:
-  """A token as a key of the steps."""
+  """The class of a token in _TRANSITIONS."""
   kind = kind_of(token)
   if kind == "number" or token in ("true", "false"):
     return "literal"

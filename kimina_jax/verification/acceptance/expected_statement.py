@@ -17,47 +17,50 @@ from kimina_jax.verification.acceptance.lexer import (
   Refusal,
   Scan,
   Token,
-  is_line,
+  is_line_break,
   normalise,
   scan,
   tokenize,
-  words,
+  without_line_breaks,
 )
-from kimina_jax.verification.acceptance.syntax_rules import Command, SyntaxRules
+from kimina_jax.verification.acceptance.syntax_rules import (
+  CommandStart,
+  SyntaxRules,
+)
 from kimina_jax.verification.acceptance.vocabulary import DECLARATIONS
 
-_MAX_KNOWN = 16_384
+_MAX_CACHED = 16_384
 _BINDER = {"(": ")", "{": "}", "[": "]", "⦃": "⦄"}
 
 
 @dataclasses.dataclass(frozen=True)
 class ExpectedStatement:
-  r"""A statement.
+  r"""The statement of a problem, as a proof must repeat it.
 
   Example:
     ExpectedStatement(name="t", proposition="∀ (x : ℕ)\n, x = x\n",
-           words=["theorem", "t", "(", …, ":=", "by"],
-           used=frozenset(("ℕ",)))
+           tokens=["theorem", "t", "(", …, ":=", "by"],
+           names=frozenset(("ℕ",)))
 
   Attributes:
     name: of the theorem.
     proposition: the statement as one closed proposition.
-    words: its tokens, which a proof must repeat.
-    used: parts of the names in it that it does not bind itself.
+    tokens: of the statement; a proof must repeat them.
+    names: the parts of names in the statement that it does not bind.
   """
 
   name: str
   proposition: str
-  words: list[str]
-  used: frozenset[str]
+  tokens: list[str]
+  names: frozenset[str]
 
 
-@functools.lru_cache(maxsize=_MAX_KNOWN)
+@functools.lru_cache(maxsize=_MAX_CACHED)
 def parse_statement(statement: str, rules: SyntaxRules) -> ExpectedStatement:
-  """Takes `theorem name binders : goal := by` apart.
+  """Parses a statement `theorem name binders : goal := by`.
 
   Raises:
-    ValueError: the statement has another form, or says what no proof may.
+    ValueError: it has another form, or breaks the syntax rules.
   """
   statement = normalise(statement)
   tokens = tokenize(statement)
@@ -74,29 +77,29 @@ def parse_statement(statement: str, rules: SyntaxRules) -> ExpectedStatement:
   goal = statement[tokens[colon].end : tokens[-2].start].strip()
   if colon == len(tokens) - 3:
     raise ValueError("it states nothing")
-  # Line breaks, so that a comment that ends either part stays one.
+  # Line breaks, because either part may end in a line comment.
   proposition = f"∀ {binders}\n, {goal}\n" if colon > 2 else f"{goal}\n"
-  return ExpectedStatement(texts[1], proposition, texts, _used(tokens))
+  return ExpectedStatement(texts[1], proposition, texts, _free_names(tokens))
 
 
-def find(
-  anchor: ExpectedStatement, proof: Scan, commands: Sequence[Command]
+def check_statement(
+  expected: ExpectedStatement, proof: Scan, commands: Sequence[CommandStart]
 ) -> tuple[Status, Refusal] | None:
-  """None if the proof states what it must, else what is wrong and where."""
+  """None if a proof states the expected statement, else what is wrong."""
   tokens = proof.tokens
-  found: list[Command] = []
+  found: list[CommandStart] = []
   for command in commands:
     if command.kind not in DECLARATIONS:
       continue
-    indices = _words_from(tokens, command.index, 2)
+    indices = _next_tokens(tokens, command.index, 2)
     declared = _plain(tokens[indices[-1]])
-    if declared == _plain(anchor.name):
-      difference = _difference(anchor, tokens, command.index)
+    if declared == _plain(expected.name):
+      difference = _difference(expected, tokens, command.index)
       if difference is not None:
-        rule = f"theorem {anchor.name} states something else"
+        rule = f"theorem {expected.name} states something else"
         return _mismatch(proof, rule, difference)
       found.append(command)
-    elif declared.split(".")[-1] in anchor.used:
+    elif declared.split(".")[-1] in expected.names:
       rule = f"{declared} redefines a name of the statement"
       return _mismatch(proof, rule, indices[-1])
   if len(found) > 1:
@@ -106,31 +109,34 @@ def find(
     return _mismatch(proof, rule, found[0].index)
   if found:
     return None
-  (first,) = _words_from(tokens, 0, 1)
-  rule = f"no theorem {anchor.name}"
-  return Status.MISSING_THEOREM, proof.refuse(rule, first)
+  (first,) = _next_tokens(tokens, 0, 1)
+  rule = f"no theorem {expected.name}"
+  return Status.MISSING_THEOREM, proof.refusal_at(rule, first)
 
 
 def _plain(name: str) -> str:
-  """A name as Lean knows it, however it is quoted."""
+  """A name without quotation marks and `_root_`, as Lean resolves it."""
   return name.replace("«", "").replace("»", "").removeprefix("_root_.")
 
 
 def _mismatch(proof: Scan, rule: str, index: int) -> tuple[Status, Refusal]:
-  return Status.STATEMENT_MISMATCH, proof.refuse(rule, index)
+  return Status.STATEMENT_MISMATCH, proof.refusal_at(rule, index)
 
 
 def _difference(
-  anchor: ExpectedStatement, tokens: Sequence[str], start: int
+  expected: ExpectedStatement, tokens: Sequence[str], start: int
 ) -> int | None:
-  """Where a declaration first differs from the statement."""
-  size = len(anchor.words)
-  # A LINE never follows another, so half of the tokens are none.
-  if words(tokens[start : start + 2 * size + 1])[:size] == anchor.words:
+  """The index of the first token that differs from the statement, or None."""
+  size = len(expected.tokens)
+  # A LINE never follows a LINE, so at least half of the tokens are others.
+  if (
+    without_line_breaks(tokens[start : start + 2 * size + 1])[:size]
+    == expected.tokens
+  ):
     return None
-  rest = (i for i in range(start, len(tokens)) if not is_line(tokens[i]))
+  rest = (i for i in range(start, len(tokens)) if not is_line_break(tokens[i]))
   index = start
-  for word in anchor.words:
+  for word in expected.tokens:
     following = next(rest, None)
     if following is None:
       return index
@@ -140,15 +146,15 @@ def _difference(
   return None
 
 
-def _words_from(tokens: Sequence[str], start: int, count: int) -> list[int]:
-  """The indices of the next tokens that are no LINEs; at most `count`."""
-  # A LINE never follows another, so half of the tokens are none.
+def _next_tokens(tokens: Sequence[str], start: int, count: int) -> list[int]:
+  """The indices of the next `count` tokens that are not LINEs, if so many."""
+  # A LINE never follows a LINE, so at least half of the tokens are others.
   span = range(start, min(start + 2 * count + 1, len(tokens)))
-  return [index for index in span if not is_line(tokens[index])][:count]
+  return [index for index in span if not is_line_break(tokens[index])][:count]
 
 
 def _colon(tokens: Sequence[Token]) -> int:
-  """Index of the colon between binders and goal."""
+  """The index of the colon between binders and goal."""
   closing = []
   for index, token in enumerate(tokens[2:-2], start=2):
     if token.text in _BINDER and token.kind == "symbol":
@@ -162,8 +168,8 @@ def _colon(tokens: Sequence[Token]) -> int:
   raise ValueError("no colon between binders and goal")
 
 
-def _used(tokens: Sequence[Token]) -> frozenset[str]:
-  """The parts of all names in a statement but those it binds itself."""
+def _free_names(tokens: Sequence[Token]) -> frozenset[str]:
+  """The parts of all names in a statement but those that it binds."""
   names, bound, run = set(), set(), []
   for token in tokens[2:-2]:
     if token.kind == "name":

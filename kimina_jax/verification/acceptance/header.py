@@ -1,10 +1,10 @@
-"""A data set's header taken apart: trusted text in, what to load out.
+"""Header: parses the trusted Lean text before a statement.
 
-In: the Lean text before a statement. Out: its imports, which a process loads
-once, and the rest (options, opened namespaces, whatever else), which is
+In: the header of a problem. Out: its imports, which a worker loads once, and
+the preamble: the rest (options, opened namespaces and so on), which is
 elaborated on top of them. Options that would let Lean run without end are
-brought to their ceilings, and a note says so; nothing else is changed, and no
-option is added.
+lowered to their ceilings, with a note; nothing else is changed, and no option
+is added.
 """
 
 import dataclasses
@@ -15,45 +15,45 @@ from collections.abc import Sequence
 from kimina_jax.verification.acceptance.lexer import Token, normalise, tokenize
 from kimina_jax.verification.acceptance.syntax_rules import SyntaxRules
 
-_MAX_KNOWN = 4096
+_MAX_CACHED = 4096
 _BASES = {"0x": 16, "0b": 2, "0o": 8}
-# Words that do not end a line of imports.
-_INSIDE = frozenset(("public", "meta", "import", "all"))
+# Tokens that do not end an import.
+_WITHIN_IMPORT = frozenset(("public", "meta", "import", "all"))
 
 
 @dataclasses.dataclass(frozen=True)
 class Header:
-  r"""A header.
+  r"""The header of a problem.
 
   Example:
     Header(text="import Mathlib\n\nset_option maxHeartbeats 0\n\n",
-           words=("import", "Mathlib", "set_option", "maxHeartbeats", "0"),
-           blank="              \n\n                          \n\n",
+           tokens=("import", "Mathlib", "set_option", "maxHeartbeats", "0"),
+           blanked_text="              \n\n                          \n\n",
            imports="import Mathlib",
            preamble="set_option maxHeartbeats 400000",
            notes=("set_option maxHeartbeats 0 in the header became 400000",))
 
   Attributes:
-    text: normalised, and what a final block begins with.
-    words: its tokens; a final block may space them otherwise.
-    blank: as many lines and columns of nothing.
-    imports: a line for each, without comments, so that headers that import
-      the same are seen to; "" if there are none.
+    text: normalised; the beginning of a final block.
+    tokens: of the text; the white space of a final block may differ.
+    blanked_text: the text with spaces for all characters but line breaks.
+    imports: one import a line, without comments, so that headers with equal
+      imports have equal values; "" if there are none.
     preamble: the rest up to its last token; "" if there is none.
-    notes: what was changed.
+    notes: changes of options.
   """
 
   text: str
-  words: tuple[str, ...]
-  blank: str
+  tokens: tuple[str, ...]
+  blanked_text: str
   imports: str
   preamble: str
   notes: tuple[str, ...]
 
 
-@functools.lru_cache(maxsize=_MAX_KNOWN)
+@functools.lru_cache(maxsize=_MAX_CACHED)
 def parse_header(text: str, rules: SyntaxRules) -> Header:
-  """Takes a header apart.
+  """Parses a header.
 
   Raises:
     ValueError: it is not Lean.
@@ -64,28 +64,28 @@ def parse_header(text: str, rules: SyntaxRules) -> Header:
   preamble, notes = _limit(text, tokens[count:], rules)
   return Header(
     text=text,
-    words=tuple(token.text for token in tokens),
-    blank=blank(text),
+    tokens=tuple(token.text for token in tokens),
+    blanked_text=blank_out(text),
     imports=_lines(tokens[:count]),
     preamble=preamble,
     notes=notes,
   )
 
 
-def blank(text: str) -> str:
+def blank_out(text: str) -> str:
   """The text with a space for every character but line breaks."""
   return re.sub(r"[^\n]", " ", text)
 
 
 def _num_import_tokens(tokens: Sequence[Token]) -> int:
-  """How many tokens the imports take, with the words that go with them."""
+  """The number of tokens of the imports, modifiers included."""
   texts = [token.text for token in tokens]
   end = 0
   while end < len(texts) and texts[end] in ("module", "prelude"):
     end += 1
   while True:
     start = end
-    # `public section` begins the rest.
+    # `public section` is not an import, it begins the preamble.
     while start < len(texts) and texts[start] in ("public", "meta"):
       start += 1
     if texts[start : start + 1] != ["import"]:
@@ -96,11 +96,11 @@ def _num_import_tokens(tokens: Sequence[Token]) -> int:
 
 
 def _lines(tokens: Sequence[Token]) -> str:
-  """One import a line, whatever the spacing was."""
+  """The imports, one a line, whatever their white space was."""
   lines, line = [], []
   for token in tokens:
     line.append(token.text)
-    if token.text not in _INSIDE:
+    if token.text not in _WITHIN_IMPORT:
       lines.append(" ".join(line))
       line = []
   return "\n".join(lines)
@@ -109,7 +109,7 @@ def _lines(tokens: Sequence[Token]) -> str:
 def _limit(
   text: str, tokens: Sequence[Token], rules: SyntaxRules
 ) -> tuple[str, tuple[str, ...]]:
-  """The text of the tokens with options under their ceilings, and notes."""
+  """The text of the tokens with options lowered to ceilings, and notes."""
   if not tokens:
     return "", ()
   pieces: list[str] = []

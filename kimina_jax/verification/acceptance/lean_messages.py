@@ -13,24 +13,24 @@ text of a row, with a note or a hint.
 import dataclasses
 import re
 
-# Those of Lean's own logic.
+# The axioms of Lean's logic.
 STANDARD_AXIOMS = frozenset(("propext", "Classical.choice", "Quot.sound"))
-# What native_decide rests on besides; from Lean 4.29 on it has an axiom for
-# each computation instead, which `untrusted` knows by its form.
+# The axioms of native_decide; from Lean 4.29 on it declares an axiom for each
+# computation instead, which `untrusted_axioms` recognises by its form.
 COMPILER_AXIOMS = frozenset(("Lean.ofReduceBool", "Lean.trustCompiler"))
-# What a proof by `sorry` rests on.
+# The axiom of `sorry`.
 SORRY_AXIOM = "sorryAx"
 
 
 @dataclasses.dataclass(frozen=True)
-class Wording:
-  """A row.
+class KnownMessage:
+  """A row of TABLE: one text of a message.
 
   Attributes:
-    topic: what is said.
-    since: the first version of Lean that says it so.
-    pattern: what it says.
-    reader: who depends on it.
+    topic: what the message means.
+    since: the first version of Lean that prints this text.
+    pattern: the text, as a regular expression.
+    reader: the function that depends on it.
   """
 
   topic: str
@@ -46,65 +46,69 @@ SOME_AXIOMS = "a theorem rests on axioms"
 COMPILER_AXIOM = "an axiom that stands for trust in the compiler"
 
 TABLE = (
-  Wording(
-    SORRY_WARNING, "4.9", r"declaration uses 'sorry'", "audit.judge_replies"
+  KnownMessage(
+    SORRY_WARNING, "4.9", r"declaration uses 'sorry'", "judge_replies"
   ),
-  Wording(
-    SORRY_WARNING, "4.28", r"declaration uses `sorry`", "audit.judge_replies"
+  KnownMessage(
+    SORRY_WARNING, "4.28", r"declaration uses `sorry`", "judge_replies"
   ),
-  Wording(
+  KnownMessage(
     UNKNOWN_NAME,
     "4.9",
     r"unknown (?:constant|identifier)",
-    "audit.judge_replies",
+    "judge_replies",
   ),
-  Wording(
+  KnownMessage(
     UNKNOWN_NAME,
     "4.23",
     r"Unknown (?:constant|identifier)",
-    "audit.judge_replies",
+    "judge_replies",
   ),
-  Wording(
+  KnownMessage(
     NO_AXIOMS,
     "4.9",
     r"'(?P<subject>\S+)' does not depend on any axioms",
-    "axioms.read_axioms",
+    "read_axioms",
   ),
-  # The list is broken into lines where it is long.
-  Wording(
+  # A long list goes over several lines.
+  KnownMessage(
     SOME_AXIOMS,
     "4.9",
     r"'(?P<subject>\S+)' depends on axioms:\s+\[(?P<axioms>[^\[\]]+)\]",
-    "axioms.read_axioms",
+    "read_axioms",
   ),
-  Wording(COMPILER_AXIOM, "4.9", r"Lean\.ofReduceBool", "axioms.untrusted"),
-  # It stood behind ofReduceBool before, where the report did not look.
-  Wording(COMPILER_AXIOM, "4.23", r"Lean\.trustCompiler", "axioms.untrusted"),
-  # One for each computation, in place of the other two. No keyword that a
-  # proof may use declares an axiom, so none can be declared under this name.
-  Wording(
+  KnownMessage(
+    COMPILER_AXIOM, "4.9", r"Lean\.ofReduceBool", "untrusted_axioms"
+  ),
+  # Before 4.23 it was a dependency of ofReduceBool that was not reported.
+  KnownMessage(
+    COMPILER_AXIOM, "4.23", r"Lean\.trustCompiler", "untrusted_axioms"
+  ),
+  # One for each computation, in place of the other two. No command that a
+  # proof may contain declares an axiom, so a proof cannot declare this name.
+  KnownMessage(
     COMPILER_AXIOM,
     "4.29",
     r"(?:[^\s,]+\.)?_native\.native_decide\.ax(?:_[0-9]+)+",
-    "axioms.untrusted",
+    "untrusted_axioms",
   ),
 )
 
 
-def pattern(topic: str) -> re.Pattern[str]:
-  """What Lean says of a topic in any version."""
+def pattern_of(topic: str) -> re.Pattern[str]:
+  """A regular expression of the messages on a topic, of all versions."""
   rows = [row.pattern for row in TABLE if row.topic == topic]
   return re.compile("|".join(f"(?:{row})" for row in rows))
 
 
-_NONE = pattern(NO_AXIOMS)
-_SOME = pattern(SOME_AXIOMS)
-_OF_COMPILER = pattern(COMPILER_AXIOM)
+_NONE = pattern_of(NO_AXIOMS)
+_SOME = pattern_of(SOME_AXIOMS)
+_OF_COMPILER = pattern_of(COMPILER_AXIOM)
 _NAME = re.compile(r"[^\s,]+")
 
 
 def trusted_axioms(*, native_decide: bool) -> frozenset[str]:
-  """What a proof may rest on."""
+  """The axioms that a proof may use."""
   return STANDARD_AXIOMS | COMPILER_AXIOMS if native_decide else STANDARD_AXIOMS
 
 
@@ -112,11 +116,11 @@ def read_axioms(subject: str, line: str) -> tuple[str, ...]:
   """The axioms in a line of `#print axioms`.
 
   Args:
-    subject: the theorem that was asked for, without its namespace.
-    line: what Lean says.
+    subject: the name of the theorem, without its namespace.
+    line: the output of Lean.
 
   Raises:
-    ValueError: the line is no such report, or one of another theorem.
+    ValueError: the line is not such a report, or is one of another theorem.
   """
   line = line.strip()
   found = _NONE.fullmatch(line) or _SOME.fullmatch(line)
@@ -130,10 +134,10 @@ def read_axioms(subject: str, line: str) -> tuple[str, ...]:
   return tuple(names)
 
 
-def untrusted(
+def untrusted_axioms(
   axioms: tuple[str, ...], trusted: frozenset[str]
 ) -> tuple[str, ...]:
-  """The axioms that a proof may not rest on."""
+  """The axioms among these that a proof may not use."""
   trusts_compiler = trusted >= COMPILER_AXIOMS
   return tuple(
     axiom

@@ -27,12 +27,12 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-# Longer ones are refused unread: no proof is, and reading takes time.
+# Longer texts are refused unread: no proof is longer, and reading takes time.
 MAX_CHARS = 262_144
 
 _UNUSUAL = re.compile(r"[^\n -~]")
-# Controls, marks of direction and zero width, halves of pairs, characters
-# without a meaning that all agree on, line breaks that are none to Lean.
+# Controls, marks of direction and of zero width, lone surrogates, unassigned
+# and private characters, and line separators that are none to Lean.
 _FORBIDDEN = frozenset(("Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"))
 _MAX_QUOTED_CHARS = 80
 MAX_COMMENT_DEPTH = 4
@@ -42,8 +42,8 @@ MAX_COMMENT_DEPTH = 4
 # are symbols, so that what follows one is a token of its own.
 _LETTER = "A-Za-z_À-ÖØ-öø-ſα-κμ-ωΑ-ΟΡΤ-Ωϊ-ϻἀ-῾℀-⅏\U0001d49c-\U0001d59f"
 _REST = _LETTER + "0-9'!?₀-₉ₐ-ₜᵢ-ᵪⱼ"
-# Where no symbol can reach into a comment or a literal. A name cannot reach
-# into a comment either.
+# Characters before a comment or a literal that cannot belong to a symbol with
+# it. Those of a name cannot belong to a comment either.
 _BEFORE_COMMENT = r" \n)\]}⟩,;·" + _REST
 _BEFORE_LITERAL = r" \n(\[{⟨,"
 
@@ -52,12 +52,12 @@ _BRACKETS = r"(){}\[\]⟨⟩⦃⦄,"
 _ODD_SPACES = frozenset(
   char for char in map(chr, range(0x3001)) if char.isspace()
 ) - frozenset(" \n")
-# Tokens that stand for an error.
+# Tokens that are errors.
 _BAD = _ODD_SPACES | frozenset(("--", "/-", '"', "'", "«", "»"))
 
 
 def _token_pattern() -> re.Pattern[str]:
-  """Blanks, then a token in group 1 or a comment or nothing."""
+  """Matches blanks, then a token (group 1), or a comment, or nothing."""
   depths = ["(?:[^-/]++|-(?!/)|/(?!-))*"]
   for _ in range(MAX_COMMENT_DEPTH - 1):
     depths.append(f"(?:[^-/]++|-(?!/)|/(?!-)|/-{depths[-1]}-/)*")
@@ -73,7 +73,7 @@ def _token_pattern() -> re.Pattern[str]:
   )
   hexadecimal = "x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}"
   quoted = rf"(?:[^\\'\n]|\\(?:[\\\"'rnt]|{hexadecimal}))"
-  # More than Lean knows, so that what it may learn is in doubt already.
+  # More escapes than Lean has today: a later version may read them.
   perhaps_quoted = rf"(?:[^\\']|\\(?:[^xu]|{hexadecimal}))'"
   symbols = sorted(map(re.escape, _SYMBOLS), key=len, reverse=True)
   tokens = (
@@ -82,7 +82,7 @@ def _token_pattern() -> re.Pattern[str]:
     rf"[{_BRACKETS}]",
     r"0[xX][0-9a-fA-F]++|0[bB][01]++|0[oO][0-7]++",
     r"[0-9][0-9_]*+(?:\.[0-9][0-9_]*+)?(?:[eE][+-]?[0-9]++)?",
-    # The line break before a token that begins a line; see LINE.
+    # A LINE: the line break before a token that begins a line.
     r"\n[ \n]*+(?<=\n)(?!--|/-|\Z)",
     rf'"(?<![^{_BEFORE_LITERAL}]")[^"\\]*+(?:\\[\s\S][^"\\]*+)*"',
     rf"'(?<![^{_BEFORE_LITERAL}]'){quoted}'",
@@ -90,7 +90,7 @@ def _token_pattern() -> re.Pattern[str]:
     rf"«[^«»\"\n]*+»(?:\.{part})*",
     "--|/-",
     # `'` belongs to the symbol before it, as in `f ⁻¹' s`, unless Lean could
-    # take it for the beginning of a literal.
+    # read it as the beginning of a literal.
     rf"(?:{'|'.join(symbols)}|[^\s\"'«»])(?:'(?!{perhaps_quoted}))*",
     r"[^ \n]",
   )
@@ -107,14 +107,14 @@ _LITERAL = re.compile(r"'(?:[^\\']|\\.[0-9a-fA-F]*)'", re.DOTALL)
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Refusal:
-  """Why a text is not sent to Lean, and where.
+  """Why a text is not sent to Lean, and the position.
 
   Example:
     Refusal("command or tactic not allowed", "native_decide", 7, 2, 7, 15)
 
   Attributes:
-    rule: that the text breaks.
-    text: what breaks it, cut if it is long.
+    rule: the broken rule.
+    text: the part that breaks it, cut if it is long.
     line: 1-based.
     column: 0-based, in code points.
     end_line: as `line`.
@@ -136,7 +136,7 @@ class LexError(ValueError):
   """A text that is not Lean.
 
   Attributes:
-    refusal: which rule it breaks, and where.
+    refusal: the broken rule and its position.
   """
 
   def __init__(self, refusal: Refusal):
@@ -169,13 +169,13 @@ class Token:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Scan:
-  r"""A text read once, without positions, which few ever ask for.
+  r"""The tokens of a text without their positions, which are rarely needed.
 
   Attributes:
     text: the whole text.
-    start: where the reading began.
-    tokens: texts of the tokens in order; before a token that begins a line
-      comes a LINE, which starts with `\n` as no token does.
+    start: the offset of the first token.
+    tokens: the texts of the tokens in order. Before a token that begins a line
+      comes a LINE, a text that starts with `\n`, as no other token does.
   """
 
   text: str
@@ -183,54 +183,54 @@ class Scan:
   tokens: list[str]
 
   def offsets(self, indices: Sequence[int]) -> list[int]:
-    """Where tokens begin in the text; reads the text again."""
+    """The offsets of tokens in the text; reads the text again."""
     found = _TOKEN.finditer(self.text, self.start)
     starts = [match.start(1) for match in found if match[1]]
     return [starts[index] for index in indices]
 
-  def refuse(self, rule: str, index: int) -> Refusal:
-    """Says what is wrong with a token."""
+  def refusal_at(self, rule: str, index: int) -> Refusal:
+    """A refusal at the position of a token."""
     (start,) = self.offsets([index])
-    return refuse(rule, self.text, start, start + len(self.tokens[index]))
+    return make_refusal(rule, self.text, start, start + len(self.tokens[index]))
 
 
 def normalise(text: str) -> str:
-  r"""The one form of a text.
+  r"""The normalised text, which is judged, hashed and sent.
 
   Raises:
     LexError: the text is longer than MAX_CHARS, or holds a control character
       other than `\n`, a bidirectional or zero-width mark, or a line break
-      other than `\n`: they can make text look like what it is not.
+      other than `\n`: they can make a text look like another one.
   """
   if len(text) > MAX_CHARS:
     rule = f"text longer than {MAX_CHARS} characters"
-    raise LexError(refuse(rule, text, MAX_CHARS, MAX_CHARS))
+    raise LexError(make_refusal(rule, text, MAX_CHARS, MAX_CHARS))
   text = text.replace("\r\n", "\n")
-  # Fast, and stricter than it need be: it minds unusual spaces too.
+  # Fast, and stricter than needed: it is False for unusual spaces too.
   if text.replace("\n", " ").isprintable():
     return text
   for match in _UNUSUAL.finditer(text):
     if unicodedata.category(match[0]) in _FORBIDDEN:
       rule = f"forbidden character U+{ord(match[0]):04X}"
-      raise LexError(refuse(rule, text, *match.span()))
+      raise LexError(make_refusal(rule, text, *match.span()))
   return text
 
 
 def scan(text: str, start: int = 0) -> Scan:
-  """The tokens of a normalised text from an offset on, fast.
+  """The tokens of a normalised text from an offset on, without positions.
 
   Args:
     text: the whole text.
     start: at a boundary of tokens.
 
   Raises:
-    LexError: a comment or literal that does not end or whose beginning is in
-      doubt, a character that is in no token.
+    LexError: a comment or literal that does not end or whose beginning is
+      ambiguous; a character that belongs to no token.
   """
   tokens = list(filter(None, _TOKEN.findall(text, start)))
   if not _BAD.isdisjoint(tokens):
     index = next(i for i, token in enumerate(tokens) if token in _BAD)
-    raise LexError(_explain(Scan(text, start, tokens), index))
+    raise LexError(_refusal_of(Scan(text, start, tokens), index))
   return Scan(text, start, tokens)
 
 
@@ -244,7 +244,7 @@ def tokenize(text: str) -> list[Token]:
   tokens, line, line_start, position = [], 1, 0, 0
   for match in _TOKEN.finditer(text):
     word = match[1]
-    if not word or is_line(word):
+    if not word or is_line_break(word):
       continue
     start = match.start(1)
     breaks = text.count("\n", position, start)
@@ -256,13 +256,13 @@ def tokenize(text: str) -> list[Token]:
   return tokens
 
 
-def words(tokens: Sequence[str]) -> list[str]:
-  """The tokens of a Scan without the LINEs."""
+def without_line_breaks(tokens: Sequence[str]) -> list[str]:
+  """The tokens of a Scan without LINEs."""
   return [token for token in tokens if token[0] != "\n"]
 
 
-def is_line(token: str) -> bool:
-  """Whether it is a LINE."""
+def is_line_break(token: str) -> bool:
+  """Whether a token of a Scan is a LINE."""
   return token[0] == "\n"
 
 
@@ -278,20 +278,20 @@ def kind_of(token: str) -> str:
   return "name" if _NAME_START.match(first) else "symbol"
 
 
-def refuse(rule: str, text: str, start: int, end: int) -> Refusal:
-  """Says what is wrong with `text[start:end]`."""
+def make_refusal(rule: str, text: str, start: int, end: int) -> Refusal:
+  """A refusal of `text[start:end]`."""
   quoted = text[start : min(end, start + _MAX_QUOTED_CHARS)]
   return Refusal(rule, quoted, *_position(text, start), *_position(text, end))
 
 
-def _explain(found: Scan, index: int) -> Refusal:
+def _refusal_of(found: Scan, index: int) -> Refusal:
   (start,) = found.offsets([index])
-  rule = _reason(found.text, start, found.tokens[index])
-  return found.refuse(rule, index)
+  rule = _broken_rule(found.text, start, found.tokens[index])
+  return found.refusal_at(rule, index)
 
 
-def _reason(text: str, start: int, token: str) -> str:
-  """Why a token is bad."""
+def _broken_rule(text: str, start: int, token: str) -> str:
+  """The rule that a token of _BAD breaks."""
   before = text[start - 1 : start]
   is_comment = token in ("--", "/-")
   apart = _BEFORE_COMMENT if is_comment else _BEFORE_LITERAL

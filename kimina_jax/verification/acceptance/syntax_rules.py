@@ -1,14 +1,14 @@
-"""What a proof may say: tokens in, its commands or the first refusal out.
+"""Syntax rules: the commands, tactics and terms that a proof may contain.
 
-Allowed is what is on a list: the kinds of command, the options with a ceiling,
-the attributes, the values of a tactic's settings. On top of it come words that
-are refused wherever they stand, because a command may begin anywhere and some
-tactics and terms do more than prove: they leave a proof open, run code, extend
-the syntax or trust more than the kernel. The words are in vocabulary.py, what
-may follow them in arguments.py.
+In: the tokens of a proof. Out: its commands, or the first refusal. Commands,
+options, attributes and the values of tactic settings are allowed by list. Other
+words are refused wherever they occur, because a command may begin anywhere and
+some tactics and terms do more than prove: they leave a proof open, run code,
+extend the syntax or trust more than the kernel. The words are listed in
+vocabulary.py; the rules for what may follow a word are in arguments.py.
 
-The policy reads tokens only, in linear time; it never asks Lean, and what
-passes it is not yet proved.
+The rules read tokens only, in linear time, without Lean; a proof that obeys
+them is not yet proved.
 """
 
 import dataclasses
@@ -16,40 +16,50 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 
 from kimina_jax.verification.acceptance import arguments, vocabulary
-from kimina_jax.verification.acceptance.arguments import Fault
+from kimina_jax.verification.acceptance.arguments import SyntaxFault
 from kimina_jax.verification.acceptance.lexer import (
   Refusal,
   Scan,
-  is_line,
+  is_line_break,
   kind_of,
 )
-from kimina_jax.verification.acceptance.vocabulary import COMMANDS, Role, Roles
+from kimina_jax.verification.acceptance.vocabulary import (
+  COMMANDS,
+  TokenRole,
+  TokenRoles,
+)
 
 MAX_REC_DEPTH = 100_000
 MAX_BRACKETS = 256
 
-# What may continue a declaration where commands start.
+# Tokens that may begin a line outside brackets and continue a declaration.
 _CONTINUATIONS = frozenset(
   "by else extends in then termination_by decreasing_by where with".split()
 )
-# After these Lean takes a keyword for a name.
+# After these tokens Lean reads a keyword as a name.
 _BEFORE_NAMES = frozenset((".", "|"))
 _HARMLESS = frozenset(
-  (Role.LINE, Role.OPENING, Role.CLOSING, Role.COMMAND, Role.SUSPECT)
+  (
+    TokenRole.LINE,
+    TokenRole.OPENING,
+    TokenRole.CLOSING,
+    TokenRole.COMMAND,
+    TokenRole.SUSPECT,
+  )
 )
-_ROLES = Roles()
+_ROLES = TokenRoles()
 
-# An index, and the role of the token there.
+# The index of a token, and its role.
 _Mark = tuple[int, str]
 
 
 @dataclasses.dataclass(frozen=True)
 class SyntaxRules:
-  """What may differ from one configuration to the next.
+  """The rules that depend on the settings of the checker.
 
   Attributes:
-    max_heartbeats: ceiling of the option of that name.
-    native_decide: whether proofs may trust the compiler.
+    max_heartbeats: ceiling of Lean's option of that name.
+    native_decide: whether proofs may trust Lean's compiler.
   """
 
   max_heartbeats: int
@@ -57,7 +67,7 @@ class SyntaxRules:
 
   @property
   def ceilings(self) -> dict[str, int]:
-    """The options that a proof may set, to at most this."""
+    """The options that a proof may set, with their largest values."""
     return {
       "maxHeartbeats": self.max_heartbeats,
       "maxRecDepth": MAX_REC_DEPTH,
@@ -65,13 +75,13 @@ class SyntaxRules:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Command:
-  """Where a command starts.
+class CommandStart:
+  """The start of a command in a proof.
 
   Attributes:
     kind: its keyword.
     index: of the keyword in the Scan.
-    depth: namespaces and sections that are open there.
+    depth: number of namespaces and sections that are open there.
   """
 
   kind: str
@@ -79,15 +89,16 @@ class Command:
   depth: int
 
 
-def check_syntax(scan: Scan, rules: SyntaxRules) -> list[Command] | Refusal:
-  """The commands of a proof, or why it is refused.
+def check_syntax(
+  scan: Scan, rules: SyntaxRules
+) -> list[CommandStart] | Refusal:
+  """The commands of a proof, or the refusal that comes first in its text.
 
-  Of several reasons the first in the text is given. The commands include
-  `open` and `set_option` inside others.
+  The commands include `open … in` and `set_option … in` inside others.
   """
   tokens = scan.tokens
   marks = [(i, role) for i, t in enumerate(tokens) if (role := _ROLES[t])]
-  commands: list[Command] = []
+  commands: list[CommandStart] = []
   brackets: dict[int, int] = {}
   faults = [
     *itertools.islice(_starts(tokens, marks, brackets), 1),
@@ -98,7 +109,7 @@ def check_syntax(scan: Scan, rules: SyntaxRules) -> list[Command] | Refusal:
   if not faults:
     return commands
   index, rule = min(faults)
-  return scan.refuse(rule, index)
+  return scan.refusal_at(rule, index)
 
 
 def _words(
@@ -106,26 +117,26 @@ def _words(
   marks: Sequence[_Mark],
   rules: SyntaxRules,
   brackets: Mapping[int, int],
-) -> Iterator[Fault]:
-  """Words that are refused, by themselves or for what stands beside them."""
+) -> Iterator[SyntaxFault]:
+  """Words that are refused, by themselves or for what follows them."""
   for index, role in marks:
     if role in _HARMLESS:
       continue
-    if role == Role.ATTRIBUTES:
-      yield from arguments.attributes(tokens, index)
-    elif role == Role.OPTION:
-      yield from arguments.option(tokens, index, rules.ceilings)
-    elif role == Role.SETTINGS:
-      yield from arguments.settings(tokens, index)
-    elif role == Role.TACTIC:
-      yield from arguments.items(tokens, index, brackets)
-    elif role == Role.PROGRAM:
-      yield from arguments.program(tokens, index)
-    elif role == Role.NATIVE:
+    if role == TokenRole.ATTRIBUTES:
+      yield from arguments.check_attributes(tokens, index)
+    elif role == TokenRole.OPTION:
+      yield from arguments.check_option(tokens, index, rules.ceilings)
+    elif role == TokenRole.SETTINGS:
+      yield from arguments.check_config(tokens, index)
+    elif role == TokenRole.TACTIC:
+      yield from arguments.check_tactic_settings(tokens, index, brackets)
+    elif role == TokenRole.PROGRAM:
+      yield from arguments.check_program_setting(tokens, index)
+    elif role == TokenRole.NATIVE:
       if not rules.native_decide:
         yield index, vocabulary.WORD
-    elif role == Role.EVAL:
-      if arguments.after(tokens, index) == "%":
+    elif role == TokenRole.EVAL:
+      if arguments.next_token(tokens, index) == "%":
         yield index, vocabulary.WORD
     else:
       yield index, role
@@ -133,21 +144,22 @@ def _words(
 
 def _starts(
   tokens: Sequence[str], marks: Sequence[_Mark], brackets: dict[int, int]
-) -> Iterator[Fault]:
-  """Whatever stands where commands start must be an allowed command.
+) -> Iterator[SyntaxFault]:
+  """Lines outside brackets that do not start with an allowed command.
 
-  That is outside all brackets, so the brackets must match; fills them in.
+  Brackets must match; `brackets` is filled in: from the index of an opening one
+  to that of its closing one.
   """
-  first = next((i for i, t in enumerate(tokens) if not is_line(t)), None)
+  first = next((i for i, t in enumerate(tokens) if not is_line_break(t)), None)
   if first is not None and not _may_start(tokens[first], frozenset()):
     yield first, vocabulary.START
   stack: list[int] = []
   for index, role in marks:
-    if role == Role.OPENING or role == Role.ATTRIBUTES:
+    if role == TokenRole.OPENING or role == TokenRole.ATTRIBUTES:
       stack.append(index)
       if len(stack) > MAX_BRACKETS:
         yield index, f"brackets over {MAX_BRACKETS} deep"
-    elif role == Role.CLOSING:
+    elif role == TokenRole.CLOSING:
       start = stack.pop() if stack else index
       brackets[start] = index
       opening = tokens[start]
@@ -155,9 +167,9 @@ def _starts(
         yield index, "attributes of no declaration"
       if vocabulary.CLOSING.get(opening) != tokens[index]:
         yield index, "bracket that closes nothing"
-    elif role == Role.COMMAND and stack and tokens[index] != "open":
+    elif role == TokenRole.COMMAND and stack and tokens[index] != "open":
       yield index, "command inside brackets"
-    elif role == Role.LINE and not stack:
+    elif role == TokenRole.LINE and not stack:
       token = tokens[index + 1]
       if kind_of(token) == "name" and not _may_start(token, _CONTINUATIONS):
         yield index + 1, vocabulary.START
@@ -166,7 +178,7 @@ def _starts(
 
 
 def _is_declared(tokens: Sequence[str], index: int) -> bool:
-  following = arguments.after(tokens, index)
+  following = arguments.next_token(tokens, index)
   return following in vocabulary.DECLARATIONS or following == "noncomputable"
 
 
@@ -175,15 +187,15 @@ def _may_start(token: str, continuations: frozenset[str]) -> bool:
 
 
 def _scopes(
-  tokens: Sequence[str], marks: Sequence[_Mark], commands: list[Command]
-) -> Iterator[Fault]:
-  """Fills in the commands; namespaces and sections must end by their names."""
+  tokens: Sequence[str], marks: Sequence[_Mark], commands: list[CommandStart]
+) -> Iterator[SyntaxFault]:
+  """Namespaces and sections that do not end by name; fills in `commands`."""
   scopes: list[tuple[str, int]] = []
   for index, role in marks:
-    if role != Role.COMMAND and role != Role.OPTION:
+    if role != TokenRole.COMMAND and role != TokenRole.OPTION:
       continue
     kind = tokens[index]
-    if arguments.before(tokens, index) in _BEFORE_NAMES:
+    if arguments.previous_token(tokens, index) in _BEFORE_NAMES:
       yield index, "keyword as a name"
     # `namespace A.B` opens two scopes, and `end B` ends one.
     names = _name_after(tokens, index).split(".")
@@ -192,7 +204,7 @@ def _scopes(
       if ended != names:
         yield index, "end of nothing"
       del scopes[-len(names) :]
-    commands.append(Command(kind, index, len(scopes)))
+    commands.append(CommandStart(kind, index, len(scopes)))
     if kind in ("namespace", "section"):
       scopes += ((name, index) for name in names)
   if scopes:
@@ -200,15 +212,15 @@ def _scopes(
 
 
 def _name_after(tokens: Sequence[str], index: int) -> str:
-  """The name of a scope; "" if it has none."""
-  token = arguments.after(tokens, index)
+  """The name of a namespace or section; "" if it has none."""
+  token = arguments.next_token(tokens, index)
   is_name = token and kind_of(token) == "name" and token not in COMMANDS
   return token.replace("«", "").replace("»", "") if is_name else ""
 
 
-def _suspects(scan: Scan, marks: Sequence[_Mark]) -> Iterator[Fault]:
-  """Words that a symbol with letters would uncover; see vocabulary.py."""
-  suspects = [index for index, role in marks if role == Role.SUSPECT]
+def _suspects(scan: Scan, marks: Sequence[_Mark]) -> Iterator[SyntaxFault]:
+  """Refused words that end a name after a symbol; see vocabulary._HIDDEN."""
+  suspects = [index for index, role in marks if role == TokenRole.SUSPECT]
   offsets = scan.offsets(suspects) if suspects else []
   for index, start in zip(suspects, offsets, strict=True):
     before = scan.text[start - 1 : start]

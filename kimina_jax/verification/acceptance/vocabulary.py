@@ -1,14 +1,14 @@
-"""The words that the policy minds: a token in, its role out.
+"""Vocabulary: the words that the syntax rules look at, and their roles.
 
-The lists are data, in one place so that they can be read, compared with a new
-release of Lean or Mathlib, and completed. A role says what the policy must
-look at; whether a proof is refused, the policy decides. No token is seen with
-its neighbours here.
+In: a token. Out: its role, or the rule that it breaks by itself. The lists are
+data, in one place so that they can be read, compared with a new release of Lean
+or Mathlib, and completed. Tokens are classified one by one, without their
+neighbours; syntax_rules.py decides whether a proof is refused.
 """
 
 import re
 
-from kimina_jax.verification.acceptance.lexer import is_line, kind_of
+from kimina_jax.verification.acceptance.lexer import is_line_break, kind_of
 
 DECLARATIONS = frozenset(
   "theorem lemma def abbrev example structure inductive".split()
@@ -19,13 +19,12 @@ COMMANDS = (
 )
 CLOSING = {"(": ")", "[": "]", "@[": "]", "{": "}", "⟨": "⟩", "⦃": "⦄"}
 
-# Names that the audit makes begin so; a proof may not utter them.
+# Prefixes of the names that the audit declares; a proof may not contain them.
 RESERVED_PREFIXES = ("__stmt_", "__ok_")
 
 # Commands of Lean 4.9 to 4.33, Batteries, Aesop and Mathlib that no proof
-# needs, and tactics and terms that run code, talk to the world or admit a
-# goal. A keyword is one only if it does not follow a dot: `h.prefix` is an
-# ordinary name.
+# needs, and tactics and terms that run code, do input or output, or admit a
+# goal. After a dot they are not keywords: `h.prefix` is an ordinary name.
 _OTHER_COMMANDS = """
   add_aesop_rules add_decl_doc alias assert_exists assert_no_sorry
   assert_not_exists assert_not_imported attribute aux_def axiom
@@ -64,9 +63,9 @@ _KEYWORD_STEMS = (
   *("ensure_eval", "derive_eval", "make_elab_"),
 )
 
-# Refused as any part of any name: they close any goal, trust compiled code,
-# make what runs differ from what is proved, or are programs for Lean's
-# elaborator or the machine, or where those are found.
+# Refused as any part of any name: constants that close any goal, trust compiled
+# code, or make what runs differ from what is proved; and types and namespaces
+# of programs for Lean's elaborator or the machine.
 _CONSTANTS = frozenset(
   """
   sorryAx ofReduceBool ofReduceNat reduceBool reduceNat trustCompiler
@@ -76,17 +75,17 @@ _CONSTANTS = frozenset(
   TacticM TermElabM CommandElabM MetaM CoreM MacroM SimpM
   """.split()
 )
-# Settings are evaluated as code that may be unsafe without saying so.
+# Settings are evaluated as code, in which `unsafe` needs no annotation.
 _UNSAFE = re.compile("unsafe|.*Unsafe")
-# As _CONSTANTS, unless the rules let proofs trust the compiler.
+# As _CONSTANTS, unless proofs may trust the compiler.
 _NATIVE = frozenset(("native_decide", "native"))
 
-# Suggestion tactics that may close a goal with a hidden sorry, and a command
-# that would be an ordinary name without its question mark.
+# Suggestion tactics that may close a goal with a hidden sorry, and the command
+# `flex?`, which is an ordinary name without its question mark.
 _SUGGESTIONS = frozenset(("apply?", "rw?", "rewrites?", "flex?"))
 
-# Settings of linarith, solve_by_elim and others whose value is a program; a
-# setting `toX` stands for all those of X.
+# Settings of linarith, solve_by_elim and others whose value is a program; the
+# setting `toX` sets all those of the parent structure X.
 _PROGRAM_SETTINGS = frozenset(
   "discharger preprocessors oracle proc suspend discharge".split()
 )
@@ -107,13 +106,14 @@ _TACTICS_WITH_SETTINGS = frozenset(
 )
 PARENT_SETTING = re.compile(r"to[A-Z]")
 _SETTINGS = re.compile(r"(?:.*[._])?(?:config|options)")
-# Settings with another rule: one that is a tactic, and those just named.
+# Settings with rules of their own: `disch`, whose value is a tactic, and those
+# of _SETTINGS.
 HAS_ITS_OWN_RULE = re.compile(f"disch|{_SETTINGS.pattern}")
 
 # Symbols may hold letters, as `→g` or `⟫_ℝ`; Lean reads `→gsorry` as `→g` and
-# `sorry`. These endings of a name would come to light. Of the brackets only
-# `[` begins such a symbol, as in `a ≡ b [ZMOD n]`; after the others, a dot or
-# a digit there is none.
+# `sorry`. A name with one of these endings may therefore hide a refused word
+# after a symbol. Of the brackets only `[` begins such a symbol, as in
+# `a ≡ b [ZMOD n]`; after the others, a dot or a digit there is none.
 _HIDDEN = (*sorted(_KEYWORDS | _CONSTANTS | _NATIVE), "sorry")
 SYMBOL_AFTER_BRACKET = re.compile("[DPSZ]?MOD")
 NO_SYMBOL_BEFORE = " \n({⟨,.@0123456789"
@@ -124,13 +124,13 @@ WORD = "command or tactic not allowed"
 START = "command not allowed"
 
 _WORD = re.compile(r"(\.?)([A-Za-z_][A-Za-z0-9_]*)")
-# The memory of roles must not grow with what a model can think of.
-_MAX_KNOWN = 65_536
-_MAX_KNOWN_CHARS = 64
+# Bounds of the cache of roles, which must not grow with the model's tokens.
+_MAX_CACHED = 65_536
+_MAX_CACHED_CHARS = 64
 
 
-class Role:
-  """What a token may be. Any other text is the rule that it breaks."""
+class TokenRole:
+  """Roles of tokens. Any other text in place of a role is a broken rule."""
 
   LINE = "line"
   OPENING = "opening bracket"
@@ -140,29 +140,29 @@ class Role:
   OPTION = "option"  # `set_option`, a command too
   EVAL = "eval"  # not allowed before `%`
   NATIVE = "native"  # allowed if proofs may trust the compiler
-  SETTINGS = "settings"  # only literals may follow
-  TACTIC = "tactic"  # settings may follow, of literals
-  PROGRAM = "program"  # not allowed as a setting
+  SETTINGS = "settings"  # only literal values may follow
+  TACTIC = "tactic"  # settings with literal values may follow
+  PROGRAM = "program"  # may not be set
   SUSPECT = "suspect"  # not allowed just after a symbol
 
 
 _ROLES = {
-  **dict.fromkeys(CLOSING, Role.OPENING),
-  **dict.fromkeys(CLOSING.values(), Role.CLOSING),
-  **dict.fromkeys(COMMANDS, Role.COMMAND),
-  **dict.fromkeys(_TACTICS_WITH_SETTINGS, Role.TACTIC),
-  "@[": Role.ATTRIBUTES,
-  "set_option": Role.OPTION,
-  "eval": Role.EVAL,
+  **dict.fromkeys(CLOSING, TokenRole.OPENING),
+  **dict.fromkeys(CLOSING.values(), TokenRole.CLOSING),
+  **dict.fromkeys(COMMANDS, TokenRole.COMMAND),
+  **dict.fromkeys(_TACTICS_WITH_SETTINGS, TokenRole.TACTIC),
+  "@[": TokenRole.ATTRIBUTES,
+  "set_option": TokenRole.OPTION,
+  "eval": TokenRole.EVAL,
 }
 
 
 def role_of(token: str) -> str | None:
-  """A Role, or the rule that the token breaks; None of nearly all tokens."""
+  """The role of a token, or the rule that it breaks; None for most tokens."""
   if token in _ROLES:
     return _ROLES[token]
-  if is_line(token):
-    return Role.LINE
+  if is_line_break(token):
+    return TokenRole.LINE
   kind = kind_of(token)
   if kind == "name":
     return _role_of_name(token)
@@ -175,13 +175,13 @@ def role_of(token: str) -> str | None:
   return None
 
 
-class Roles(dict[str, str | None]):
-  """`role_of`, with a memory of the short tokens seen before."""
+class TokenRoles(dict[str, str | None]):
+  """`role_of` with a cache of short tokens."""
 
   def __missing__(self, token: str) -> str | None:
     role = role_of(token)
-    if len(token) <= _MAX_KNOWN_CHARS:
-      if len(self) >= _MAX_KNOWN:
+    if len(token) <= _MAX_CACHED_CHARS:
+      if len(self) >= _MAX_CACHED:
         self.clear()
       self[token] = role
     return role
@@ -204,14 +204,14 @@ def _role_of_name(name: str) -> str | None:
   if any(word.startswith(_KEYWORD_STEMS) for word in undotted):
     return WORD
   if not _NATIVE.isdisjoint(parts):
-    return Role.NATIVE
+    return TokenRole.NATIVE
   if name.split(".")[0].endswith(_HIDDEN):
-    return Role.SUSPECT
+    return TokenRole.SUSPECT
   unquoted = name.replace("«", "").replace("»", "")
   last = unquoted.rpartition(".")[2]
   if last in _PROGRAM_SETTINGS or PARENT_SETTING.match(last):
-    return Role.PROGRAM
+    return TokenRole.PROGRAM
   # As `simp_arith!`, `simpa?!`.
   if name.rstrip("!?") in _TACTICS_WITH_SETTINGS:
-    return Role.TACTIC
-  return Role.SETTINGS if _SETTINGS.fullmatch(unquoted) else None
+    return TokenRole.TACTIC
+  return TokenRole.SETTINGS if _SETTINGS.fullmatch(unquoted) else None
