@@ -1,36 +1,33 @@
-"""minilean: a small checker that stands in for Lean where Lean is absent.
+"""minilean: a small checker for a fragment of Lean 4, used without a Lean.
 
     python -m kimina_jax.minilean
 
-speaks the JSON protocol of Lean's REPL on stdin and stdout, so that whatever
-drives the one drives the other. It is not Lean. It has no kernel and no proof
-objects, no functions, no induction, no type classes and no library. It reads
-a fragment of Lean 4 with Mathlib: statements about ℕ, ℤ, ℚ, ℝ and
-propositions, with the tactics that close such goals. What is outside of the
-fragment is an error, never accepted; what Lean proves it may fail to prove.
+serves the JSON protocol of Lean's REPL on stdin and stdout, so that the same
+driver works with both. It is not Lean: it has no kernel, proof objects,
+functions, induction, type classes or library. It reads a fragment of Lean 4
+with Mathlib: statements about ℕ, ℤ, ℚ, ℝ and propositions, with the tactics
+that prove such goals. Text outside of the fragment is an error and is never
+accepted; a proof that Lean accepts may fail here.
 
   syntax        terms: substitution, comparison, printing
-  parser        grammar.lark and the columns of tactic blocks
-  elaborate     names, types, coercions
-  semantics     what terms mean
-  polynomial    normal forms
-  arithmetic    omega, linarith, nlinarith, ring by z3 and normal forms
-  simplify      norm_num and simp
-  rewriting     rw
-  signs         positivity
-  goals         goals, messages
-  logic         what a proposition gives and asks for
+  parser        parsing (grammar.lark) and the columns of tactic blocks
+  elaborate     elaboration: names, types, coercions
+  semantics     values of closed terms; encoding of terms for z3
+  polynomial    polynomial normal forms
+  arithmetic    decision procedures: omega, linarith, ring, positivity, …
+  rewriting     rw, and the simplifier of norm_num and simp
+  goals         goals and diagnostics
+  logic         projections, premises, intro, rcases patterns
   proofs        proof terms
-  patterns      rcases
-  tactics       blocks and tactics that shape goals
+  tactics       blocks, combinators and structural tactics
   closers       tactics that compute
   library       a few named lemmas
-  environment   commands
+  environment   commands and environments
   __main__      the protocol
 
-Trusted for "proved is true": elaborate (that the statement is the one that is
-written), semantics and polynomial, the steps in proofs, patterns, tactics and
-simplify, the lemmas of library, and z3's linear arithmetic. Each tactic is held
-to what the real one looks at, so that a proof found here is likely, not
-certain, to pass in Lean.
+That an accepted theorem is true rests on elaborate (the statement is the one
+that is written), semantics and polynomial, the steps in proofs, logic, tactics
+and rewriting, the lemmas of library, and z3's linear arithmetic. Each tactic
+uses only what Lean's tactic of that name uses, so a proof that is accepted here
+is likely, not certain, to be accepted by Lean.
 """

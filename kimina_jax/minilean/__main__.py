@@ -1,8 +1,8 @@
-"""The checker as a process that speaks the protocol of Lean's REPL.
+"""The checker process: serves the JSON protocol of Lean's REPL.
 
-In: on stdin, JSON objects, each ended by a blank line. Out: on stdout, a JSON
-object and a blank line for each. Never: anything else on stdout; a request
-that is not JSON, or a blank line too many, ends the process with status 1.
+In: JSON objects on stdin, each followed by a blank line. Out: for each, a JSON
+object and a blank line on stdout, and nothing else. A request that is not JSON,
+or a superfluous blank line, ends the process with status 1.
 """
 
 import io
@@ -28,12 +28,12 @@ class _Fatal(Exception):
 
 
 def main() -> int:
-  # Room for terms that substitution makes deeper than any that are written.
+  # Substitution makes terms deeper than those in the source.
   sys.setrecursionlimit(5_000)
   for stream in (sys.stdin, sys.stdout):
     if isinstance(stream, io.TextIOWrapper):
       stream.reconfigure(encoding="utf-8", errors="strict", newline="\n")
-  # The first proof pays for the grammar and for z3; no request should.
+  # The first proof loads the grammar and z3, before the first request.
   run_source(Environment(), "example : 0 < 1 := by omega")
   try:
     serve(sys.stdin, sys.stdout)
@@ -44,7 +44,7 @@ def main() -> int:
 
 
 def serve(requests: TextIO, replies: TextIO) -> None:
-  """Answers requests until their end."""
+  """Replies to requests until the end of the stream."""
   environments: list[Environment] = []
   num_proof_states = 0
   while (text := _read(requests)) is not None:
@@ -57,7 +57,7 @@ def serve(requests: TextIO, replies: TextIO) -> None:
 
 
 def _read(requests: TextIO) -> str | None:
-  """A request without its line breaks, which Lean's REPL drops too."""
+  """Reads a request; line breaks are dropped, as by Lean's REPL."""
   lines: list[str] = []
   for line in requests:
     if line == "\n":

@@ -1,14 +1,14 @@
-"""The decision procedures: what each arithmetic tactic can prove.
+"""Decision procedures of the arithmetic tactics.
 
-In: hypotheses and a target. Out: whether the tactic of that name proves it.
-Never: a change of the goal.
+In: hypotheses and a target. Out: whether the tactic of that name proves the
+target.
 
-Each function first relaxes the problem to what its tactic looks at (a fact
-that the tactic would not use is dropped, a term that it does not understand
-becomes an unknown) and then asks z3 to refute the facts together with the
-negated target. A relaxation only forgets, so a refutation is a proof. z3
-stops at a count of its own steps, not at a time, so that the same text gets
-the same answer on every machine; an answer that is not "unsat" is a failure.
+omega, linarith and nlinarith first relax the problem to what the tactic uses (a
+fact that the tactic ignores is dropped, a term that it does not interpret
+becomes an unknown), and then z3 has to refute the facts together with the
+negated target. A relaxation only drops information, so a refutation is a proof.
+z3 stops at a number of its own steps, not at a time, so that the same text gets
+the same answer on every machine; any answer but "unsat" is a failure.
 """
 
 import dataclasses
@@ -44,7 +44,7 @@ from kimina_jax.minilean.syntax import (
   subterms,
 )
 
-RESOURCE_LIMIT = 500_000  # steps of z3 for one question
+RESOURCE_LIMIT = 500_000  # steps of z3 for one query
 QUICK_LIMIT = RESOURCE_LIMIT // 10
 MAX_PRODUCTS = 400  # facts that nlinarith may add
 MAX_WORK = 20_000  # monomials that nlinarith may multiply
@@ -86,7 +86,7 @@ def linarith(facts: Iterable[Term], target: Term) -> bool:
 
 
 def nlinarith(facts: Iterable[Term], target: Term) -> bool:
-  """linarith, given also products of pairs and squares that occur."""
+  """linarith with the products of pairs of facts and the squares in them."""
   facts = list(facts)
   return all(
     _inconsistent(_with_products([*facts, *negated]))
@@ -104,14 +104,14 @@ class _Comparison:
 
 
 def _negations(target: Term) -> list[list[Term]]:
-  """What to refute, one after the other, to prove `target` by linarith."""
+  """The sets of facts that linarith has to refute to prove `target`."""
   if target.head == "=":
     return [[formula(sign, *target.args)] for sign in ("<", ">")]
   if target.head in _FLIPPED:
     return [[formula(_FLIPPED[target.head], *target.args)]]
   if target.head == "¬" and target.args[0].head in _FLIPPED:
     return [list(target.args)]
-  # Any other target is left alone: the facts must be contradictory.
+  # Another target is ignored: the facts themselves must be contradictory.
   return [[]]
 
 
@@ -165,7 +165,7 @@ def _strengthen(comparison: _Comparison) -> _Comparison:
 
 
 def _with_products(props: Sequence[Term]) -> list[_Comparison]:
-  """Positivstellensatz certificates of degree 2, as Mathlib tries them."""
+  """Adds Mathlib's Positivstellensatz certificates of degree 2."""
   comparisons = _comparisons(props)
   factors = [*comparisons, *_squares(props)]
   products, work = [], 0
@@ -201,7 +201,7 @@ def _squares(props: Sequence[Term]) -> list[_Comparison]:
 
 
 def _product(a: _Comparison, b: _Comparison) -> _Comparison:
-  """Of two left sides that are ≤ 0, the product is ≥ 0."""
+  """The product of two left sides that are ≤ 0, which is ≥ 0."""
   relation = {a.relation, b.relation}
   left = a.left * b.left
   integral = a.integral and b.integral
@@ -211,7 +211,7 @@ def _product(a: _Comparison, b: _Comparison) -> _Comparison:
 
 
 def _inconsistent(comparisons: Sequence[_Comparison]) -> bool:
-  """Whether the comparisons, monomials being unknowns, have no solution."""
+  """Whether the comparisons, with monomials as unknowns, have no solution."""
   unknowns: dict[Monomial, str] = {}
   claims = []
   for comparison in comparisons:
@@ -235,24 +235,24 @@ def _linear_form(left: Polynomial, unknowns: dict[Monomial, str]) -> str:
 
 
 def _refuted(names: Iterable[str], sort: str, claims: Sequence[str]) -> bool:
-  """Whether z3 finds that the claims about the unknowns contradict."""
+  """Whether z3 refutes the claims about the unknowns."""
   lines = [f"(declare-const {name} {sort})" for name in names]
   lines += [f"(assert {claim})" for claim in claims]
-  question = "\n".join(lines)
-  answer = _ask(question, None, QUICK_LIMIT)
+  query = "\n".join(lines)
+  answer = _solve(query, None, QUICK_LIMIT)
   if answer == z3.unknown:
-    # z3 numbers the terms of a context as they come, which may change what it
-    # does first. The last word is that of a new one.
-    answer = _ask(question, z3.Context(), RESOURCE_LIMIT)
+    # z3 numbers the terms of a context in order of creation, which may change
+    # its search. A new context makes the final answer reproducible.
+    answer = _solve(query, z3.Context(), RESOURCE_LIMIT)
   return answer == z3.unsat
 
 
-def _ask(
-  question: str, context: z3.Context | None, limit: int
+def _solve(
+  query: str, context: z3.Context | None, limit: int
 ) -> z3.CheckSatResult:
   solver = z3.SimpleSolver(ctx=context)
   solver.set("rlimit", limit)
-  solver.from_string(question)
+  solver.from_string(query)
   return solver.check()
 
 
@@ -338,13 +338,13 @@ def _assumed_sign(facts: Sequence[Term], term: Term) -> str:
 
 
 def decidable(target: Term) -> bool:
-  """Whether `decide` sees a closed proposition over ℕ and ℤ."""
+  """Whether `target` is a closed proposition over ℕ and ℤ, as for `decide`."""
   sorts = {part.sort for part in subterms(target)}
   return not is_open(target) and sorts <= {Sort.NAT, Sort.INT, Sort.PROP}
 
 
 def holds(target: Term) -> bool:
-  """Whether a closed proposition is true; False if that is not known."""
+  """Whether a closed proposition is true; False if it is Undecided."""
   try:
     return evaluate(target) is True
   except Undecided:
@@ -360,7 +360,7 @@ def trivial_equality(target: Term) -> bool:
 
 
 def absurd(prop: Term) -> bool:
-  """Whether a hypothesis is false on its face, as `contradiction` sees it."""
+  """Whether a hypothesis is false by itself, for `contradiction`."""
   if prop == FALSE:
     return True
   if prop.head == "≠":

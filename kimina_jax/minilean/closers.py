@@ -1,8 +1,7 @@
-"""The tactics that compute: norm_num, simp, ring, omega, linarith and so on.
+"""Tactics that compute: norm_num, simp, ring, omega, linarith and others.
 
-In: a tactic and its goal. Out: what is left of the goal, nothing if it is
-proved. Never: a target closed without a procedure of arithmetic.py or
-simplify.py saying so.
+In: a tactic and its goal. Out: the goals that are left, none if the goal is
+proved. Every proof is one of a procedure of arithmetic.py or rewriting.py.
 """
 
 import dataclasses
@@ -39,7 +38,7 @@ _RING_FAILED = (
 
 
 def run_closer(step: Tree, goal: Goal) -> list[Goal]:
-  """What a closing or simplifying tactic leaves of a goal."""
+  """Runs a closing or simplifying tactic; returns the goals that are left."""
   if step.data == "simplify":
     return _simplify(step, goal)
   if step.data == "push_neg":
@@ -59,7 +58,7 @@ def run_closer(step: Tree, goal: Goal) -> list[Goal]:
 
 
 def discharged(goal: Goal) -> bool:
-  """Whether `use` closes the goal on its own."""
+  """Whether `use` closes the remaining goal by itself."""
   target = goal.target
   if target.head == "∧":
     return all(discharged(goal.aim(part)) for part in target.args)
@@ -67,7 +66,7 @@ def discharged(goal: Goal) -> bool:
 
 
 def _close(name: str, goal: Goal) -> str:
-  """Empty if the tactic proves the goal, else its error message."""
+  """Runs a closing tactic; returns "" if it proves the goal, else the error."""
   target = goal.target
   match name:
     case "rfl":
@@ -172,7 +171,13 @@ def _hints(step: Tree) -> list[Tree]:
 
 @dataclasses.dataclass(frozen=True)
 class _Places:
-  """Where `at` says to work: hypotheses by name, and the target."""
+  """The location of a tactic (`at h ⊢`): hypotheses by name, and the target.
+
+  Attributes:
+    names: of the hypotheses.
+    target: whether the target is included.
+    anywhere: whether the location is `at *`.
+  """
 
   names: tuple[str, ...]
   target: bool
@@ -184,7 +189,7 @@ def _places(step: Tree, goal: Goal) -> _Places:
     if isinstance(option, Tree) and option.data == "location":
       words = [str(word) for word in children_of(option)]
       if "*" in words:
-        # A variable that came later may have taken a hypothesis's name.
+        # A later variable may shadow a hypothesis of the same name.
         latest = {local.name: local for local in goal.locals}
         found = [name for name, one in latest.items() if not one.is_variable]
         return _Places(tuple(found), True, True)
@@ -203,7 +208,7 @@ def _simplify(step: Tree, goal: Goal) -> list[Goal]:
   goal.proof.axioms |= _AXIOMS
 
   def rewrite(prop: Term, own: str) -> Term:
-    # A hypothesis does not simplify itself away.
+    # A hypothesis is not simplified by itself.
     used = [
       stated
       for hint, stated in hints
@@ -221,7 +226,7 @@ def _push_neg(step: Tree, goal: Goal) -> list[Goal]:
 
 
 def _transform(step: Tree, goal: Goal, rewrite, stuck: str) -> list[Goal]:
-  """Rewrites the places of `step`; each must change unless it says `at *`."""
+  """Rewrites at the location of `step`; with `at *`, some may not change."""
   places = _places(step, goal)
   progress = False
   try:
@@ -248,7 +253,7 @@ def _transform(step: Tree, goal: Goal, rewrite, stuck: str) -> list[Goal]:
 
 
 def _with_hypothesis(goal: Goal, local: Local, new: Term) -> Goal:
-  """The goal with a hypothesis rewritten; a trivial one is dropped."""
+  """Replaces a hypothesis; True is dropped."""
   replaced = [] if new == TRUE else [Local(local.name, new)]
   locals = []
   for other in goal.locals:

@@ -1,8 +1,8 @@
-"""From syntax to typed terms, with the coercions that Lean inserts.
+"""Elaboration: from syntax trees to typed terms, with Lean's coercions.
 
-In: trees of grammar.lark and the variables in scope. Out: Terms. Never:
-proofs, and never a guess: what Lean would refuse or what is not in the
-fragment is a Failure.
+In: trees of grammar.lark and the variables in scope. Out: terms. Text that Lean
+refuses, or that is not in the fragment, is a Failure. Proof terms are checked
+in proofs.py.
 
 Arithmetic follows Lean's `binop%`: the operators of an expression (exponents
 apart) form a tree; its greatest leaf type, or the expected type if that is
@@ -28,7 +28,7 @@ from kimina_jax.minilean.syntax import (
   variable,
 )
 
-# Names in scope: variables, and definitions as what they stand for.
+# Names in scope: variables, and definitions with their propositions.
 Scope = Mapping[str, Term]
 
 _SORTS = {
@@ -41,7 +41,7 @@ _SPELLINGS = {"<=": "≤", ">=": "≥", "!=": None}
 
 
 class Failure(Exception):
-  """What Lean (or the limit of the fragment) has against a piece of text."""
+  """An error of Lean, or a piece of text outside of the fragment."""
 
   def __init__(self, message: str, node: Tree | lark.Token | None = None):
     super().__init__(message)
@@ -50,7 +50,7 @@ class Failure(Exception):
 
 
 class _Solved(Exception):
-  """The type of a variable bound without one has been found."""
+  """The type of a variable that is bound without one has been inferred."""
 
   def __init__(self, hole: Term, sort: Sort):
     super().__init__()
@@ -58,7 +58,7 @@ class _Solved(Exception):
 
 
 def proposition(tree: Tree, scope: Scope) -> Term:
-  """The proposition that `tree` states; a Failure if it states none."""
+  """Elaborates a proposition; anything else is a Failure."""
   match tree.data, children_of(tree):
     case "connective", [left, sign, right]:
       return formula(
@@ -80,7 +80,7 @@ def proposition(tree: Tree, scope: Scope) -> Term:
 
 
 def number(tree: Tree, scope: Scope, expected: Sort | None = None) -> Term:
-  """The number that `tree` denotes, of type `expected` if that is given."""
+  """Elaborates a number, of type `expected` if that is given."""
   found = _greatest(_leaf_sort(tree, scope), expected)
   term = _build(tree, scope, found)
   if expected is not None and term.sort is not expected:
@@ -93,23 +93,23 @@ def number(tree: Tree, scope: Scope, expected: Sort | None = None) -> Term:
 
 
 def value(tree: Tree, scope: Scope, sort: Sort) -> Term:
-  """The number or the proposition that `tree` denotes."""
+  """Elaborates a number of type `sort`, or a proposition."""
   if sort is Sort.PROP:
     return proposition(tree, scope)
   return number(tree, scope, sort)
 
 
 def sort_of(tree: Tree) -> Sort | None:
-  """The type that `tree` names, or None if it is not one of ours."""
+  """The type that `tree` names; None if it is not of the fragment."""
   return _SORTS[str(children_of(tree)[0])] if tree.data == "sort" else None
 
 
 def bind(
   names: Tree, sort_tree: Tree, scope: Scope
 ) -> list[tuple[str, Term, bool]]:
-  """(name, term, whether it is a variable) for `(names : type)`.
+  """Gives (name, term, whether it is a variable) for `(names : type)`.
 
-  A type of the fragment declares variables; a proposition, hypotheses.
+  A type of the fragment declares variables, a proposition hypotheses.
   """
   sort = sort_of(sort_tree)
   if sort is None:
@@ -123,7 +123,12 @@ def bind(
 def signature(
   binders: list[Tree], statement: Tree, scope: Scope
 ) -> tuple[list[tuple[str, Term, bool]], Term, tuple[bool, ...]]:
-  """A declaration's binders as `bind` gives them, its target, its braces."""
+  """Elaborates a declaration's signature.
+
+  Returns:
+    Its binders as `bind` gives them, its target, and for each binder whether it
+    is implicit.
+  """
   inner = dict(scope)
   entries: list[tuple[str, Term, bool]] = []
   implicit: list[bool] = []
@@ -159,7 +164,7 @@ def _compare(left: Tree, sign: lark.Token, right: Tree, scope: Scope) -> Term:
     raise Failure(f"`{sign}` is not in minilean's fragment", sign)
   sorts = _leaf_sort(left, scope), _leaf_sort(right, scope)
   if relation == "∣":
-    # Not a `binrel%`: the first operand with a type decides.
+    # Not a `binrel%`: the type is that of the first operand that has one.
     sort = sorts[0] or sorts[1]
     if sort is not None and not sort.is_integral:
       raise Failure(f"failed to synthesize\n  Dvd {sort}", sign)
@@ -200,12 +205,12 @@ def _quantify(quantifier: str, binders: Tree, body: Tree, scope: Scope) -> Term:
 def close(
   quantifier: str, entries: list[tuple[Term, bool]], body: Term
 ) -> Term:
-  """`body` under variables and hypotheses, outermost first."""
+  """Binds variables and hypotheses, outermost first, in `body`."""
   if len(entries) > MAX_BINDERS:
     raise Failure(f"more than {MAX_BINDERS} binders; not in the fragment")
   for term, is_variable in reversed(entries):
     if is_variable:
-      # The binder's variable is its own even if `entries` are used again.
+      # The bound variable is fresh, so that `entries` can be used again.
       bound = variable(term.name, term.sort)
       body = formula(quantifier, bound, substitute(body, {term: bound}))
     else:
@@ -220,7 +225,7 @@ def _quantify_untyped(
   body: Tree,
   scope: Scope,
 ) -> Term:
-  """Tries ℕ and lets the body correct it, variable by variable."""
+  """Infers the variables' types: ℕ unless the body determines another."""
   sorts: dict[str, Sort | None] = dict.fromkeys(names)
   while True:
     holes = {name: _hole(name, sort) for name, sort in sorts.items()}
@@ -232,7 +237,7 @@ def _quantify_untyped(
       if holes.get(solved.hole.name) is not solved.hole:
         raise
       sorts[solved.hole.name] = solved.sort
-  # Nothing has told the type of the holes that are left: they are in ℕ.
+  # The body does not determine the types of the other holes: ℕ.
   bound = {
     hole: dataclasses.replace(hole, head="var") for hole in holes.values()
   }
@@ -253,7 +258,7 @@ def _greatest(*sorts: Sort | None) -> Sort | None:
 
 
 def _leaf_sort(tree: Tree, scope: Scope) -> Sort | None:
-  """The greatest type among the leaves that have one."""
+  """The greatest type of the leaves that have one."""
   match tree.data, children_of(tree):
     case "operation", [base, "^", _]:
       return _leaf_sort(base, scope)
@@ -282,7 +287,7 @@ def _named_number(name: lark.Token, scope: Scope) -> Term:
 
 
 def _build(tree: Tree, scope: Scope, sort: Sort | None) -> Term:
-  """`tree` with its leaves coerced to `sort`; None is ℕ by default."""
+  """Elaborates `tree` with its leaves coerced to `sort` (None: ℕ)."""
   match tree.data, children_of(tree):
     case "operation", [base, "^", exponent]:
       # Mathlib's default exponents are naturals; others are another function.

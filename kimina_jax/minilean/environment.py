@@ -1,7 +1,7 @@
-"""Environments and commands: what a piece of Lean text adds to what is proved.
+"""Environments, and the commands that extend them.
 
-In: an environment and source text. Out: the next environment, messages and
-sorries. Never: a theorem whose declaration has an error.
+In: an environment and source text. Out: the next environment, diagnostics and
+sorries. A theorem whose declaration has an error is not added.
 """
 
 import dataclasses
@@ -29,26 +29,32 @@ from kimina_jax.minilean.syntax import Sort, Term
 
 _MODULES = ("Mathlib", "Aesop", "Lean", "Init", "Std", "Batteries")
 _OPTIONS = ("maxHeartbeats", "maxRecDepth")
-# As Lean orders them.
+# In Lean's order.
 _AXIOM_ORDER = ("propext", "sorryAx", "Classical.choice", "Quot.sound")
 
 
 @dataclasses.dataclass(frozen=True)
 class Environment:
-  """What has been declared; never changed, only extended."""
+  """The declarations so far. Immutable: commands make new environments.
+
+  Attributes:
+    theorems: the proved theorems by name.
+    definitions: the named propositions.
+    fresh: whether imports are still allowed.
+  """
 
   theorems: Mapping[str, Theorem] = dataclasses.field(default_factory=dict)
   definitions: Mapping[str, Term] = dataclasses.field(default_factory=dict)
-  fresh: bool = True  # imports are still allowed
+  fresh: bool = True
 
   def imported(self) -> "Environment":
-    """The same environment for a next text, which may not import."""
+    """The same environment, in which imports are no longer allowed."""
     return dataclasses.replace(self, fresh=False)
 
 
 @dataclasses.dataclass(frozen=True)
 class SourceResult:
-  """An environment after a text, and what Lean says on the way."""
+  """The environment after a source text, with diagnostics and sorries."""
 
   environment: Environment
   diagnostics: list[Diagnostic]
@@ -56,7 +62,7 @@ class SourceResult:
 
 
 def run_source(environment: Environment, source: str) -> SourceResult:
-  """Runs the commands of `source`, each on what the ones before made."""
+  """Runs the commands of `source` one after the other."""
   diagnostics: list[Diagnostic] = []
   sorries: list[tuple[Span, str]] = []
   for command in parser.parse(source):
@@ -92,7 +98,7 @@ def _run_command(environment: Environment, command: Tree) -> SourceResult:
     return _import(environment, command)
   if command.data == "set_option" and children_of(command)[0] not in _OPTIONS:
     raise Failure(f"Unknown option `{children_of(command)[0]}`", command)
-  # Names are not qualified here, so `open` has nothing to do.
+  # Names are not qualified here, so `open` has no effect.
   after = dataclasses.replace(environment, fresh=False)
   return SourceResult(after, [], [])
 

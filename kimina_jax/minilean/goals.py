@@ -1,7 +1,8 @@
-"""Goals and the record of one declaration's check.
+"""Goals, and the record of the check of one declaration.
 
-In: locals and a target. Out: goals printed as Lean prints them, messages and
-sorries with their places. Never: a proof step (see tactics.py and proofs.py).
+A goal is a target with the locals that may be used, printed as Lean prints it.
+The record collects diagnostics and sorries with their spans. Proof steps are in
+tactics.py and proofs.py.
 """
 
 import dataclasses
@@ -13,7 +14,7 @@ from kimina_jax.minilean.elaborate import Failure
 from kimina_jax.minilean.parser import Span, Tree, span_of
 from kimina_jax.minilean.syntax import Term, show, subterms
 
-MAX_SIZE = 5000  # nodes of a proposition in a goal
+MAX_SIZE = 5000  # nodes of a proposition of a goal
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Theorem:
   Attributes:
     statement: closed proposition.
     implicit: for each of its leading binders, whether it is in braces.
-    axioms: what its proof rests on.
+    axioms: those that its proof uses.
   """
 
   statement: Term
@@ -33,7 +34,7 @@ class Theorem:
 
 @dataclasses.dataclass(frozen=True)
 class Diagnostic:
-  """A message of Lean."""
+  """An error, a warning or an information, as Lean reports it."""
 
   severity: str
   text: str
@@ -42,14 +43,14 @@ class Diagnostic:
 
 @dataclasses.dataclass
 class Proof:
-  """What comes to light while a declaration is checked.
+  """The state of the check of one declaration.
 
   Attributes:
-    theorems: what the environment has proved.
-    definitions: named propositions of the environment.
+    theorems: the proved theorems of the environment.
+    definitions: the named propositions of the environment.
     diagnostics: errors so far.
-    sorries: place and goal of each `sorry`.
-    axioms: what the proof rests on so far.
+    sorries: span and goal of each `sorry`.
+    axioms: those that the proof uses so far.
     run: runs the block of a `by` on a goal (tactics.prove).
   """
 
@@ -71,10 +72,12 @@ class Proof:
 
 @dataclasses.dataclass(frozen=True)
 class Local:
-  """A variable (`term` is it) or a hypothesis (`term` is what it says).
+  """A local declaration: a variable or a hypothesis.
 
   Attributes:
-    name: what it is found by; `_` names nothing.
+    name: `_` is no name.
+    term: the variable, or the proposition of the hypothesis.
+    is_variable: whether it is a variable.
   """
 
   name: str
@@ -84,7 +87,7 @@ class Local:
 
 @dataclasses.dataclass(frozen=True)
 class Goal:
-  """What is left to prove, and from what."""
+  """A target to prove, with the locals that may be used."""
 
   proof: Proof
   locals: tuple[Local, ...]
@@ -92,22 +95,22 @@ class Goal:
   tag: str = ""
 
   def aim(self, target: Term, tag: str = "") -> "Goal":
-    """The same goal with another target."""
+    """Replaces the target; appends to the case tag."""
     tags = ".".join(part for part in (self.tag, tag) if part)
     return dataclasses.replace(self, target=_checked(target), tag=tags)
 
   def assume(self, *new: Local) -> "Goal":
-    """The same goal with more locals."""
+    """Adds locals."""
     for local in new:
       _checked(local.term)
     return dataclasses.replace(self, locals=(*self.locals, *new))
 
   def keep(self, locals: Sequence[Local]) -> "Goal":
-    """The same goal with these locals instead."""
+    """Replaces the locals."""
     return dataclasses.replace(self, locals=()).assume(*locals)
 
   def scope(self) -> dict[str, Term]:
-    """The terms that names stand for: the latest local of a name wins."""
+    """Maps names to terms; the latest local of a name shadows the others."""
     scope = dict(self.proof.definitions)
     for local in self.locals:
       if local.is_variable:
@@ -132,7 +135,7 @@ class Goal:
     return [local.term for local in self.locals if not local.is_variable]
 
   def show(self) -> str:
-    """As Lean prints it: case tag, locals grouped by type, target."""
+    """Prints the goal as Lean does: case tag, locals by type, target."""
     lines = [f"case {self.tag}"] if self.tag else []
     names: list[str] = []
     last = None

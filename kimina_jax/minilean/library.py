@@ -1,7 +1,7 @@
-"""The few lemmas of Mathlib that proofs in the fragment name.
+"""The lemmas of Mathlib that proofs in the fragment may use by name.
 
-In: a name. Out: its statements, one for each type of numbers it holds for.
-Never: a lemma that tests/test_minilean.py does not check by computation.
+In: a name. Out: the statements of the lemma, one for each number type that it
+holds for. tests/test_minilean_semantics.py checks each of them by computation.
 """
 
 import functools
@@ -37,7 +37,7 @@ STATEMENTS = {
 
 @functools.cache
 def lemmas(name: str) -> list[Theorem]:
-  """The statements of a lemma; none if it is not known here."""
+  """Gives the statements of a lemma; none for an unknown name."""
   if name not in STATEMENTS:
     return []
   text = STATEMENTS[name]

@@ -1,7 +1,7 @@
-"""What a proposition gives and asks for: projections, premises, `intro`.
+"""Logical steps: projections, premises, `intro`, rcases patterns, `subst`.
 
-In: propositions and goals. Out: the parts of the one, the next of the other.
-Never: a look at a proof.
+In: a goal, or a proposition that is proved. Out: the goals after the step, or
+the propositions that follow. None of the steps proves anything new.
 """
 
 import itertools
@@ -23,7 +23,7 @@ from kimina_jax.minilean.syntax import (
 
 
 def project(prop: Term, field: str, tree: Tree | lark.Token) -> Term:
-  """What `.left`, `.1`, `.mp`, `.symm` … of a proof of `prop` proves."""
+  """The proposition that `.left`, `.1`, `.mp` … of a proof of `prop` proves."""
   match prop.head, field:
     case "∧", ("1" | "left"):
       return prop.args[0]
@@ -43,7 +43,7 @@ def project(prop: Term, field: str, tree: Tree | lark.Token) -> Term:
 
 
 def implication(prop: Term) -> tuple[Term, Term] | None:
-  """(premise, conclusion) of →, ¬ and ≠."""
+  """Gives (premise, conclusion) of →, ¬ and ≠; None for others."""
   if prop.head == "→":
     return prop.args[0], prop.args[1]
   if prop.head == "¬":
@@ -54,7 +54,7 @@ def implication(prop: Term) -> tuple[Term, Term] | None:
 
 
 def introduce(goal: Goal, name: str, node: Tree | lark.Token) -> Goal:
-  """The goal after `intro name`."""
+  """Gives the goal after `intro name`."""
   target = goal.target
   if target.head == "∀":
     bound, body = target.args
@@ -84,18 +84,18 @@ def mismatch(
 
 PATTERNS = ("named", "equation", "clear", "tuple", "alternatives")
 
-# No identifier ends so: what has no name cannot be named.
+# Names of anonymous locals, which no identifier of the source can equal.
 _anonymous = (f"h✝{index}" for index in itertools.count())
 
 
 def assume(goal: Goal, prop: Term, pattern: Tree) -> list[Goal]:
-  """The goals after a proof of `prop` met the pattern."""
+  """Gives the goals after a proof of `prop` is matched with a pattern."""
   name = next(_anonymous)
   return destructure(goal.assume(Local(name, prop)), name, pattern)
 
 
 def destructure(goal: Goal, name: str, pattern: Tree) -> list[Goal]:
-  """The goals after the hypothesis `name` met the pattern, and is gone."""
+  """Gives the goals after a hypothesis is replaced by its pattern's parts."""
   local = goal.local(name)
   if local.is_variable:
     raise Failure("rcases: a variable needs a name", pattern)
@@ -120,7 +120,7 @@ def local_name(name: lark.Token | str) -> str:
 
 
 def substitute_equation(goal: Goal, prop: Term, node: Tree) -> Goal:
-  """Lean's `subst`: a variable that equals a term without it disappears."""
+  """Lean's `subst`: replaces a variable by the term that it is equal to."""
   variables = {local.term for local in goal.locals if local.is_variable}
   if prop.head == "=":
     left, right = prop.args
@@ -172,7 +172,7 @@ def _tuple(goal: Goal, prop: Term, pattern: Tree) -> list[Goal]:
   parts = list(prop.args)
   if prop.head == "↔":
     parts = [Term("→", prop.args), Term("→", prop.args[::-1])]
-  # Both wait as hypotheses, so that `rfl` in one reaches the other.
+  # Both are hypotheses first, so that `rfl` in one also rewrites the other.
   names = [next(_anonymous), next(_anonymous)]
   goal = goal.assume(*map(Local, names, parts))
   return [

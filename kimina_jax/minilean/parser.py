@@ -1,12 +1,12 @@
-"""From the text of a file to the syntax trees of its commands.
+"""Parsing: from Lean source to the syntax trees of its commands.
 
-In: Lean source. Out: for each command its place and either a tree of
-grammar.lark or a SyntaxFailure. Never: types or meaning.
+In: Lean source. Out: for each command a tree of grammar.lark with its span, or
+a SyntaxFailure. Names and types are resolved later, by elaborate.py.
 
-Lean blocks of tactics are told by columns. `_Layout` does what Lean's
+Columns delimit Lean's blocks of tactics. `_Layout` does what Lean's
 `many1Indent` does: a block opens at the column of its first tactic, a line
 that starts in this column is the next tactic, one that starts left of it
-ends the block, and inside brackets columns do not count.
+ends the block, and inside brackets columns are ignored.
 """
 
 import dataclasses
@@ -37,13 +37,13 @@ _COMMENT = re.compile(r"/-|-/|--")
 _BLOCK_STARTERS = ("by", "try", "all_goals")
 _OPENING = ("(", "[", "{", "⟨")
 _CLOSING = (")", "]", "}", "⟩")
-# They may stand in the column of a block without beginning a tactic.
+# Tokens that begin no tactic, even in the column of a block.
 _TRAILING = ("<;>", *_CLOSING)
 
 
 @dataclasses.dataclass(frozen=True)
 class Span:
-  """A piece of the source: 1-based lines, 0-based columns in code points."""
+  """A span of the source: 1-based lines, 0-based columns in code points."""
 
   line: int
   column: int
@@ -60,7 +60,7 @@ class SyntaxFailure(Exception):
 
 
 def parse(source: str) -> Iterator[Tree | SyntaxFailure]:
-  """The commands of `source` in order; a bad one does not hide the next."""
+  """Yields the commands of `source`, with a failure for each that is bad."""
   try:
     text = _blank_comments(source)
   except SyntaxFailure as failure:
@@ -106,7 +106,7 @@ def _grammar() -> lark.Lark:
 
 
 def _parse_command(before: str, command: str) -> Tree:
-  # Blanks in place of what precedes keep lines and columns true.
+  # Blanks in place of the text before it keep lines and columns right.
   line_start = before.rfind("\n") + 1
   padding = "\n" * before.count("\n") + " " * (len(before) - line_start)
   try:
@@ -152,7 +152,7 @@ def _depth(tree: Tree) -> int:
 
 
 def _blank_comments(source: str) -> str:
-  """Comments become blanks; block comments nest."""
+  """Replaces comments by blanks; block comments nest."""
   pieces, done, depth, opened = [], 0, 0, 0
   position = 0
   while found := _COMMENT.search(source, position):
@@ -172,7 +172,7 @@ def _blank_comments(source: str) -> str:
         pieces.append(re.sub(r"[^\n]", " ", source[opened:position]))
         done = position
     elif found.group() == "--":
-      # `--/` inside a comment ends it: only the first dash is passed over.
+      # `--/` inside a comment ends it, so only the first dash is skipped.
       position = found.start() + 1
   if depth:
     line = source.count("\n") + 1
@@ -182,14 +182,14 @@ def _blank_comments(source: str) -> str:
 
 @dataclasses.dataclass
 class _Frame:
-  """An open block (which has a column) or an open bracket."""
+  """An open block (column > 0) or an open bracket (column 0)."""
 
   column: int = 0
-  binders: int = 0  # how many `∀` and `∃` still wait for their comma
+  binders: int = 0  # number of `∀` and `∃` whose comma has not come yet
 
 
 class _Layout(lark.lark.PostLex):
-  """Inserts _OPEN, _NEXT and _CLOSE into the stream of tokens."""
+  """Inserts the block delimiters _OPEN, _NEXT and _CLOSE into the tokens."""
 
   always_accept = ("SEMICOLON",)
 
@@ -227,7 +227,7 @@ def _mark(kind: str, place: _PlacedToken) -> lark.Token:
 
 
 def _fits(frames: list[_Frame], token: _PlacedToken, starts_line: bool) -> bool:
-  """Whether `token` is the first of the block that was announced."""
+  """Whether `token` is the first of the block that the last token opens."""
   if str(token) in _CLOSING or token == ",":
     return False
   enclosing = max((frame.column for frame in frames if frame.column), default=1)
@@ -240,7 +240,7 @@ def _leave(
   last: _PlacedToken,
   starts_line: bool,
 ) -> Iterator[lark.Token]:
-  """Ends the blocks that `token` ends, and the bracket that it closes."""
+  """Closes the blocks that `token` ends, and the bracket that it closes."""
   closes = str(token) in _CLOSING
   in_brackets = any(not frame.column for frame in frames[1:])
   comma = token == "," and in_brackets
@@ -256,7 +256,7 @@ def _leave(
 
 
 def _enter(frames: list[_Frame], token: lark.Token, starts: bool) -> bool:
-  """Opens what `token` opens; True if a block of tactics comes next."""
+  """Opens the frame that `token` opens; True if a tactic block comes next."""
   if token.type in ("FORALL", "EXISTS"):
     frames[-1].binders += 1
   elif token == "," and frames[-1].binders:

@@ -1,12 +1,11 @@
-"""Polynomials: the normal form behind ring, linarith and nlinarith.
+"""Polynomial normal forms, for ring, linarith and nlinarith.
 
-In: Terms of any type of numbers. Out: polynomials with rational coefficients
-whose indeterminates are the terms that are not sums, products or powers.
-Never: proofs (see arithmetic.py).
+In: terms of any number type. Out: polynomials with rational coefficients, whose
+indeterminates are the terms that are not sums, products or powers.
 
-The value of a polynomial is that of its term in the field (or, for ℕ and ℤ, in
-the rationals around it): subtraction on ℕ and division on ℕ and ℤ, which
-differ there, are indeterminates.
+A polynomial has the value of its term in the field (for ℕ and ℤ, in the
+rationals); subtraction on ℕ and division on ℕ and ℤ, which differ there, are
+indeterminates.
 """
 
 import dataclasses
@@ -74,15 +73,15 @@ def constant(value: int | fractions.Fraction) -> Polynomial:
 
 
 def polynomial(term: Term, *, casts: bool) -> Polynomial:
-  """The normal form of a number.
+  """Computes the normal form of a number.
 
   Args:
     term: of type ℕ, ℤ, ℚ or ℝ.
-    casts: read `(↑n : ℤ)` as n, moving casts inwards, as linarith does; else
-      a cast is an indeterminate, as it is to ring.
+    casts: whether `(↑n : ℤ)` is read as n, with casts moved inwards, as in
+      linarith; else a cast is an indeterminate, as in ring.
 
   Raises:
-    Undecided: it is too large.
+    Undecided: the normal form is too large.
   """
   if term.head == "num":
     return constant(term.value)

@@ -1,7 +1,7 @@
-"""Proof terms: checking them against a target, and what they state.
+"""Proof terms: checking them against a target, and inferring what they prove.
 
 In: trees of terms and a goal. Out: the goals that `?_` leaves open, or the
-proposition that a term proves. Never: a change of the environment.
+proposition that a term proves. The environment is not changed.
 """
 
 import dataclasses
@@ -33,13 +33,13 @@ from kimina_jax.minilean.syntax import (
   variable,
 )
 
-# Implicit arguments and what they have been matched with.
+# Implicit argument -> the term that it has been matched with.
 Holes = dict[Term, Term | None]
 Result = TypeVar("Result")
 
 
 def check_term(tree: Tree, goal: Goal) -> list[Goal]:
-  """Proves the goal by a term; the goals that its `?_` leave open."""
+  """Proves the goal by a term; returns the goals that its `?_` leave open."""
   match tree.data, children_of(tree):
     case "by", [_]:
       goal.proof.run(tree, goal)
@@ -69,7 +69,7 @@ def check_term(tree: Tree, goal: Goal) -> list[Goal]:
 
 
 def infer(tree: Tree, goal: Goal) -> Term:
-  """The proposition that a term proves."""
+  """Infers the proposition that a term proves."""
   match tree.data, children_of(tree):
     case "projection", [body, field]:
       return project(infer(body, goal), str(field)[1:], tree)
@@ -81,7 +81,7 @@ def infer(tree: Tree, goal: Goal) -> Term:
 
 
 def closed(goals: Sequence[Goal], tree: Tree) -> None:
-  """Fails if a term left goals open where it may not."""
+  """Raises a Failure if a term left goals open where none may be."""
   if goals:
     raise Failure(
       f"don't know how to synthesize placeholder\ncontext:\n{goals[0].show()}",
@@ -90,7 +90,7 @@ def closed(goals: Sequence[Goal], tree: Tree) -> None:
 
 
 def apply_term(tree: Tree, goal: Goal) -> list[Goal]:
-  """Lean's `apply`: matches the conclusion, leaves the premises open."""
+  """Lean's `apply`: matches the conclusion and leaves the premises open."""
 
   def open_premises(statement: Term, holes: Holes) -> list[Goal]:
     return [
@@ -104,7 +104,7 @@ def apply_term(tree: Tree, goal: Goal) -> list[Goal]:
 def use_equation(
   tree: Tree, goal: Goal, then: Callable[[Term, Term, Holes], Result]
 ) -> Result:
-  """What `then` makes of the equation (or ↔) that a term proves."""
+  """Calls `then` with the sides of the equation (or ↔) that a term proves."""
 
   def split(statement: Term, holes: Holes) -> Result:
     while statement.head == "∀":
@@ -119,7 +119,7 @@ def use_equation(
 
 
 def restated(goal: Goal, prop: Tree) -> Goal:
-  """The goal with its target as `prop` spells it."""
+  """Restates the target as `prop`, which has to be the same."""
   stated = elaborate.proposition(prop, goal.scope())
   if not same(stated, goal.target):
     raise mismatch("this term", stated, goal.target, prop)
@@ -191,7 +191,7 @@ def _check_inferred(tree: Tree, goal: Goal) -> list[Goal]:
 def _premises(
   statement: Term, holes: Holes, target: Term, tree: Tree
 ) -> list[Term]:
-  """What `statement` asks for before it gives `target`."""
+  """The premises of `statement` when its conclusion is `target`."""
   premises: list[Term] = []
   while not match_pattern(
     canonical(statement), canonical(target), trial := dict(holes)
@@ -216,7 +216,7 @@ def _filled(prop: Term, holes: Holes, tree: Tree) -> Term:
 
 
 def _open_binder(statement: Term) -> tuple[Term, Term]:
-  """A nameless variable to be matched, and the body with it."""
+  """Replaces a binder's variable by a hole; gives the hole and the body."""
   bound, body = statement.args
   hole = variable("", bound.sort)
   return hole, substitute(body, {bound: hole})
@@ -225,9 +225,9 @@ def _open_binder(statement: Term) -> tuple[Term, Term]:
 def _apply(
   tree: Tree, goal: Goal, then: Callable[[Term, Holes], Result]
 ) -> Result:
-  """What `then` makes of an application's statement and implicit arguments.
+  """Calls `then` with an application's statement and implicit arguments.
 
-  Where the head has several meanings, the first with which all goes well.
+  If the head has several meanings, the first one without a Failure is taken.
   """
   arguments: list[Tree] = []
   head = tree
@@ -269,7 +269,7 @@ def _instantiate(
   holes: Holes,
   goal: Goal,
 ) -> Term:
-  """`statement` after one explicit argument; may fill holes."""
+  """Applies `statement` to an explicit argument; may fill holes."""
   if statement.head == "∀":
     bound, body = statement.args
     if argument.data == "name" and children_of(argument)[0] == "_":
@@ -294,7 +294,7 @@ def _instantiate(
 
 
 def _candidates(head: Tree, goal: Goal) -> list[Theorem]:
-  """What the head of an application may mean."""
+  """The theorems that the head of an application may mean."""
   if head.data == "explicit_name":
     found = _named(children_of(head)[0], goal)
     return [dataclasses.replace(theorem, implicit=()) for theorem in found]

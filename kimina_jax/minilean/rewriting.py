@@ -1,7 +1,11 @@
-"""rw: replacing one side of an equation by the other.
+"""Rewriting: `rw`, the simplifier of norm_num and simp, and push_neg.
 
-In: a goal, equations and a place. Out: the goal with all instances of the
-first match replaced. Never: a search for more than that match.
+`rw` replaces all instances of the first match of one side of an equation by the
+other side. The simplifier rewrites a proposition to an equivalent one (given
+the rules from hypotheses): closed arithmetic is computed, the units of + · ^
+disappear, hypotheses rewrite from left to right, connectives absorb True and
+False. It neither searches nor solves equations, and it has no library of
+lemmas.
 """
 
 import dataclasses
@@ -44,7 +48,7 @@ def rewrite(step: Tree, goal: Goal) -> list[Goal]:
 def closes_reducibly(target: Term) -> bool:
   """Whether Lean's `with_reducible rfl` proves `target`."""
   if target.head == "=" and target.args[0].sort is Sort.NAT:
-    # It adds literals of type ℕ, but unfolds no other operation.
+    # Lean adds literals of type ℕ here, but unfolds no other operation.
     sides = {part.head for side in target.args for part in subterms(side)}
     if sides <= {"num", "+"}:
       return arithmetic.holds(target)
@@ -176,7 +180,10 @@ class Simplifier:
 
 
 def rules_of(props: Iterable[Term]) -> list[Rule]:
-  """How simp uses hypotheses: `a = b` rewrites a, others become True."""
+  """The rules that simp makes of hypotheses: `a = b` rewrites a to b.
+
+  Any other hypothesis rewrites to True.
+  """
   rules: list[Rule] = []
   for prop in props:
     if prop.head == "∧":
@@ -192,7 +199,7 @@ def rules_of(props: Iterable[Term]) -> list[Rule]:
 
 
 def literal(value: Value, sort: Sort) -> Term:
-  """The normal form of a value: 3, -3, 2 / 3, -(2 / 3), True, False."""
+  """The normal form of a value: 3, -3, 2 / 3, -(2 / 3), True or False."""
   if sort is Sort.PROP:
     return TRUE if value else FALSE
   value = fractions.Fraction(value)
@@ -205,7 +212,7 @@ def literal(value: Value, sort: Sort) -> Term:
 
 
 def _is_literal(term: Term) -> bool:
-  """Whether computing `term` would only give it back."""
+  """Whether `term` is the normal form of its value."""
   if term.head == "neg":
     return term.args[0].head == "num" and term.args[0].value > 0
   if term.head == "/" and term.sort.is_field:
@@ -217,7 +224,7 @@ def _is_literal(term: Term) -> bool:
 
 
 def _connective(term: Term) -> Term | None:
-  """One step on a proposition whose parts are simple; None if there is none."""
+  """One step on a proposition with simplified parts; None if there is none."""
   match term.head, term.args:
     case (("=" | "≤" | "≥" | "↔" | "∣"), (a, b)) if canonical(a) == canonical(
       b
@@ -296,7 +303,7 @@ def _is(term: Term, value: int) -> bool:
 
 
 def push_negation(prop: Term) -> Term:
-  """An equivalent proposition whose negations stand at the leaves."""
+  """Moves negations to the leaves of a proposition."""
   if prop.head != "¬":
     if prop.sort is not Sort.PROP or prop.head in ("var", "num"):
       return prop

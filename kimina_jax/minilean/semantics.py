@@ -1,12 +1,12 @@
-"""What terms mean: Lean's arithmetic, by evaluation and for z3.
+"""Semantics of terms: exact evaluation, and an encoding for z3.
 
-In: Terms. Out: exact values of closed terms; z3 formulas over the integers for
-omega's fragment. Never: search, and never an approximation: a term without a
-meaning here is Undecided.
+In: terms. Out: exact values of closed terms; formulas over the integers for
+z3, for omega's fragment. A term that has neither raises Undecided; nothing is
+approximated.
 
-Truncated subtraction on ℕ, x / 0 = 0 and x % 0 = x, Euclidean
-division on ℤ, 0 ^ 0 = 1. This file, polynomial.py and z3 are what an accepted
-arithmetic step rests on.
+Lean's conventions hold: truncated subtraction on ℕ, x / 0 = 0 and x % 0 = x,
+Euclidean division on ℤ, 0 ^ 0 = 1. The correctness of an accepted arithmetic
+step rests on this module, polynomial.py and z3.
 """
 
 import dataclasses
@@ -22,7 +22,7 @@ from kimina_jax.minilean.syntax import (
 
 Value = int | fractions.Fraction | bool
 
-MAX_BITS = 1 << 13  # of any number that is computed
+MAX_BITS = 1 << 13  # size of any number that is computed
 
 _CONNECTIVES = {"¬": "not", "∧": "and", "∨": "or", "→": "=>", "↔": "="}
 _RELATIONS = {
@@ -37,7 +37,7 @@ class Undecided(Exception):
 
 
 def evaluate(term: Term) -> Value:
-  """The value of a closed term: bool, int (ℕ, ℤ) or Fraction (ℚ, ℝ)."""
+  """Evaluates a closed term to a bool, an int (ℕ, ℤ) or a Fraction (ℚ, ℝ)."""
   if term.head == "num":
     return fractions.Fraction(term.value) if term.sort.is_field else term.value
   if term.head in ("var", "∀", "∃"):
@@ -53,7 +53,7 @@ def evaluate(term: Term) -> Value:
 
 
 def evaluate_integer(term: Term) -> int:
-  """The value of a closed term of type ℕ or ℤ."""
+  """Evaluates a closed term of type ℕ or ℤ."""
   return cast(int, evaluate(term))
 
 
@@ -76,7 +76,7 @@ def _arithmetic(head: str, sort: Sort, values: list[Any]) -> Value:
 
 
 def quotient(a: int, b: int) -> int:
-  """Lean's `/` on ℕ and ℤ: the remainder is never negative."""
+  """Lean's `/` on ℕ and ℤ, whose remainder is never negative."""
   return (a - a % abs(b)) // b if b else 0
 
 
@@ -90,12 +90,12 @@ def power(base: Any, exponent: int) -> Any:
   size = max(_bits(base), 1)
   if base not in (0, 1, -1) and size * exponent > MAX_BITS:
     raise Undecided("power too large")
-  # Python's own powers of −1, 0 and 1 are quick for any exponent.
+  # Powers of −1, 0 and 1 are fast for any exponent.
   return base**exponent
 
 
 def bounded(value: Value) -> Value:
-  """`value`, if it is not too large to compute with."""
+  """Returns `value`; Undecided if it is too large to compute with."""
   if _bits(value) > MAX_BITS:
     raise Undecided("number too large")
   return value
@@ -136,19 +136,19 @@ def _truth(head: str, values: list[Any]) -> bool:
 
 @dataclasses.dataclass
 class Encoding:
-  """Linear integer arithmetic in SMT-LIB's words, for z3.
+  """Linear integer arithmetic in SMT-LIB's syntax, for z3.
 
-  Whatever is not linear is an unknown integer, the same one for the same term;
-  so what z3 proves holds for all its values.
+  A term that is not linear becomes an unknown integer, the same one for equal
+  terms, so that a proof of z3 holds for all its values.
 
   Attributes:
-    atoms: names of the unknowns by canonical term.
+    atoms: canonical term -> name of the unknown.
   """
 
   atoms: dict[Term, str] = dataclasses.field(default_factory=dict)
 
   def naturals(self) -> list[str]:
-    """That the unknowns of type ℕ are not negative."""
+    """Assertions that the unknowns of type ℕ are not negative."""
     return [
       f"(>= {name} 0)"
       for term, name in self.atoms.items()
@@ -156,7 +156,7 @@ class Encoding:
     ]
 
   def proposition(self, term: Term) -> str:
-    """Undecided where a part is not arithmetic over ℕ and ℤ."""
+    """Encodes a proposition; Undecided if a part is not over ℕ and ℤ."""
     if term.head in ("True", "False"):
       return term.head.lower()
     if term.head in ("∀", "∃", "var"):
@@ -175,7 +175,7 @@ class Encoding:
     return f"({_RELATIONS[head]} {self.number(left)} {self.number(right)})"
 
   def number(self, term: Term) -> str:
-    """An integer expression with the value of a term of type ℕ or ℤ."""
+    """Encodes a term of type ℕ or ℤ as an integer expression."""
     try:
       return smt_integer(evaluate_integer(term))
     except Undecided:
@@ -209,7 +209,7 @@ class Encoding:
   def _division(self, head: str, a: str, divisor: int) -> str:
     if divisor == 0:
       return "0" if head == "/" else a
-    # SMT-LIB's division is Euclidean, as Lean's is.
+    # SMT-LIB's division is Euclidean, like Lean's.
     return f"({_DIVISIONS[head]} {a} {smt_integer(divisor)})"
 
 

@@ -1,12 +1,12 @@
-"""Terms of the fragment: what the elaborator makes and the tactics transform.
+"""Terms: the abstract syntax of the fragment.
 
-In: sorts, numerals, variables, operators. Out: immutable typed terms, with
-substitution, comparison up to the names of bound variables, and Lean's way of
-printing them. Never: meaning (see semantics.py) and concrete syntax (see
-parser.py).
+The elaborator makes terms and the tactics transform them. They are immutable
+and typed, with substitution, comparison up to the names of bound variables, and
+Lean's format of printing. Their values are in semantics.py, the concrete syntax
+is in parser.py.
 
-A binder's variable is free nowhere, so substitution cannot capture; in the
-scope of a binder there may be another of the same variable, which hides it.
+A binder's variable is free nowhere, so substitution cannot capture it; inside
+of a binder there may be another binder of the same variable, which shadows it.
 """
 
 import dataclasses
@@ -27,7 +27,7 @@ _fresh = itertools.count(1)
 
 
 class Sort(enum.StrEnum):
-  """Types of the fragment; the numbers in the order of their coercions."""
+  """Types of the fragment; number types in the order of their coercions."""
 
   NAT = "ℕ"
   INT = "ℤ"
@@ -60,9 +60,9 @@ class Term:
       "∃", "True" or "False".
     args: operands; a binder has its variable and its body.
     sort: type of the term.
-    name: of a variable, for people; two variables may share it.
-    value: of a numeral, its value; of a variable, what tells it from its
-      namesakes.
+    name: of a variable, for printing; two variables may have the same.
+    value: of a numeral, its value; of a variable, the number that identifies
+      it.
   """
 
   head: str
@@ -77,7 +77,7 @@ FALSE = Term("False")
 
 
 def variable(name: str, sort: Sort) -> Term:
-  """A variable that differs from all others."""
+  """Makes a fresh variable."""
   return Term("var", (), sort, name, next(_fresh))
 
 
@@ -100,7 +100,7 @@ def negate(prop: Term) -> Term:
 
 
 def substitute(term: Term, replacement: Mapping[Term, Term]) -> Term:
-  """`term` with free variables (or whole subterms) replaced."""
+  """Replaces free variables (or whole subterms) of `term`."""
   if term in replacement:
     return replacement[term]
   if not term.args:
@@ -112,7 +112,7 @@ def substitute(term: Term, replacement: Mapping[Term, Term]) -> Term:
 
 
 def subterms(term: Term) -> Iterator[Term]:
-  """`term` and everything in it."""
+  """Yields `term` and its subterms, outermost first."""
   yield term
   for arg in term.args:
     yield from subterms(arg)
@@ -123,15 +123,15 @@ def occurs(part: Term, term: Term) -> bool:
 
 
 def is_open(term: Term) -> bool:
-  """Whether `term` has variables, be they bound or free."""
+  """Whether `term` has variables, bound or free."""
   return any(part.head == "var" for part in subterms(term))
 
 
 def canonical(term: Term, level: int = 0) -> Term:
-  """Equal for terms that Lean's `exact` identifies without computing.
+  """A form that is equal for terms that Lean's `exact` identifies.
 
-  Bound variables are numbered, `a > b` is `b < a`, `a ≠ b` and `¬p` are
-  implications of False.
+  Nothing is computed. Bound variables are numbered, `a > b` becomes `b < a`,
+  `a ≠ b` and `¬p` become implications of False.
   """
   if term.head in ("∀", "∃"):
     bound = dataclasses.replace(term.args[0], value=-1 - level)
@@ -154,10 +154,10 @@ def same(a: Term, b: Term) -> bool:
 def match_pattern(
   pattern: Term, term: Term, holes: dict[Term, Term | None]
 ) -> bool:
-  """First-order matching: fills `holes` so that `pattern` becomes `term`.
+  """First-order matching: fills `holes` so that `pattern` equals `term`.
 
-  Both sides are compared as they are; pass canonical terms. A hole takes no
-  term with bound variables, which have no meaning outside their binder.
+  Both sides are compared as they are, so pass canonical terms. A hole is never
+  filled with bound variables, which have no meaning outside their binder.
   """
   if pattern in holes:
     fits = pattern.sort == term.sort and not _has_bound(term)
@@ -166,7 +166,7 @@ def match_pattern(
     return holes[pattern] == term
   if not pattern.args or len(pattern.args) != len(term.args):
     return pattern == term
-  # Casts to two types differ in nothing but their sorts.
+  # Casts to two types differ in their sorts only.
   if (pattern.head, pattern.sort) != (term.head, term.sort):
     return False
   return all(
@@ -180,7 +180,7 @@ def _has_bound(term: Term) -> bool:
 
 
 def show(term: Term, outer: int = 0) -> str:
-  """`term` as Lean prints it, in brackets if it binds weaker than `outer`."""
+  """Prints `term` as Lean does, in brackets if it binds weaker than `outer`."""
   if term.head in ("∀", "∃"):
     text, level = _show_binder(term), 1
   elif term.head in _PRECEDENCE:
@@ -197,7 +197,7 @@ def _show_operation(term: Term) -> tuple[str, int]:
   if term.head in ("neg", "¬"):
     sign = "-" if term.head == "neg" else "¬"
     inner = show(term.args[0], level)
-    # Two dashes would begin a comment.
+    # Two dashes in a row begin a comment.
     space = " " if sign == "-" and inner.startswith("-") else ""
     return f"{sign}{space}{inner}", level
   left, right = level + 1, level + 1

@@ -1,7 +1,7 @@
-"""Running tactics: blocks, combinators and the tactics that shape goals.
+"""Tactics: blocks, combinators and the structural tactics.
 
-In: trees of tactics and goals. Out: the goals that are left; errors go to the
-goal's Proof. Never: arithmetic (see closers.py).
+In: trees of tactics and goals. Out: the goals that are left; errors are
+recorded in the goal's Proof. The tactics that compute are in closers.py.
 """
 
 import dataclasses
@@ -37,10 +37,10 @@ _NO_GOALS = "No goals to be solved"
 
 
 def prove(tree: Tree, goal: Goal) -> None:
-  """Runs the block of `tree` (a `by` or a bullet) until the goal is solved.
+  """Runs the block of `tree` (a `by` or a bullet), which must solve the goal.
 
-  What fails is reported, and the goal counts as solved for what follows, as in
-  Lean; a declaration with a report proves nothing.
+  A failure is recorded as a diagnostic, and the goal then counts as solved, as
+  in Lean; a declaration with such a diagnostic proves nothing.
   """
   try:
     left = _run_block(children_of(tree)[-1], [goal])
@@ -87,7 +87,7 @@ def _try(block: Tree, goals: list[Goal]) -> list[Goal]:
     if len(proof.diagnostics) == before[0]:
       return left
   except Failure:
-    pass  # This is what `try` is for: the goals stay as they were.
+    pass  # `try` ignores the failure and keeps the goals.
   del proof.diagnostics[before[0] :], proof.sorries[before[1] :]
   proof.axioms = before[2]
   return goals
@@ -172,7 +172,7 @@ def _take_apart(term: Tree, pattern: Tree, goal: Goal) -> list[Goal]:
 
 
 def _have(step: Tree, goal: Goal) -> list[Goal]:
-  """have and obtain: pattern, type and proof, of which the proof is a must."""
+  """`have` and `obtain`; pattern and type may be missing, the proof not."""
   *front, value = children_of(step)
   pattern = Tree("named", ["this"], step.meta)
   if front and front[0].data in PATTERNS:
