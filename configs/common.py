@@ -22,6 +22,8 @@ def get_config(arg: str = "") -> ConfigDict:
   # "embedded", a SentencePiece .model file, or a directory with a Hugging
   # Face tokenizer.
   config.tokenizer = "embedded"
+  # Kind of prompt: "kimina", the text that the Kimina-Prover models know.
+  config.prompt = "kimina"
   config.model = _model()
   config.mesh = _mesh()
   config.problems = _problems()

@@ -51,7 +51,6 @@ from kimina_jax.pipeline.setup import Setup, open_directory, prompt_limit
 from kimina_jax.pipeline.state import resume_state, save_state
 from kimina_jax.pipeline.validate import validate
 from kimina_jax.problems.load import repeat_demonstrations
-from kimina_jax.prompts.template import make_prompt
 from kimina_jax.types import Batch, Demonstration
 
 
@@ -172,7 +171,7 @@ def _tokenize(setup: Setup, demonstration: Demonstration) -> Example:
   tokenizer = setup.tokenizer
   response = tokenizer.encode(demonstration.response)
   return from_demonstration(
-    make_prompt(demonstration.problem, tokenizer),
+    setup.prompt(demonstration.problem),
     np.append(response, np.int32(tokenizer.stop_id)),
   )
 

@@ -50,7 +50,9 @@ def tables(monkeypatch):
 def run(title: str) -> None:
   """Runs the code block below a heading of the page."""
   section = TEXT.partition(f"## {title}\n")[2].partition("\n## ")[0]
-  (code,) = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+  (code,) = re.findall(
+    r"^```python\n(.*?)^```\n", section, re.DOTALL | re.MULTILINE
+  )
   exec(code, {"__name__": "example"})
 
 
@@ -80,7 +82,7 @@ def test_loss():
     old_logp_BT=old_BT,
     sampler_logp_BT=old_BT,
   )
-  totals = losses.add_to_totals(losses.Totals(2, 0, 0), batch)
+  totals = losses.add_to_totals(losses.UpdateTotals(2, 0, 0), batch)
   found, gradient_BT = jax.value_and_grad(
     lambda logp_BT: loss(logp_BT, batch, totals)[0]
   )(new_BT)

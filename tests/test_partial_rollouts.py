@@ -1,5 +1,6 @@
 """Partial rollouts: nothing is lost, learned from twice, or rounded."""
 
+import functools
 import json
 
 import numpy as np
@@ -23,7 +24,7 @@ from kimina_jax.types import (
   Verdict,
 )
 
-TOKENIZER = load_tokenizer("embedded")
+PROMPT = functools.partial(make_prompt, tokenizer=load_tokenizer("embedded"))
 K = 3
 
 
@@ -36,7 +37,7 @@ def rollout(
   )
   logps = rng.standard_normal((2, length)).astype(np.float32)
   return Rollout(
-    prompt=make_prompt(problem, TOKENIZER),
+    prompt=PROMPT(problem),
     index=index,
     tokens=rng.integers(0, 99, length).astype(np.int32),
     logps=logps[0],
@@ -113,7 +114,7 @@ def test_every_rollout_is_learned_from_once():
     begun = [r for r, e in zip(flight, ended, strict=True) if not e]
     complete, carried = split(carried, judged[::-1], begun)
     saved = json.loads(json.dumps(to_json(carried)))
-    carried = from_json(saved, TOKENIZER)
+    carried = from_json(saved, PROMPT)
     assert len(complete) % K == 0
     assert len(complete) // K + len(carried) == num_problems
     learned += keys(complete)
@@ -151,7 +152,7 @@ def test_what_is_carried_over_a_checkpoint_is_the_same():
     unfinished=(unfinished(3, 0, length=0),),
   )
   saved = json.loads(json.dumps(to_json([group])))
-  (found,) = from_json(saved, TOKENIZER)
+  (found,) = from_json(saved, PROMPT)
   for ours, theirs in zip(found.finished, group.finished, strict=True):
     assert ours.verdict == theirs.verdict
     assert ours.format_error == theirs.format_error
@@ -169,7 +170,7 @@ def test_log_probabilities_keep_every_bit():
     one.prompt, 0, np.zeros(len(logps), np.int32), logps, -logps, "", "budget"
   )
   saved = json.loads(json.dumps(to_json([PartialGroup((), (begun,))])))
-  (found,) = from_json(saved, TOKENIZER)
+  (found,) = from_json(saved, PROMPT)
   assert found.unfinished[0].logps.tobytes() == logps.tobytes()
   assert found.unfinished[0].model_logps.tobytes() == (-logps).tobytes()
 

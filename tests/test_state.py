@@ -1,5 +1,6 @@
 """The host record of a checkpoint, of this version and of older ones."""
 
+import functools
 import json
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 from kimina_jax.pipeline import partial_rollouts
 from kimina_jax.pipeline.state import HOST_VERSION, upgrade_host
+from kimina_jax.prompts.template import make_prompt
 from kimina_jax.prompts.tokenizer import load_tokenizer
 from kimina_jax.types import Status, UsageError
 
@@ -65,8 +67,10 @@ def test_partial_rollouts_of_version_0():
   assert host["version"] == HOST_VERSION
   assert host["num_updates"] == 12
   assert host["curriculum"] == VERSION_0["curriculum"]
-  tokenizer = load_tokenizer("embedded")
-  (group,) = partial_rollouts.from_json(host["partial_rollouts"], tokenizer)
+  (group,) = partial_rollouts.from_json(
+    host["partial_rollouts"],
+    functools.partial(make_prompt, tokenizer=load_tokenizer("embedded")),
+  )
   (sample,), (rollout,) = group.finished, group.unfinished
   assert sample.verdict.status is Status.PROVED
   for found, index in ((sample.rollout, 5), (rollout, 4)):

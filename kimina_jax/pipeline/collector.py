@@ -17,7 +17,6 @@ from absl import logging
 from kimina_jax.infra import distributed, interruption
 from kimina_jax.pipeline.partial_rollouts import PartialGroup, split_groups
 from kimina_jax.pipeline.setup import Setup
-from kimina_jax.prompts.template import make_prompt
 from kimina_jax.rewards.reward import score
 from kimina_jax.rollouts.engine import Engine
 from kimina_jax.rollouts.generation import Watch
@@ -52,7 +51,7 @@ class ExperienceCollector:
   def __init__(self, setup: Setup):
     """Starts the pool; programs are compiled in the first `collect`."""
     experiment = setup.experiment
-    self._tokenizer = setup.tokenizer
+    self._make_prompt = setup.prompt
     self._reward = experiment.reward
     self.engine = Engine(
       setup.model, setup.tokenizer, setup.mesh, experiment.rollouts
@@ -107,7 +106,7 @@ class ExperienceCollector:
       UsageError: the checker gave no verdict on any rollout.
     """
     engine = self.engine
-    prompts = [make_prompt(p, self._tokenizer) for p in problems]
+    prompts = [self._make_prompt(problem) for problem in problems]
     begun = [r for group in engine.share(carried) for r in group.unfinished]
     rollouts = engine.generate(
       params,

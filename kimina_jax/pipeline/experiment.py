@@ -18,6 +18,7 @@ from kimina_jax.learning.optimizer import OptimizerSettings
 from kimina_jax.model.config import ModelSettings
 from kimina_jax.problems.curriculum import CurriculumSettings
 from kimina_jax.problems.load import ProblemsSettings
+from kimina_jax.prompts import template
 from kimina_jax.rewards.advantage import AdvantageSettings
 from kimina_jax.rewards.reward import RewardSettings
 from kimina_jax.rollouts.settings import RolloutSettings
@@ -187,11 +188,13 @@ class Experiment:
     seed: of all random numbers, in [0, 2³¹).
     init_from: run or model directory of the first weights; "" draws them.
     tokenizer: "embedded", or the path of a tokenizer.
+    prompt: kind of prompt, of prompts.template.PROMPT_KINDS.
   """
 
   seed: int
   init_from: str
   tokenizer: str
+  prompt: str
   model: ModelSettings
   mesh: MeshSettings
   problems: ProblemsSettings
@@ -217,6 +220,11 @@ class Experiment:
     faults = Faults()
     if not 0 <= config.seed < 2**31:
       faults.add(f"seed = {config.seed} must be in [0, 2147483648)")
+    kinds = template.PROMPT_KINDS
+    if config.prompt not in kinds:
+      faults.add(
+        f"prompt = {config.prompt!r}; choose one of {', '.join(kinds)}"
+      )
     records: dict[str, Any] = {
       name: faults.collect(_make_record, name, record, config[name])
       for name, record in SECTIONS.items()
@@ -226,6 +234,7 @@ class Experiment:
       seed=config.seed,
       init_from=config.init_from,
       tokenizer=config.tokenizer,
+      prompt=config.prompt,
       **records,
     )
 

@@ -19,8 +19,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from kimina_jax.prompts.template import make_prompt
-from kimina_jax.prompts.tokenizer import Tokenizer
 from kimina_jax.types import Problem, Prompt, Rollout, Sample, Verdict
 
 T = TypeVar("T")
@@ -134,12 +132,12 @@ def to_json(groups: Iterable[PartialGroup]) -> list[dict[str, Any]]:
 
 
 def from_json(
-  saved: Iterable[Mapping[str, Any]], tokenizer: Tokenizer
+  saved: Iterable[Mapping[str, Any]], make_prompt: Callable[[Problem], Prompt]
 ) -> list[PartialGroup]:
-  """The partial groups of `to_json`; prompts are made again."""
+  """The partial groups of `to_json`, with prompts made by `make_prompt`."""
   groups = []
   for group in saved:
-    prompt = make_prompt(Problem(**group["problem"]), tokenizer)
+    prompt = make_prompt(Problem(**group["problem"]))
     groups.append(
       PartialGroup(
         finished=tuple(_load_sample(prompt, s) for s in group["finished"]),

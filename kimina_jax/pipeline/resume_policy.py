@@ -62,7 +62,7 @@ MACHINE: Mapping[str, tuple[str, ...]] = {
 }
 
 RESULTS: Mapping[str, tuple[str, ...]] = {
-  "": ("seed",),
+  "": ("seed", "prompt"),
   "model": ("name", "param_dtype", "compute_dtype", "yarn_factor"),
   "problems": (
     "train",

@@ -183,7 +183,7 @@ def _resume_host(
       setup.experiment.problems.train,
     )
   curriculum.restore(host["curriculum"])
-  return partial_rollouts.from_json(host["partial_rollouts"], setup.tokenizer)
+  return partial_rollouts.from_json(host["partial_rollouts"], setup.prompt)
 
 
 def _first_iteration(

@@ -26,7 +26,7 @@ from kimina_jax.pipeline.experiment import Experiment
 from kimina_jax.problems.load import PromptLimit
 from kimina_jax.prompts.template import make_prompt
 from kimina_jax.prompts.tokenizer import Tokenizer, load_tokenizer
-from kimina_jax.types import Problem, UsageError
+from kimina_jax.types import Problem, Prompt, UsageError
 
 # Sizes that weights and the configured model must have in common.
 _SIZES = (
@@ -67,6 +67,10 @@ class Setup:
   tokenizer: Tokenizer
   train_problems: Sequence[Problem] = ()
   eval_problems: Sequence[Problem] = ()
+
+  def prompt(self, problem: Problem) -> Prompt:
+    """The problem in the experiment's kind of prompt, with its tokens."""
+    return make_prompt(problem, self.tokenizer, self.experiment.prompt)
 
 
 def load_model(settings: ModelSettings, weights: str) -> ModelConfig:
@@ -123,7 +127,9 @@ def prompt_limit(experiment: Experiment, tokenizer: Tokenizer) -> PromptLimit:
   """The longest prompt, in tokens of this tokenizer."""
   return PromptLimit(
     experiment.rollouts.max_prompt_len,
-    lambda problem: len(make_prompt(problem, tokenizer).tokens),
+    lambda problem: len(
+      make_prompt(problem, tokenizer, experiment.prompt).tokens
+    ),
   )
 
 

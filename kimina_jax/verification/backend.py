@@ -53,7 +53,7 @@ class Backend:
   """A program that checks proofs, and how to start workers of it.
 
   Attributes:
-    name: one of settings.BACKENDS.
+    name: one of pool.BACKENDS.
     toolchain: versions and digests of all that a verdict depends on besides
       the proof, in one line; equal lines give equal verdicts.
     isolation: the isolation in force, one of stats.ISOLATION_MODES.

@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable
 from typing import Self
 
-from kimina_jax.types import Extraction, Problem, Status, Verdict
+from kimina_jax.types import Extraction, Problem, Status, Verdict, require
 from kimina_jax.verification.acceptance.audit import Audit, prepare_audit
 from kimina_jax.verification.acceptance.lexer import LexError, normalise
 from kimina_jax.verification.acceptance.syntax_rules import SyntaxRules
@@ -46,6 +46,13 @@ VerdictFuture = concurrent.futures.Future[Verdict]
 _log = logging.getLogger(__name__)
 _MAX_KNOWN = 65_536  # verdicts in memory
 _POLL_S = 0.1  # between two calls of `poll` in wait_for_verdict
+
+# Backend that `checker.backend` names → the function that makes it.
+BACKENDS: dict[str, Callable[[CheckerSettings], Backend]] = {
+  "minilean": make_local_backend,
+  "repl": make_local_backend,
+  "server": make_server_backend,
+}
 
 
 @dataclasses.dataclass(eq=False)
@@ -374,6 +381,10 @@ def make_backend(settings: CheckerSettings) -> Backend:
   Raises:
     UsageError: it is not available.
   """
-  if settings.backend == "server":
-    return make_server_backend(settings)
-  return make_local_backend(settings)
+  require(
+    settings.backend in BACKENDS,
+    "checker.backend",
+    repr(settings.backend),
+    f"choose one of {', '.join(BACKENDS)}",
+  )
+  return BACKENDS[settings.backend](settings)

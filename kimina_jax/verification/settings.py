@@ -10,7 +10,6 @@ from collections.abc import Sequence
 
 from kimina_jax.types import check_numbers, require
 
-BACKENDS = ("minilean", "repl", "server")
 ISOLATION_CHOICES = ("auto", "bwrap", "rlimit", "none")
 
 _COUNTS = ("num_workers", "max_imports", "max_pending", "max_uses")
@@ -29,7 +28,7 @@ class CheckerSettings:
   """Settings of one verification pool.
 
   Attributes:
-    backend: one of BACKENDS.
+    backend: name of a backend, one of pool.BACKENDS.
     command: for `repl`: the command line of a Lean REPL.
     lean_path: for `repl`: LEAN_PATH of the REPL.
     urls: for `server`: the URLs of Kimina Lean Servers.
@@ -99,13 +98,12 @@ class CheckerSettings:
       self.second_share,
       "choose a share of the accepted proofs, from 0 to 1",
     )
-    for name, choices in (
-      ("backend", BACKENDS),
-      ("isolation", ISOLATION_CHOICES),
-    ):
-      choice = getattr(self, name)
-      remedy = f"choose one of {', '.join(choices)}"
-      _check(choice in choices, name, repr(choice), remedy)
+    _check(
+      self.isolation in ISOLATION_CHOICES,
+      "isolation",
+      repr(self.isolation),
+      f"choose one of {', '.join(ISOLATION_CHOICES)}",
+    )
     _check(
       self.isolation != "none" or self.allow_none,
       "isolation",
