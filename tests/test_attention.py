@@ -10,7 +10,6 @@ from jax.sharding import AxisType
 
 from kimina_jax.infra.mesh import ACTIVATIONS, AXES, MeshSettings, make_mesh
 from kimina_jax.model import attention
-from kimina_jax.model.attention import Packed
 from kimina_jax.types import UsageError
 
 TABLE = ACTIVATIONS["train"]
@@ -18,7 +17,7 @@ TABLE = ACTIVATIONS["train"]
 
 @pytest.fixture(autouse=True)
 def one_device():
-  """attend pins layouts in the mesh that is set."""
+  """packed_attention pins layouts in the mesh that is set."""
   with jax.set_mesh(_mesh(1, 1, 1, 1)):
     yield
 
@@ -27,7 +26,7 @@ def one_device():
 def test_packed_equals_loops(num_heads):
   segments = np.array([[1, 1, 1, 2, 2, 0], [1, 2, 2, 2, 3, 3]])
   q, k, v = _draw(2, 6, *num_heads)
-  got = _attend(q, k, v, mask=Packed(jnp.array(segments)))
+  got = _attend(q, k, v, jnp.array(segments))
 
   def sees(b, t, s):
     return s <= t and segments[b, t] == segments[b, s]
@@ -37,7 +36,7 @@ def test_packed_equals_loops(num_heads):
 
 def test_large_scores_do_not_overflow_in_bfloat16():
   q, k, v = (x.astype(jnp.bfloat16) * 100 for x in _draw(1, 4, 2, 1))
-  got = _attend(q, k, v, mask=Packed(jnp.ones((1, 4), jnp.int32)))
+  got = _attend(q, k, v, jnp.ones((1, 4), jnp.int32))
   assert got.dtype == jnp.bfloat16
   assert np.isfinite(np.asarray(got, np.float32)).all()
 
@@ -54,12 +53,7 @@ def test_splash_equals_plain_attention(shape):
   weight = np.cos(np.arange(q.size)).reshape(q.shape)
 
   def loss(kernel, q, k, v):
-    out = attention.attend(
-      *(q, k, v),
-      mask=Packed(jnp.array(segments)),
-      kernel=kernel,
-      table=TABLE,
-    )
+    out = _bind(kernel)(q, k, v, jnp.array(segments))
     return jnp.sum(out * weight), out
 
   def run(kernel):
@@ -83,22 +77,22 @@ def test_splash_equals_plain_attention(shape):
     ("cudnn", {}, ("cudnn", "GPU", "cpu")),
   ],
 )
-def test_a_kernel_that_cannot_serve_says_why(kernel, shapes, words):
+def test_a_kernel_that_cannot_run_says_why(kernel, shapes, words):
   shapes = {"T": 512, "H": 64} | shapes
   q, k, v = _shapes(**shapes)
-  mask = Packed(jnp.ones((2, shapes["T"]), jnp.int32))
+  segments = jnp.ones((2, shapes["T"]), jnp.int32)
   with pytest.raises(UsageError) as error:
-    jax.eval_shape(_bind(kernel), q, k, v, mask=mask)
+    jax.eval_shape(_bind(kernel), q, k, v, segments)
   for word in (*words, "model.attention", "auto"):
     assert word in str(error.value)
 
 
 def test_splash_wants_whole_blocks_on_every_device():
   q, k, v = _shapes(T=512, H=64)
-  mask = Packed(jnp.ones((2, 512), jnp.int32))
+  segments = jnp.ones((2, 512), jnp.int32)
   with jax.set_mesh(_mesh(1, 1, 8, 1)):
     with pytest.raises(UsageError, match="not 64"):
-      jax.eval_shape(_bind("splash"), q, k, v, mask=mask)
+      jax.eval_shape(_bind("splash"), q, k, v, segments)
 
 
 @pytest.mark.parametrize(
@@ -106,9 +100,9 @@ def test_splash_wants_whole_blocks_on_every_device():
   [("tpu", 512, 1), ("tpu", 500, 0), ("cpu", 512, 0)],
 )
 def test_auto_follows_the_platform_of_the_mesh(platform, length, kernels):
-  """Which need not be of this machine; and serves what the kernel cannot."""
+  """The mesh need not be of this machine; XLA does what the kernel cannot."""
   q, k, v = _shapes(T=length, H=64)
-  mask = Packed(jnp.ones((2, length), jnp.int32))
+  segments = jnp.ones((2, length), jnp.int32)
   device = jax.sharding.AbstractDevice(
     device_kind="any", num_cores=1, platform=platform
   )
@@ -116,12 +110,13 @@ def test_auto_follows_the_platform_of_the_mesh(platform, length, kernels):
     (1, 1, 1, 1), AXES, (AxisType.Auto,) * 4, abstract_device=device
   )
   with jax.sharding.use_abstract_mesh(mesh):
-    jaxpr = jax.make_jaxpr(_bind("auto"))(q, k, v, mask=mask)
+    jaxpr = jax.make_jaxpr(_bind("auto"))(q, k, v, segments)
   assert str(jaxpr).count("pallas_call[") == kernels
 
 
 def _bind(kernel):
-  return functools.partial(attention.attend, kernel=kernel, table=TABLE)
+  attend = attention.packed_attention
+  return functools.partial(attend, kernel=kernel, table=TABLE)
 
 
 def _shapes(*, T, H):
@@ -130,8 +125,8 @@ def _shapes(*, T, H):
   ]
 
 
-def _attend(q, k, v, *, mask, kernel="auto"):
-  return jax.jit(_bind(kernel))(q, k, v, mask=mask)
+def _attend(q, k, v, segments):
+  return jax.jit(_bind("auto"))(q, k, v, segments)
 
 
 def _mesh(*sizes):

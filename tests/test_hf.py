@@ -102,6 +102,8 @@ def test_all_faults_in_one_error(tmp_path):
     load_params(tmp_path, config)
   faults = str(error.value).splitlines()[1:]
   assert sorted(line.strip() for line in faults) == [
+    "lm_head.weight differs from model.embed_tokens.weight: set"
+    " tie_word_embeddings to false",
     "missing model.layers.1.mlp.up_proj.weight",
     "missing model.norm.weight",
     "model.layers.0.mlp.down_proj.weight has shape (7, 10), not (10, 7)",

@@ -170,19 +170,6 @@ def test_check_mesh_refuses_weights_that_stay_whole():
   params.check_mesh(config, _mesh(4, 1, 1, 1), num_rows=8, sequence_len=64)
 
 
-def test_table_lists_every_parameter_and_the_total():
-  text = params.table(_config())
-  lines = text.splitlines()
-  assert (
-    len(lines) == 1 + len(jax.tree.leaves(params.param_dims(_config()))) + 1
-  )
-  row = next(line for line in lines if line.startswith("layers.ffn.up_DF"))
-  assert row.split()[1:] == [
-    *("LDF", "4×128×256", "131,072", "model.layers.{layer}.mlp.up_proj.weight")
-  ]
-  assert lines[-1].split() == ["total", "678,016"]
-
-
 def _expect_std(x, std):
   x = np.asarray(x, np.float32)
   assert abs(x.std() / std - 1) < 0.02

@@ -28,7 +28,7 @@ class ModelSettings:
     param_dtype: dtype of the master weights, one of DTYPES.
     compute_dtype: dtype of activations and matmuls, one of DTYPES.
     remat: what the backward pass recomputes, one of REMATS; see
-      transformer.rematerialize.
+      remat.py.
     attention: kernel of attention, one of ATTENTIONS; see attention.py.
     yarn_factor: context extension by YaRN, as a multiple of the positions that
       the weights were trained for; 1 is off.
@@ -118,7 +118,7 @@ class ModelConfig:
     param_dtype: dtype of the master weights.
     compute_dtype: dtype of activations and matmuls; norms, softmax, rotary
       angles and logits are always float32.
-    remat: what the backward pass recomputes; see transformer.rematerialize.
+    remat: what the backward pass recomputes; see remat.py.
     attention: kernel of attention; see attention.py.
     rope_scaling: None for the positions that the weights were trained for.
     family: architecture, a key of hf_config.FAMILIES.

@@ -1,10 +1,10 @@
-"""Hugging Face safetensors <-> params, by the declarations in layers.py.
+"""Weights in Hugging Face's safetensors layout <-> leaves of the params.
 
-In: a directory with safetensors files, or the values of params. Out: the
-other one, bit for bit: values and dtypes are kept, only layouts change. All
-moves in pieces: a region of a leaf is found in its tensors wherever it lies.
-Never reads or writes config.json's neighbours (tokenizer files): convert.py
-does.
+In: a directory with safetensors files, or regions of params. Out: the other
+one, bit for bit: values and dtypes are kept, only layouts change, as declared
+in layers.py. Reads and writes are by region of a leaf, so that a converter
+needs little memory. The other files of a checkpoint (config.json, tokenizer)
+are handled by convert/.
 """
 
 import contextlib
@@ -93,7 +93,7 @@ def create_weights(
 def read(
   tensors: Mapping[str, Tensor], leaf: Declaration, region: Region
 ) -> np.ndarray:
-  """A region of a leaf, in the leaf's layout; maybe a strided view."""
+  """A region of a leaf, in the leaf's layout; it may be a strided view."""
   names, inner = _locate(leaf, region)
   axes, order, sizes = _layout(leaf)
   parts = [
@@ -113,7 +113,7 @@ def write(
   region: Region,
   array: np.ndarray,
 ) -> None:
-  """Puts an array in the leaf's layout into a region of the leaf."""
+  """Writes a region of a leaf, given in the leaf's layout."""
   names, inner = _locate(leaf, region)
   axes, _, sizes = _layout(leaf)
   parts = array if leaf.dims.startswith("L") else array[None]
@@ -128,10 +128,10 @@ def write(
 def block_shape(
   leaf: Declaration, itemsize: int, max_bytes: int
 ) -> tuple[int, ...]:
-  """A part of a leaf that is one stretch of bytes in a checkpoint's file.
+  """Shape of a part of a leaf that is contiguous in a safetensors file.
 
-  It lies in one layer, and is cut, to at most about max_bytes, along the
-  outermost dim of the tensor.
+  The part lies in one layer and has at most about max_bytes; it is cut along
+  the outermost dim of the tensor.
   """
   stacked = leaf.dims.startswith("L")
   shape = [1, *leaf.shape[1:]] if stacked else list(leaf.shape)
@@ -146,9 +146,9 @@ def cells(
 ) -> list[Region]:
   """Cuts a leaf into regions of whole chunks, of at most about max_bytes.
 
-  They are as long as can be along the innermost dims of the checkpoint's
-  tensors, so that a region is few stretches of bytes there. A chunk larger
-  than max_bytes is a region of its own.
+  Regions extend along the innermost dims of the checkpoint's tensors first, so
+  that a region is few contiguous ranges of bytes there. A chunk larger than
+  max_bytes is a region of its own.
   """
   stacked = leaf.dims.startswith("L")
   outermost_first = [stacked + axis for axis in _layout(leaf)[0]]
@@ -177,7 +177,7 @@ def tensor_names(leaf: Declaration) -> list[str]:
 
 
 def _locate(leaf: Declaration, region: Region) -> tuple[list[str], Region]:
-  """Names of the layers in a region, and the rest of the region."""
+  """Tensor names of the layers in a region, and the region within a layer."""
   names = tensor_names(leaf)
   if not leaf.dims.startswith("L"):
     return names, region
@@ -185,7 +185,7 @@ def _locate(leaf: Declaration, region: Region) -> tuple[list[str], Region]:
 
 
 def _layout(leaf: Declaration) -> tuple[list[int], list[int], tuple[int, ...]]:
-  """How a layer of a leaf lies in its tensor, whose dims are not merged.
+  """The permutation between a leaf's layer and its tensor, dims not merged.
 
   Returns:
     axes of the leaf in the tensor's order, axes of the tensor in the leaf's
@@ -201,7 +201,7 @@ def _layout(leaf: Declaration) -> tuple[list[int], list[int], tuple[int, ...]]:
 
 def _hf_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
   """Shape of each tensor, merged: "(NH)D" → [N·H, D]; layer after layer."""
-  shapes = {}
+  shapes: dict[str, tuple[int, ...]] = {}
   for leaf in leaves(config).values():
     sizes = dict(zip(leaf.dims, leaf.shape, strict=True))
     groups = re.findall(r"\w+(?=\))|\w", leaf.hf_dims)

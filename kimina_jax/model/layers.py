@@ -1,10 +1,11 @@
-"""The modules of Qwen2.5, each parameter declared once.
+"""The layers of Qwen2.5 as Flax NNX modules; each parameter is declared once.
 
-In: a ModelConfig. Out: Flax NNX modules that do one step each; transformer.py
-strings them together. Constructing a module allocates nothing: its parameters
-are shapes, with dims, initialiser and Hugging Face layout as metadata, from
-which params.py derives everything else. A parameter's name ends in its dims.
-No module here names a mesh axis or touches another position than its own.
+In: a ModelConfig. Out: modules for embedding, norm, projections of attention
+and feed-forward network, which transformer.py combines. Constructing a module
+allocates nothing: its parameters are shapes, with dims, initializer and
+Hugging Face layout as metadata, from which params.py derives everything else.
+A parameter's name ends in its dims. Modules work on each position separately;
+transformer.py pins the layouts of what goes in and out.
 """
 
 import functools
@@ -22,7 +23,7 @@ from kimina_jax.model.config import ModelConfig
 
 
 class Transformer(nnx.Module):
-  """The whole model; `layers` stands for L stacked layers."""
+  """The whole model; the parameters of `layers` are stacked on L."""
 
   def __init__(self, config: ModelConfig):
     self.embed = Embedding(config, hf_name="model.embed_tokens")
@@ -33,7 +34,7 @@ class Transformer(nnx.Module):
 
 
 class Layer(nnx.Module):
-  """One pre-norm block: attention, then the gated feed-forward."""
+  """One pre-norm layer: attention, then the gated feed-forward network."""
 
   def __init__(self, config: ModelConfig):
     prefix = "model.layers.{layer}"
@@ -46,7 +47,7 @@ class Layer(nnx.Module):
 
 
 class Embedding(nnx.Module):
-  """A table of V vectors; reads tokens in, or scores them out."""
+  """A table of V vectors, to embed tokens or to compute logits."""
 
   def __init__(self, config: ModelConfig, *, hf_name: str):
     self.dtype = jnp.dtype(config.compute_dtype)
@@ -56,11 +57,11 @@ class Embedding(nnx.Module):
     )
 
   def encode(self, tokens_BT: jax.Array) -> jax.Array:
-    """Cast after the look-up, so that gradients add up in param_dtype."""
+    """Vectors [B, T, D]; cast afterwards, so gradients add in param_dtype."""
     return self.table_VD[...][tokens_BT].astype(self.dtype)
 
   def decode(self, x_D: jax.Array) -> jax.Array:
-    """float32 logits […, V] of normed vectors […, D]."""
+    """float32 logits […, V] of normalized vectors […, D]."""
     return jnp.einsum(
       "...D,VD->...V",
       x_D,
@@ -83,22 +84,22 @@ class RMSNorm(nnx.Module):
 
 
 class Attention(nnx.Module):
-  """Projections around attention; who attends whom is attention.py's."""
+  """Projections of attention; the attention itself is attention.py."""
 
   def __init__(self, config: ModelConfig, *, hf_name: str):
     self.dtype = jnp.dtype(config.compute_dtype)
     declare = functools.partial(_declare, config)
-    inward = initializers.normal(config.model_dim**-0.5)
-    outward = _residual(config, config.num_q_heads * config.head_dim)
+    init = initializers.normal(config.model_dim**-0.5)
+    out_init = _residual_init(config, config.num_q_heads * config.head_dim)
     zeros = initializers.zeros
     q, k, v, o = (f"{hf_name}.{letter}_proj" for letter in "qkvo")
-    self.q_DNH = declare("DNH", init=inward, hf=(f"{q}.weight", "(NH)D"))
+    self.q_DNH = declare("DNH", init=init, hf=(f"{q}.weight", "(NH)D"))
     self.q_bias_NH = declare("NH", init=zeros, hf=(f"{q}.bias", "(NH)"))
-    self.k_DKH = declare("DKH", init=inward, hf=(f"{k}.weight", "(KH)D"))
+    self.k_DKH = declare("DKH", init=init, hf=(f"{k}.weight", "(KH)D"))
     self.k_bias_KH = declare("KH", init=zeros, hf=(f"{k}.bias", "(KH)"))
-    self.v_DKH = declare("DKH", init=inward, hf=(f"{v}.weight", "(KH)D"))
+    self.v_DKH = declare("DKH", init=init, hf=(f"{v}.weight", "(KH)D"))
     self.v_bias_KH = declare("KH", init=zeros, hf=(f"{v}.bias", "(KH)"))
-    self.o_NHD = declare("NHD", init=outward, hf=(f"{o}.weight", "D(NH)"))
+    self.o_NHD = declare("NHD", init=out_init, hf=(f"{o}.weight", "D(NH)"))
 
   def project(self, x_BTD: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Queries [B, T, N, H], keys and values [B, T, K, H], not yet rotated."""
@@ -112,7 +113,7 @@ class Attention(nnx.Module):
     )
 
   def merge(self, out_BTNH: jax.Array) -> jax.Array:
-    """Heads back to the residual stream."""
+    """The output projection, from heads to the residual stream."""
     return _einsum("BTNH,NHD->BTD", out_BTNH, self._cast(self.o_NHD))
 
   def _cast(self, param: nnx.Param) -> jax.Array:
@@ -120,20 +121,20 @@ class Attention(nnx.Module):
 
 
 class FeedForward(nnx.Module):
-  """SwiGLU (Shazeer 2020, Eq. 6)."""
+  """The SwiGLU feed-forward network (Shazeer 2020, Eq. 6)."""
 
   def __init__(self, config: ModelConfig, *, hf_name: str):
     self.dtype = jnp.dtype(config.compute_dtype)
     declare = functools.partial(_declare, config)
-    inward = initializers.normal(config.model_dim**-0.5)
-    outward = _residual(config, config.ffn_dim)
+    init = initializers.normal(config.model_dim**-0.5)
+    out_init = _residual_init(config, config.ffn_dim)
     gate, up, down = (f"{hf_name}.{n}_proj" for n in ("gate", "up", "down"))
-    self.gate_DF = declare("DF", init=inward, hf=(f"{gate}.weight", "FD"))
-    self.up_DF = declare("DF", init=inward, hf=(f"{up}.weight", "FD"))
-    self.down_FD = declare("FD", init=outward, hf=(f"{down}.weight", "DF"))
+    self.gate_DF = declare("DF", init=init, hf=(f"{gate}.weight", "FD"))
+    self.up_DF = declare("DF", init=init, hf=(f"{up}.weight", "FD"))
+    self.down_FD = declare("FD", init=out_init, hf=(f"{down}.weight", "DF"))
 
   def expand(self, x_BTD: jax.Array) -> jax.Array:
-    """The gated hidden units."""
+    """The gated hidden units [B, T, F]."""
     gate_BTF = _einsum("BTD,DF->BTF", x_BTD, self._cast(self.gate_DF))
     up_BTF = _einsum("BTD,DF->BTF", x_BTD, self._cast(self.up_DF))
     gate_BTF = checkpoint_name(gate_BTF, remat.GATE)
@@ -141,7 +142,7 @@ class FeedForward(nnx.Module):
     return _swiglu(gate_BTF, up_BTF)
 
   def contract(self, hidden_BTF: jax.Array) -> jax.Array:
-    """Hidden units back to the residual stream."""
+    """The output projection, from hidden units to the residual stream."""
     return _einsum("BTF,FD->BTD", hidden_BTF, self._cast(self.down_FD))
 
   def _cast(self, param: nnx.Param) -> jax.Array:
@@ -149,12 +150,12 @@ class FeedForward(nnx.Module):
 
 
 def _einsum(dims: str, x_BT: jax.Array, weight: jax.Array) -> jax.Array:
-  """jnp.einsum of activations, which begin with BT, and a weight.
+  """jnp.einsum of activations, whose first dims are BT, and a weight.
 
-  Where positions are not split, B and T are merged. The gradient of the weight
-  is then a sum over one dim; over two, XLA's CPU backend first transposes a
-  copy of the activations, and takes twice as long. Where they are split, a
-  merged dim has no layout that leaves each token where it is.
+  Where the mesh does not split positions, B is merged into T. The gradient of
+  the weight is then a sum over one dim; over two, XLA's CPU backend first
+  transposes a copy of the activations and takes twice as long. Where positions
+  are split, no layout of a merged dim would leave each token on its device.
 
   Weights may come in groups, see apart.py: [group, out…, in…].
   """
@@ -163,9 +164,9 @@ def _einsum(dims: str, x_BT: jax.Array, weight: jax.Array) -> jax.Array:
   mesh = jax.sharding.get_abstract_mesh()
   if not mesh.empty and num_shards(mesh, "T", STREAMS["train"]) > 1:
     return jnp.einsum(dims, x_BT, weight)
-  x_M = x_BT.reshape(-1, *x_BT.shape[2:])
-  out_M = jnp.einsum(dims.replace("BT", "M"), x_M, weight)
-  return out_M.reshape(*x_BT.shape[:2], *out_M.shape[1:])
+  x_T = x_BT.reshape(-1, *x_BT.shape[2:])
+  out_T = jnp.einsum(dims.replace("BT", "T"), x_T, weight)
+  return out_T.reshape(*x_BT.shape[:2], *out_T.shape[1:])
 
 
 def _einsum_grouped(dims: str, x_BT: jax.Array, weight: jax.Array) -> jax.Array:
@@ -183,8 +184,8 @@ def _einsum_grouped(dims: str, x_BT: jax.Array, weight: jax.Array) -> jax.Array:
   return out_Mg.reshape(*x_BT.shape[:2], *shape)
 
 
-# What backward wants of these is cheaper to compute again than to store and
-# load, whatever the policy of the layer.
+# Recomputing these in backward is cheaper than loading saved activations,
+# whatever the remat policy of the layer.
 _elementwise = functools.partial(jax.checkpoint, prevent_cse=False)
 
 
@@ -210,9 +211,14 @@ def _declare(
   init: Callable[..., jax.Array],
   hf: tuple[str, str],
 ) -> nnx.Param:
-  """A parameter; hf is Hugging Face's name and layout.
+  """A parameter's shape and metadata.
 
-  In the layout, dims in parentheses are merged into one: "(NH)D".
+  Args:
+    config: gives the sizes.
+    dims: letters of the parameter's dims.
+    init: initializer.
+    hf: Hugging Face's name and layout; dims in parentheses are merged into one
+      there: "(NH)D".
   """
   shape = tuple(config.sizes[dim] for dim in dims)
   return nnx.Param(
@@ -224,6 +230,8 @@ def _declare(
   )
 
 
-def _residual(config: ModelConfig, fan_in: int) -> Callable[..., jax.Array]:
-  """Shrinks what 2 L branches add, so that their sum keeps unit variance."""
+def _residual_init(
+  config: ModelConfig, fan_in: int
+) -> Callable[..., jax.Array]:
+  """Initializer of the 2 L residual branches, whose sum has unit variance."""
   return initializers.normal((fan_in * 2 * config.num_layers) ** -0.5)

@@ -1,8 +1,8 @@
-"""Parameters as a nested dict, all derived from the declarations in layers.py.
+"""The parameter tree: shapes, dims, shardings, initial values.
 
-In: a ModelConfig. Out: dicts of the same nesting that hold shapes, dims,
-shardings or arrays; the layers' leaves are stacked on a leading L. Never
-allocates but in `init_params`.
+In: a ModelConfig. Out: nested dicts of one structure, derived from the
+declarations in layers.py, that hold shapes, dims, shardings or arrays; leaves
+of the layers are stacked on a leading L. Only `init_params` allocates.
 """
 
 import dataclasses
@@ -26,12 +26,14 @@ class Declaration:
   """One leaf of the parameters.
 
   Attributes:
-    dims: letters, a leading L if stacked.
-    shape: their sizes.
+    dims: letters, with a leading L if stacked.
+    shape: sizes of the dims.
     dtype: of the master weights.
-    init: (key, shape, dtype) → array.
-    hf_name: tensor in a Hugging Face checkpoint; `{layer}` if stacked.
-    hf_dims: its layout, without L; merged dims in parentheses, "(NH)D".
+    init: initializer, (key, shape, dtype) → array.
+    hf_name: name of the tensor in a Hugging Face checkpoint, with `{layer}` if
+      stacked.
+    hf_dims: the tensor's layout, without L; merged dims in parentheses,
+      "(NH)D".
   """
 
   dims: str
@@ -76,7 +78,7 @@ def param_shardings(
 
 
 def init_params(key: jax.Array, config: ModelConfig) -> dict[str, Any]:
-  """Draws the weights; under jit with out_shardings they are born sharded.
+  """Draws the initial weights; under jit with out_shardings, sharded.
 
   Example:
     init = jax.jit(init_params, static_argnums=1,
@@ -93,25 +95,24 @@ def init_params(key: jax.Array, config: ModelConfig) -> dict[str, Any]:
   )
 
 
-# Of the elements, how many may lie whole on a device that could hold a part.
+# Largest share of the parameters that may be sharded over fewer devices.
 _MAX_UNSPLIT = 0.02
 
 
 def check_mesh(
   config: ModelConfig, mesh: Mesh, *, num_rows: int, sequence_len: int
 ) -> None:
-  """Refuses a mesh that does not divide the model or its batch, or that
-  leaves too much of the weights undivided.
+  """Checks that a mesh divides the model and its batch, and shards the weights.
 
   Args:
     config: the model.
-    mesh: with axes meshes.AXES.
+    mesh: its axes are meshes.AXES.
     num_rows: B of the smallest training batch.
     sequence_len: T of a training batch.
 
   Raises:
-    UsageError: all sizes that do not divide, each with both numbers; or the
-      weights that are not split over all axes but data.
+    UsageError: all sizes that do not divide, each with both numbers; or too
+      many weights that are not sharded over all axes but data.
   """
   rows = [
     ("kv heads", "K", config.num_kv_heads, meshes.PARAMS),
@@ -137,31 +138,12 @@ def check_mesh(
   _check_unsplit(config, mesh)
 
 
-def table(config: ModelConfig) -> str:
-  """The parameters for people: name, dims, shape, count, Hugging Face name."""
-  rows = [("parameter", "dims", "shape", "count", "Hugging Face name")]
-  total = 0
-  for path, leaf in jax.tree.leaves_with_path(declarations(config)):
-    count = jax.ShapeDtypeStruct(leaf.shape, leaf.dtype).size
-    total += count
-    shape = "×".join(map(str, leaf.shape))
-    name = jax.tree_util.keystr(path, simple=True, separator=".")
-    rows.append((name, leaf.dims, shape, f"{count:,}", leaf.hf_name))
-  rows.append(("total", "", "", f"{total:,}", ""))
-  widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-  return "\n".join(
-    "  ".join(
-      cell.ljust(width) for cell, width in zip(row, widths, strict=True)
-    ).rstrip()
-    for row in rows
-  )
-
-
 def _check_unsplit(config: ModelConfig, mesh: Mesh) -> None:
-  """Biases and norms have one dim to split; they must be few."""
+  """Checks that few parameters (biases, norms) have too few dims to shard."""
   table = meshes.PARAMS["train"]
   wanted = mesh.size // mesh.shape["data"]
-  total, unsplit = 0, {}
+  total = 0
+  unsplit: dict[str, int] = {}
   for path, leaf in jax.tree.leaves_with_path(declarations(config)):
     size = math.prod(leaf.shape)
     total += size

@@ -1,7 +1,8 @@
-"""What backward computes again, and what it finds saved, by name.
+"""Rematerialization: which activations backward saves and which it recomputes.
 
-In: the body of a layer. Out: the same body under a policy. The names are those
-that layers and attention give their tensors; no policy changes a value.
+In: the function of a layer. Out: the same function under a jax.checkpoint
+policy, which names activations of layers, attention and transformer by the
+constants below. No policy changes a value.
 """
 
 from collections.abc import Callable
@@ -10,36 +11,36 @@ from typing import Any
 import jax
 from jax.ad_checkpoint import checkpoint_policies
 
-# The stream that enters a layer.
+# The residual stream that enters a layer.
 INPUT = "layer_input"
 # Rotated queries and keys, and values.
 QUERY, KEY, VALUE = "query", "key", "value"
-# What attention gives, and what its kernel's backward wants of its forward.
+# The output of attention, and the residuals of its kernel.
 ATTENTION = "attention"
-# The two halves of the gated feed-forward.
+# The two projections of the gated feed-forward network.
 GATE, UP = "gate", "up"
 
-_SAVED = {
+_SAVED: dict[str, tuple[str, ...]] = {
   "full": (),
   "save_attention": (ATTENTION,),
   "save_projections": (QUERY, KEY, VALUE, ATTENTION, GATE, UP),
 }
 
 
-def remat(body: Callable[..., Any], name: str) -> Callable[..., Any]:
-  """The body of a scan over layers, with what backward may keep of it.
+def rematerialize(layer: Callable[..., Any], name: str) -> Callable[..., Any]:
+  """The function of a layer, for a scan over layers, with a remat policy.
 
   Args:
-    body: of one layer.
-    name: of `model.config.REMATS`:
-      none: whatever backward needs is saved.
-      full: only what enters a layer is saved.
-      save_attention: and what attention gives: its kernel runs once.
-      save_projections: and what every matmul gives: backward repeats none.
-      offload: as full, with what enters a layer in the host's memory.
+    layer: function of one layer.
+    name: the policy, one of `model.config.REMATS`:
+      none: everything that backward needs is saved.
+      full: only the input of each layer is saved.
+      save_attention: also the output of attention, whose kernel runs once.
+      save_projections: also the output of every matmul; none is recomputed.
+      offload: as full, with the layers' inputs in the host's memory.
   """
   if name == "none":
-    return body
+    return layer
   if name == "offload":
     policy = checkpoint_policies.save_and_offload_only_these_names(
       names_which_can_be_saved=[],
@@ -49,5 +50,5 @@ def remat(body: Callable[..., Any], name: str) -> Callable[..., Any]:
     )
   else:
     policy = checkpoint_policies.save_only_these_names(*_SAVED[name])
-  # The scan keeps forward and backward apart.
-  return jax.checkpoint(body, prevent_cse=False, policy=policy)
+  # The scan prevents that recomputation is merged with forward.
+  return jax.checkpoint(layer, prevent_cse=False, policy=policy)

@@ -1,7 +1,7 @@
-"""Rotary position embeddings, also beyond the length trained for.
+"""Rotary position embeddings (RoPE), also scaled beyond the trained length.
 
-In: positions, queries and keys. Out: the angles' cosines and sines, and the
-turned vectors, in float32 throughout. Never looks at another position.
+In: positions, queries and keys. Out: cosines and sines of the angles, and the
+rotated vectors; all arithmetic is float32.
 """
 
 import math
@@ -18,7 +18,7 @@ def rotary_angles(
 ) -> tuple[jax.Array, jax.Array]:
   """float32 cosines and sines [B, T, H/2] of RoPE (Su et al. 2021, Eq. 34).
 
-  Under YaRN both carry the attention factor, so that a score carries its
+  Under YaRN both are multiplied by the attention factor, and so scores by its
   square (Peng et al. 2023, arXiv 2309.00071, Eq. 15).
   """
   frequency = jnp.asarray(_frequencies(config), jnp.float32)
@@ -28,15 +28,15 @@ def rotary_angles(
 
 
 def rotate(x_BTNH: jax.Array, angles: tuple[jax.Array, jax.Array]) -> jax.Array:
-  """Turns the pairs (h, h + H/2) of each head, in float32."""
+  """Rotates the pairs (h, h + H/2) of each head, in float32."""
   cos, sin = (angle[:, :, None, :] for angle in angles)
   x1, x2 = jnp.split(x_BTNH.astype(jnp.float32), 2, axis=-1)
-  turned = jnp.concatenate((x1 * cos - x2 * sin, x2 * cos + x1 * sin), axis=-1)
-  return turned.astype(x_BTNH.dtype)
+  rotated = jnp.concatenate((x1 * cos - x2 * sin, x2 * cos + x1 * sin), axis=-1)
+  return rotated.astype(x_BTNH.dtype)
 
 
 def _frequencies(config: ModelConfig) -> np.ndarray:
-  """Radians per position [H/2], in float64: long rows multiply its error."""
+  """Radians per position [H/2]; float64, as long rows multiply the error."""
   halves = np.arange(0, config.head_dim, 2) / config.head_dim
   plain = config.rope_theta**-halves
   scaling = config.rope_scaling
@@ -44,23 +44,25 @@ def _frequencies(config: ModelConfig) -> np.ndarray:
     return plain
   if scaling.kind == "linear":
     return plain / scaling.factor
-  kept = _kept(scaling, config.head_dim, config.rope_theta)
+  kept = _unscaled_share(scaling, config.head_dim, config.rope_theta)
   return plain * kept + plain / scaling.factor * (1 - kept)
 
 
-def _kept(scaling: RopeScaling, head_dim: int, theta: float) -> np.ndarray:
-  """How far each frequency stays as it is [H/2] (Eq. 22 and 23).
+def _unscaled_share(
+  scaling: RopeScaling, head_dim: int, theta: float
+) -> np.ndarray:
+  """YaRN's weight of each frequency's unscaled value [H/2] (Eq. 22 and 23).
 
-  1 for those that turn beta_fast times or more within the positions trained
-  for, 0 for those that turn beta_slow times or less, a ramp between.
+  1 for frequencies of at least beta_fast rotations within the positions
+  trained for, 0 for those of at most beta_slow rotations, a ramp between.
   """
 
-  def turns_at(turns: float) -> float:
-    # The index h whose frequency makes that many turns.
-    length = scaling.original_max_position / (2 * math.pi * turns)
+  def index_of(rotations: float) -> float:
+    """The index h whose frequency makes that many rotations."""
+    length = scaling.original_max_position / (2 * math.pi * rotations)
     return head_dim * math.log(length) / (2 * math.log(theta))
 
-  low, high = turns_at(scaling.beta_fast), turns_at(scaling.beta_slow)
+  low, high = index_of(scaling.beta_fast), index_of(scaling.beta_slow)
   if scaling.truncate:
     low, high = math.floor(low), math.ceil(high)
   low, high = max(low, 0), min(high, head_dim - 1)
@@ -71,15 +73,15 @@ def _kept(scaling: RopeScaling, head_dim: int, theta: float) -> np.ndarray:
 
 
 def _attention_factor(scaling: RopeScaling | None) -> float:
-  """What cosines and sines are multiplied by."""
+  """Factor of cosines and sines."""
   if scaling is None or scaling.kind == "linear":
     return 1.0
   if scaling.attention_factor is not None:
     return scaling.attention_factor
 
-  def of(mscale: float) -> float:
+  def factor(mscale: float) -> float:
     return 0.1 * mscale * math.log(scaling.factor) + 1.0
 
   if scaling.mscale and scaling.mscale_all_dim:
-    return of(scaling.mscale) / of(scaling.mscale_all_dim)
-  return of(1.0)
+    return factor(scaling.mscale) / factor(scaling.mscale_all_dim)
+  return factor(1.0)

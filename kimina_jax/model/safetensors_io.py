@@ -1,12 +1,12 @@
-"""safetensors files, rectangle by rectangle.
+"""Reads and writes regions of tensors in safetensors files.
 
-In: files, or names, dtypes and shapes of the tensors to come. Out: any
-rectangle of any tensor, read or written where it lies, by as many threads as
-wish, in as much memory as the rectangle has bytes. Never maps a file, since
-mapped pages count as the memory of the process, and never holds one.
+In: files, or names, dtypes and shapes of new tensors. Out: any rectangular
+region of any tensor, read or written in place. It is thread-safe, and takes
+as much memory as the region has bytes: files are not memory-mapped, because
+mapped pages would count as memory of the process.
 
 A file is the length of its header (8 bytes, little-endian), the header (JSON:
-name → dtype, shape, first and last byte), then the values, row-major.
+name → dtype, shape, start and end offset), then the values, row-major.
 """
 
 import contextlib
@@ -25,19 +25,19 @@ from kimina_jax.types import UsageError
 
 Region = Sequence[slice]  # start and stop along each dim
 
-# The dtypes that a model may have, in the format's spelling.
+# Dtypes of models, by their names in the format.
 DTYPES = {"F32": np.dtype(np.float32), "BF16": np.dtype(ml_dtypes.bfloat16)}
 _SPELLING = {dtype: name for name, dtype in DTYPES.items()}
 _ALIGNMENT = 8  # of the values
 
 
 class Tensor(NamedTuple):
-  """Where a tensor lies.
+  """A tensor's place in an open file.
 
   Attributes:
-    file: an open descriptor.
+    file: file descriptor.
     offset: of its first byte.
-    dtype: as the format spells it, maybe none of DTYPES.
+    dtype: the format's name of it, which may be none of DTYPES.
     shape: its sizes.
   """
 
@@ -49,7 +49,7 @@ class Tensor(NamedTuple):
 
 @contextlib.contextmanager
 def open_file(path: pathlib.Path) -> Iterator[dict[str, Tensor]]:
-  """The tensors of a file, to read.
+  """Opens a file for reading and gives its tensors by name.
 
   Raises:
     UsageError: the file is damaged or shorter than its header says.
@@ -71,14 +71,14 @@ def open_file(path: pathlib.Path) -> Iterator[dict[str, Tensor]]:
 def create_file(
   path: pathlib.Path, shapes: Mapping[str, tuple[int, ...]], dtype: np.dtype
 ) -> Iterator[dict[str, Tensor]]:
-  """The tensors of a new file, to write; on disk when the context ends well.
+  """Creates a file for writing and gives its tensors by name.
 
-  The space of the file is taken at once, so that a full disk is an OSError
-  before the work and not in its midst.
+  Its disk space is allocated at once, so that a full disk is an OSError at the
+  start. The file is synced to disk at the end of the context.
   """
   file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
   try:
-    # transformers refuses a file that does not name a format.
+    # transformers rejects a file without a format.
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     size = 0
     for name, shape in shapes.items():
@@ -98,10 +98,10 @@ def create_file(
 
 
 def read(tensor: Tensor, region: Region) -> np.ndarray:
-  """A rectangle of a tensor, as a new array."""
+  """A region of a tensor, as a new array."""
   extents = [part.stop - part.start for part in region]
   array = np.empty(extents, DTYPES[tensor.dtype])
-  data = memoryview(array.reshape(-1).view(np.uint8))
+  data = array.reshape(-1).view(np.uint8).data
   length, offsets = _runs(tensor, region)
   for begin, offset in zip(itertools.count(0, length), offsets, strict=False):
     _read_bytes(tensor.file, data[begin : begin + length], offset)
@@ -109,24 +109,24 @@ def read(tensor: Tensor, region: Region) -> np.ndarray:
 
 
 def write(tensor: Tensor, region: Region, array: np.ndarray) -> None:
-  """Puts an array of the tensor's dtype into a rectangle of it."""
-  data = memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+  """Writes an array of the tensor's dtype to a region of the tensor."""
+  data = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
   length, offsets = _runs(tensor, region)
   for begin, offset in zip(itertools.count(0, length), offsets, strict=False):
     _write_bytes(tensor.file, data[begin : begin + length], offset)
 
 
 def _runs(tensor: Tensor, region: Region) -> tuple[int, Iterator[int]]:
-  """Bytes of a rectangle that follow each other, and where each run starts."""
+  """Length in bytes of a region's contiguous runs, and the offset of each."""
   stride = DTYPES[tensor.dtype].itemsize
-  strides = []
+  strides: list[int] = []
   for size in reversed(tensor.shape):
     strides.insert(0, stride)
     stride *= size
-  inner = len(tensor.shape)  # dims from here on are covered in full
+  inner = len(tensor.shape)  # dims from here on are whole in the region
   while inner and region[inner - 1] == slice(0, tensor.shape[inner - 1]):
     inner -= 1
-  # The dim before those is a stretch of them.
+  # A range of the dim before those is contiguous, too.
   outer = max(inner - 1, 0)
   length = DTYPES[tensor.dtype].itemsize
   for part in region[outer:]:
@@ -143,7 +143,7 @@ def _runs(tensor: Tensor, region: Region) -> tuple[int, Iterator[int]]:
 
 
 def _parse(file: int) -> dict[str, Tensor]:
-  """Reads the header; any fault in it is an error that says what is wrong."""
+  """Reads the header; a fault in it is an error with the reason."""
   size = os.fstat(file).st_size
   if size < 8:
     raise ValueError(f"it has {size} bytes")
@@ -154,7 +154,8 @@ def _parse(file: int) -> dict[str, Tensor]:
   _read_bytes(file, memoryview(header), 8)
   entries = json.loads(header)
   entries.pop("__metadata__", None)
-  tensors, spans = {}, []
+  tensors: dict[str, Tensor] = {}
+  spans: list[tuple[int, int]] = []
   for name, entry in entries.items():
     start, stop = entry["data_offsets"]
     shape = tuple(entry["shape"])

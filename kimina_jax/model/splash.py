@@ -1,12 +1,14 @@
-"""Splash attention: a causal flash kernel for TPU, on one device's share.
+"""Splash attention: JAX's flash-attention kernel for TPU, on one device.
 
-In: queries of a device, the keys of whole rows, and the segments of both. Out:
-the attended values. Blocks that the causal mask hides are never visited.
-Tri Dao 2023 (arXiv 2307.08691) explains the algorithm. Never communicates.
+In: a device's queries, the keys and values of whole rows, and the segments of
+both. Out: the attention output. The kernel skips blocks that the causal mask
+hides, and does not communicate. The algorithm is FlashAttention-2 (Dao 2023,
+arXiv 2307.08691).
 """
 
 import functools
 from concurrent import futures
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +23,7 @@ from jax.sharding import AbstractMesh, NamedSharding, PartitionSpec
 
 from kimina_jax.model.remat import ATTENTION
 
-# Rows of a register: every block is a multiple.
+# Lanes of a vector register: every block is a multiple.
 _LANES = 128
 _MAX_BLOCK_Q = 512
 _MAX_BLOCK_KV = 1024
@@ -29,11 +31,11 @@ _MAX_BLOCK_KV = 1024
 Kernel = kernels.SplashAttentionKernel
 
 
-def fault(*, num_queries: int, head_dim: int) -> str:
-  """Why the kernel cannot serve; empty if it can.
+def unsupported(*, num_queries: int, head_dim: int) -> str:
+  """Why the kernel cannot run; empty if it can.
 
   Args:
-    num_queries: positions of one device.
+    num_queries: positions on one device.
     head_dim: H.
   """
   if num_queries % _LANES:
@@ -55,14 +57,14 @@ def make_kernel(
 ) -> tuple[Kernel, Kernel]:
   """The kernel as a pytree of block tables, and its partition specs.
 
-  Each part of the queries has tables of its own, as it sees another part of
-  the triangle.
+  Each shard of the queries has its own tables, since each has another part of
+  the causal mask.
 
   Args:
     num_keys: T of whole rows.
-    mesh: that is set.
-    axes: over which positions are split.
-    interpret: run in Pallas's interpreter.
+    mesh: the mesh that is set.
+    axes: mesh axes that split the positions.
+    interpret: whether to run in Pallas's interpreter.
   """
   shards = int(np.prod([mesh.shape[axis] for axis in axes]))
   kernel = _build(num_keys, shards, interpret)
@@ -70,31 +72,31 @@ def make_kernel(
   return kernel, kernel.manual_sharding_spec(NamedSharding(mesh, where))
 
 
-def attend(
+def splash_attention(
   kernel: Kernel,
   q_BTNH: jax.Array,
   k_BSKH: jax.Array,
   v_BSKH: jax.Array,
   segments_BT: jax.Array,
-  keys_BS: jax.Array,
+  segments_BS: jax.Array,
 ) -> jax.Array:
-  """Attended values [B, T, N, H] of one device's queries."""
+  """Attention output [B, T, N, H] of one device's queries."""
   scaled_BTNH = q_BTNH.astype(jnp.float32) * q_BTNH.shape[-1] ** -0.5
-  out_BNTH = jax.vmap(kernel)(
+  out_BNTH: Any = jax.vmap(kernel)(
     scaled_BTNH.astype(q_BTNH.dtype).swapaxes(1, 2),
     k_BSKH.swapaxes(1, 2),
     v_BSKH.swapaxes(1, 2),
-    kernels.SegmentIds(segments_BT, keys_BS),
+    kernels.SegmentIds(segments_BT, segments_BS),
   )
   return out_BNTH.swapaxes(1, 2)
 
 
 @functools.cache
 def _build(num_keys: int, shards: int, interpret: bool) -> Kernel:
-  """All heads share one mask, so the tables are made for one head.
+  """Builds the block tables for one head; all heads share the mask.
 
-  They are made in a thread of their own and kept as NumPy arrays: what is
-  cached must not belong to the trace, nor lie on the mesh, of one call.
+  They are built in another thread and kept as NumPy arrays: a cached value
+  must not belong to the trace, or lie on the mesh, of one call.
   """
   mask = masks.MultiHeadMask([masks.CausalMask((num_keys, num_keys))])
   with futures.ThreadPoolExecutor(max_workers=1) as pool:
@@ -127,7 +129,7 @@ def _block_sizes(num_queries: int, num_keys: int) -> kernels.BlockSizes:
 
 
 def _block(length: int, largest: int) -> int:
-  """The largest multiple of the lanes that divides, by halves."""
+  """The largest of `largest`, its half, its quarter … that divides length."""
   block = largest
   while length % block:
     block //= 2

@@ -24,9 +24,9 @@ from kimina_jax.infra.mesh import (
   constrain,
 )
 from kimina_jax.model import layers, remat
-from kimina_jax.model.attention import Packed, attend
+from kimina_jax.model.attention import packed_attention
 from kimina_jax.model.config import ModelConfig
-from kimina_jax.model.embedding import look_up
+from kimina_jax.model.embedding import embed_sharded
 from kimina_jax.model.paged import (
   PagedCache,
   Ragged,
@@ -71,7 +71,7 @@ def forward(
   """
   table = ACTIVATIONS[layout]
   if cache is None:
-    mask = _packed(tokens_BT, segments_BT)
+    mask = jnp.ones_like(tokens_BT) if segments_BT is None else segments_BT
   elif segments_BT is not None:
     raise ValueError("pages say who attends whom: pass no segments_BT")
   else:
@@ -87,9 +87,9 @@ def forward(
     stream=STREAMS[layout],
     training=layout == "train",
   )
-  body = remat.remat(functools.partial(_layer, step), config.remat)
+  body = remat.rematerialize(functools.partial(_layer, step), config.remat)
   if step.training:
-    x_BTD = look_up(embed.table_VD[...], tokens_BT, embed.dtype)
+    x_BTD = embed_sharded(embed.table_VD[...], tokens_BT, embed.dtype)
   else:
     x_BTD = constrain(embed.encode(tokens_BT), "BTD", table)
   carry = (x_BTD, cache)
@@ -123,7 +123,7 @@ class _Step(NamedTuple):
   graphdef: nnx.GraphDef
   config: ModelConfig
   angles: tuple[jax.Array, jax.Array]
-  mask: Packed | Sequences
+  mask: jax.Array | Sequences
   table: Table
   stream: Table
   training: bool
@@ -166,8 +166,10 @@ def _attend(
   """Among the tokens at hand, or in the cache."""
   if cache is None:
     kernel = step.config.attention
-    out = attend(*heads, mask=step.mask, kernel=kernel, table=step.table)
-    return out, None
+    out_BTNH = packed_attention(
+      *heads, step.mask, kernel=kernel, table=step.table
+    )
+    return out_BTNH, None
   return attend_paged(
     *heads,
     cache,
@@ -217,12 +219,6 @@ def _gather_backward(dims: str, _: None, grad: jax.Array) -> tuple[jax.Array]:
 
 
 _gather.defvjp(_gather_forward, _gather_backward)
-
-
-def _packed(tokens_BT: jax.Array, segments_BT: jax.Array | None) -> Packed:
-  if segments_BT is None:
-    segments_BT = jnp.ones_like(tokens_BT)
-  return Packed(segments_BT)
 
 
 def _part(
