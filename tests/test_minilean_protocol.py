@@ -1,10 +1,13 @@
 """minilean as a process: framing, environments, messages, sorries, axioms."""
 
+import io
 import json
 import subprocess
 import sys
 
 import pytest
+
+from kimina_jax.minilean import __main__ as process
 
 COMMAND = [sys.executable, "-m", "kimina_jax.minilean"]
 
@@ -27,10 +30,23 @@ def _frames(output: bytes) -> list[dict]:
 
 
 def _ask(*requests: dict) -> list[dict]:
+  """The replies of `serve`, without the start of a process."""
+  text = "".join(json.dumps(r, ensure_ascii=False) + "\n\n" for r in requests)
+  replies = io.StringIO()
+  process.serve(io.StringIO(text), replies)
+  return _frames(replies.getvalue().encode())
+
+
+def test_a_process_replies_as_serve_does():
+  requests = [
+    {"cmd": "import Mathlib\n\nopen Real"},
+    {"cmd": "theorem a (x : ℝ) : x + 0 = x := by sorry", "env": 0},
+    {"cmd": "#print axioms a", "env": 1},
+  ]
   text = "".join(json.dumps(r, ensure_ascii=False) + "\n\n" for r in requests)
   done = _talk(text)
   assert done.returncode == 0, done.stderr
-  return _frames(done.stdout)
+  assert _frames(done.stdout) == _ask(*requests)
 
 
 def test_environments_are_consecutive_and_immutable():

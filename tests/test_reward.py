@@ -62,10 +62,6 @@ def test_truncated():
   assert reward(GOOD, Status.LEAN_ERROR, **circles) is None
 
 
-def test_what_the_caller_cancelled_is_excluded():
-  assert reward(GOOD, Status.LEAN_ERROR, stop="cancelled") is None
-
-
 def test_infrastructure_is_never_the_policys_fault():
   for stop in ("stop", "length"):
     assert reward(BROKEN, Status.INFRA_ERROR, stop=stop) is None

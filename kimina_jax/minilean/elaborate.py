@@ -107,7 +107,7 @@ def sort_of(tree: Tree) -> Sort | None:
 def bind(
   names: Tree, sort_tree: Tree, scope: Scope
 ) -> list[tuple[str, Term, bool]]:
-  """Gives (name, term, whether it is a variable) for `(names : type)`.
+  """Returns (name, term, whether it is a variable) for `(names : type)`.
 
   A type of the fragment declares variables, a proposition hypotheses.
   """

@@ -37,7 +37,7 @@ STATEMENTS = {
 
 @functools.cache
 def lemmas(name: str) -> list[Theorem]:
-  """Gives the statements of a lemma; none for an unknown name."""
+  """Returns the statements of a lemma; none for an unknown name."""
   if name not in STATEMENTS:
     return []
   text = STATEMENTS[name]

@@ -43,7 +43,7 @@ def project(prop: Term, field: str, tree: Tree | lark.Token) -> Term:
 
 
 def implication(prop: Term) -> tuple[Term, Term] | None:
-  """Gives (premise, conclusion) of →, ¬ and ≠; None for others."""
+  """Returns (premise, conclusion) of →, ¬ and ≠; None for others."""
   if prop.head == "→":
     return prop.args[0], prop.args[1]
   if prop.head == "¬":
@@ -54,7 +54,7 @@ def implication(prop: Term) -> tuple[Term, Term] | None:
 
 
 def introduce(goal: Goal, name: str, node: Tree | lark.Token) -> Goal:
-  """Gives the goal after `intro name`."""
+  """Returns the goal after `intro name`."""
   target = goal.target
   if target.head == "∀":
     bound, body = target.args
@@ -89,13 +89,13 @@ _anonymous = (f"h✝{index}" for index in itertools.count())
 
 
 def assume(goal: Goal, prop: Term, pattern: Tree) -> list[Goal]:
-  """Gives the goals after a proof of `prop` is matched with a pattern."""
+  """Returns the goals after a proof of `prop` is matched with a pattern."""
   name = next(_anonymous)
   return destructure(goal.assume(Local(name, prop)), name, pattern)
 
 
 def destructure(goal: Goal, name: str, pattern: Tree) -> list[Goal]:
-  """Gives the goals after a hypothesis is replaced by its pattern's parts."""
+  """Returns the goals after a hypothesis is replaced by its pattern's parts."""
   local = goal.local(name)
   if local.is_variable:
     raise Failure("rcases: a variable needs a name", pattern)

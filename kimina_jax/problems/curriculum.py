@@ -102,20 +102,20 @@ class Curriculum:
     is drawn as often as any other, give or take once. When all problems are
     pruned, draws are uniform over those that are not disputed.
     """
-    active = self._active()
-    if not active.any():
-      undisputed = self._undisputed()
-      weights = (undisputed if undisputed.any() else ~active) * 1.0
+    active_I = self._active()
+    if not active_I.any():
+      undisputed_I = self._undisputed()
+      weights_I = (undisputed_I if undisputed_I.any() else ~active_I) * 1.0
     elif self._settings.prioritized:
-      weights = active * self._weights()
+      weights_I = active_I * self._weights()
     else:
-      weights = active.astype(float)
+      weights_I = active_I.astype(float)
     rng = np.random.default_rng([_DRAW, self._seed, iteration])
-    candidates = np.flatnonzero(weights)
+    candidates = np.flatnonzero(weights_I)
     num_rounds, num_rest = divmod(count, len(candidates))
     rounds = [rng.permutation(candidates) for _ in range(num_rounds)]
     rest = rng.choice(
-      len(weights), num_rest, replace=False, p=weights / weights.sum()
+      len(weights_I), num_rest, replace=False, p=weights_I / weights_I.sum()
     )
     return [self._problems[i] for i in np.concatenate([*rounds, rest])]
 
@@ -158,7 +158,7 @@ class Curriculum:
       record.streak = record.streak + 1 if solved == attempts else 0
 
   def state(self) -> dict:
-    """Gives everything recorded, as JSON.
+    """Returns everything recorded, as JSON.
 
     Example (solved, attempts, streak, disputed):
       {"last_iteration": 3, "records": {"linear_int_12": [4.5, 12.0, 0, False]}}
@@ -191,20 +191,20 @@ class Curriculum:
     self._last_iteration = state[last]
 
   def _active(self) -> np.ndarray:
-    """bool [num problems]: neither pruned nor disputed."""
+    """bool [I]: neither pruned nor disputed."""
     prune_after = self._settings.prune_after
     if not prune_after:
       return self._undisputed()
-    streaks = np.array([r.streak for r in self._records.values()])
-    return self._undisputed() & (streaks < prune_after)
+    streaks_I = np.array([r.streak for r in self._records.values()])
+    return self._undisputed() & (streaks_I < prune_after)
 
   def _undisputed(self) -> np.ndarray:
-    """bool [num problems]: no verifiers disagree on a proof of it."""
+    """bool [I]: no verifiers disagree on a proof of it."""
     return ~np.array([r.disputed for r in self._records.values()])
 
   def _weights(self) -> np.ndarray:
-    """float64 [num problems]: what the probability of a draw is ∝ to."""
+    """float64 [I]: unnormalized probabilities of a draw."""
     records = self._records.values()
-    solved = np.array([r.solved for r in records])
-    attempts = np.array([r.attempts for r in records])
-    return 1 - solved / (attempts + 1)
+    solved_I = np.array([r.solved for r in records])
+    attempts_I = np.array([r.attempts for r in records])
+    return 1 - solved_I / (attempts_I + 1)

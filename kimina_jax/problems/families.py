@@ -48,7 +48,7 @@ class GeneratedCase:
 
 @functools.cache
 def families() -> dict[str, tuple[GeneratedCase, ...]]:
-  """Gives the cases of every family, in a fixed order."""
+  """Returns the cases of every family, in a fixed order."""
   return {family: tuple(_cases(family)) for family in _FAMILIES}
 
 

@@ -35,7 +35,7 @@ PROMPT_KINDS: dict[str, Callable[[Problem], str]] = {"kimina": kimina_turn}
 
 
 def render(problem: Problem, kind: str = "kimina") -> str:
-  """Gives the whole prompt: system and user turn, and the assistant's marker.
+  """Returns the whole prompt: system and user turn, and the assistant's marker.
 
   Args:
     problem: one without a statement is a plain question, whose informal text

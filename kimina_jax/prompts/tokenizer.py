@@ -38,17 +38,17 @@ class Tokenizer(Protocol):
   stop_id: int
 
   def encode(self, text: str) -> np.ndarray:
-    """Gives the token ids of a text, int32 [length]; nothing is added."""
+    """Returns the token ids of a text, int32 [length]; nothing is added."""
 
   def decode(self, ids: np.ndarray) -> str:
-    """Gives the text of token ids int [length], chat markers included.
+    """Returns the text of token ids int [length], chat markers included.
 
     Bytes that are no UTF-8 become U+FFFD. A model may have more embeddings
     than there are tokens: ids from `vocab_size` on have no text.
     """
 
   def token_bytes(self) -> list[bytes]:
-    """Gives the bytes of each of the `vocab_size` tokens.
+    """Returns the bytes of each of the `vocab_size` tokens.
 
     The bytes of a text's tokens, concatenated, are its UTF-8; one token may be
     a part of a character. The bytes of a marker are its text. A SentencePiece
@@ -215,7 +215,7 @@ def _known(ids: np.ndarray, vocab_size: int) -> list[int]:
 def _marker_ids(
   one_token: Callable[[str], int | None], path: pathlib.Path
 ) -> dict[str, int]:
-  """Gives the ids of the chat markers, from a function marker -> id or None."""
+  """Returns the ids of the chat markers; `one_token` gives an id or None."""
   ids = {
     marker: token
     for marker in MARKERS

@@ -16,7 +16,7 @@ _BLOCK_COMMENT = re.compile(r"/-|-/")
 
 
 def format_error(extraction: Extraction, *, min_coverage: float) -> str:
-  """Gives the reason why a response fails the gate; "" if it passes.
+  """Returns the reason why a response fails the gate; "" if it passes.
 
   Args:
     extraction: the response, taken apart.

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from kimina_jax.types import Sample, Status, UsageError
+from kimina_jax.types import Sample, Status
 
 _NUM_RESAMPLES = 2000
 
@@ -47,7 +47,7 @@ def count_solved(samples: Iterable[Sample]) -> list[SolveCount]:
 
 
 def count_solved_rows(rows: Iterable[Mapping[str, str]]) -> list[SolveCount]:
-  """Does what `count_solved` does, for rows of rollouts.jsonl."""
+  """Counts the proofs of each problem in rows of rollouts.jsonl."""
   counts: dict[tuple[str, str], list[int]] = {}
   for row in rows:
     found = counts.setdefault((row["name"], row["source"]), [0, 0])
@@ -123,12 +123,3 @@ def pass_metrics(
     if rates:
       metrics[f"eval/solve/{source}"] = float(np.mean(rates))
   return metrics
-
-
-def check_ks(ks: Sequence[int], num_samples: int) -> None:
-  """Raises UsageError for a k of `eval.ks` that the samples cannot estimate."""
-  if not ks or min(ks) < 1 or max(ks) > num_samples:
-    raise UsageError(
-      f"eval.ks = {tuple(ks)} must lie between 1 and eval.num_samples = "
-      f"{num_samples}"
-    )

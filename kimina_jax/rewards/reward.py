@@ -62,7 +62,7 @@ class RewardSettings:
 
 @dataclasses.dataclass(frozen=True)
 class Attempt:
-  """What gates and reward terms see of a rollout.
+  """A rollout with its verdict: the input of gates and reward terms.
 
   Attributes:
     rollout: the response and its tokens.
@@ -78,10 +78,9 @@ class Attempt:
 
 
 def unjudged_gate(attempt: Attempt, settings: RewardSettings) -> str:
-  """Excludes a rollout without a verdict of its own, or cancelled."""
-  lost = (Status.INFRA_ERROR, Status.DISPUTED)
-  is_lost = attempt.verdict.status in lost
-  return EXCLUDE if is_lost or attempt.rollout.stop == "cancelled" else ""
+  """Excludes a rollout without a verdict of its own."""
+  is_unjudged = attempt.verdict.status in (Status.INFRA_ERROR, Status.DISPUTED)
+  return EXCLUDE if is_unjudged else ""
 
 
 def truncated_gate(attempt: Attempt, settings: RewardSettings) -> str:
