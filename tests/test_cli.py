@@ -1,17 +1,25 @@
-"""Wrong input: one clear line, exit code 1, and nothing saved is lost."""
+"""The command line: help, wrong input in one line, signals, exit codes."""
 
 import os
 import pathlib
+import re
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
 from kimina_jax import evaluate, sft, train
+from kimina_jax.__main__ import COMMANDS
 from kimina_jax.configs import debug
+from kimina_jax.infra import cli
+from kimina_jax.model.config import DTYPES
+from kimina_jax.scale.cases import SECTIONS
 from kimina_jax.types import UsageError
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+HEAVY = ("jax", "transformers", "orbax", "tensorboardX", "torch", "flax")
 
 
 def run(program, *flags):
@@ -23,6 +31,152 @@ def run(program, *flags):
     text=True,
     timeout=120,
   )
+
+
+def test_the_list_of_commands():
+  for flags in ([], ["--help"]):
+    done = subprocess.run(
+      [sys.executable, "-m", "kimina_jax", *flags],
+      cwd=ROOT,
+      capture_output=True,
+      text=True,
+      timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    for name, summary in COMMANDS.items():
+      assert re.search(f"  {name} +{re.escape(summary)}\n", done.stdout)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_shows_flags_and_an_example_and_imports_little(name):
+  done = subprocess.run(
+    [*(sys.executable, "-X", "importtime", "-m", "kimina_jax"), name, "--help"],
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+    timeout=60,
+  )
+  assert done.returncode == 0
+  assert done.stdout.startswith(f"usage: kimina {name} ")
+  assert f"example:\n  kimina {name} " in done.stdout
+  assert ("configs/common.py" in done.stdout) == (
+    name not in ("convert", "report")
+  )
+  imported = {
+    line.rpartition("|")[2].strip() for line in done.stderr.splitlines()
+  }
+  assert "argparse" in imported and not imported & set(HEAVY)
+  if name == "convert":
+    assert "|".join(DTYPES) in done.stdout
+  if name == "scale":
+    assert ", ".join(SECTIONS) in " ".join(done.stdout.split())
+
+
+def test_a_command_that_is_none():
+  done = subprocess.run(
+    [sys.executable, "-m", "kimina_jax", "tain"],
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+    timeout=60,
+  )
+  assert done.returncode == 1
+  assert done.stderr == (
+    "error: no command 'tain'; did you mean train? kimina --help lists them\n"
+  )
+
+
+COMMAND = cli.Command(
+  "test",
+  main="none:none",
+  summary="",
+  example="",
+  arguments="FILES",
+  flags=(
+    cli.Flag("jobs", None, "", kind=int, minimum=1),
+    cli.Flag("quiet", False, ""),
+    cli.Flag("topology", (), ""),
+    cli.Flag("mesh", ("config",), "", by_comma=False),
+    cli.Flag("dtype", None, "", choices=("a", "b")),
+    cli.Flag("size", 5.0, "", minimum=1e-6),
+  ),
+  config="common",
+)
+
+
+def test_flags_and_arguments_in_any_order():
+  options = cli.parse(
+    COMMAND,
+    [
+      *("a.lean", "--jobs=3", "-", "--quiet", "b.lean", "--topology=x,y"),
+      *("--topology", "z", "--mesh=a=1,b=2", "--mesh=auto", "--size=7"),
+      *("--config.seed=3", "--noconfig.optimizer.reset", "--config=debug"),
+    ],
+  )
+  assert options.arguments == ["a.lean", "-", "b.lean"]
+  assert (options.jobs, options.quiet, options.dtype) == (3, True, None)
+  assert options.topology == ("x", "y", "z")
+  assert options.mesh == ("a=1,b=2", "auto")
+  assert options.size == 7.0
+  assert options.overrides == {"seed": 3, "optimizer.reset": False}
+  assert (options.config.seed, options.config_name) == (3, "debug")
+  assert cli.parse(COMMAND, []).mesh == ("config",)
+  assert cli.parse(COMMAND, []).config_name == ""
+
+
+@pytest.mark.parametrize(
+  ("word", "message"),
+  [
+    ("--jobs=0", "--jobs, 0 is too small: it must be at least 1; kimina test"),
+    ("--jobs=x", "--jobs, invalid whole number value: 'x'"),
+    ("--size=nan", "--size, nan is too small"),
+    ("--dtype=c", "--dtype, invalid choice: 'c'"),
+    ("--quite", "unknown flag --quite; did you mean --quiet?"),
+    ("--jobs", "--jobs, expected one argument"),
+  ],
+)
+def test_a_wrong_flag_is_one_line(word, message):
+  with pytest.raises(UsageError) as caught:
+    cli.parse(COMMAND, [word])
+  assert str(caught.value).startswith(message)
+  assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("after_s", [0.0, 0.4, 1.2, 2.5])
+def test_a_signal_before_the_loop(after_s, signum, tmp_path):
+  """From the first imports on: one line, nothing swallowed, no traceback."""
+  process = subprocess.Popen(
+    [
+      *(sys.executable, "-m", "kimina_jax.train"),
+      f"--run_dir={tmp_path / 'r'}",
+    ],
+    cwd=ROOT,
+    stdout=subprocess.PIPE,
+    stderr=subprocess.PIPE,
+    text=True,
+  )
+  while not catches(process.pid, signal.SIGTERM):
+    time.sleep(0.001)
+  time.sleep(after_s)
+  process.send_signal(signum)
+  out, errors = process.communicate(timeout=60)
+  lines = errors.splitlines()
+  if process.returncode == 143 and "are saved" in lines[-1]:
+    return  # on a fast machine the loop has begun
+  assert process.returncode == 128 + signum, errors
+  assert lines[-1] == (
+    f"stopped: {signum.name}; nothing is lost; the same command starts"
+    " again"
+  )
+  assert "Traceback" not in errors and "ignored" not in errors
+
+
+def catches(pid: int, signum: int) -> bool:
+  """Whether a process has a handler of its own for a signal."""
+  status = pathlib.Path(f"/proc/{pid}/status").read_text()
+  mask = int(re.search(r"SigCgt:\s*(\w+)", status)[1], 16)
+  return bool(mask >> (signum - 1) & 1)
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ if __name__ == "__main__":  # Flags first: the imports below take seconds.
           minimum=1e-6,
         ),
       ),
-      when_interrupted="nothing was kept; the same command starts again",
+      when_interrupted="nothing was written; the same command starts again",
     )
   )
 

@@ -97,7 +97,7 @@ class Command:
   takes_several_configs: bool = False
   is_experiment: bool = False
   needs_jax: bool = True
-  when_interrupted: str = "nothing was changed; the same command starts again"
+  when_interrupted: str = "nothing is lost; the same command starts again"
 
 
 # Flags of several commands.

@@ -37,6 +37,11 @@ _EXPECTED = {
   tuple: "values in parentheses, such as '(1, 8)' or '(\"a\", \"b\")'",
 }
 
+# How ml_collections reports a key that a ConfigDict does not have.
+_UNKNOWN_KEY = re.compile(
+  r"""Key "(\w+)" does not exist|instead of "(\w+)"|^["']+(\w+)["']+$"""
+)
+
 
 def names() -> list[str]:
   """Names of the experiments that are installed with the package."""
@@ -171,14 +176,14 @@ def _unknown_key(key: str, known: Mapping[str, Any]) -> str:
 
 
 def _suggest(key: str, known: Iterable[str]) -> str:
-  """ "did you mean …? " for the known key that is most alike, or ""."""
+  """'did you mean …? ' for the known keys that are most alike, or ''."""
   candidates = list(known)
+  section, _, last = key.rpartition(".")
+  same = [name for name in candidates if name.rpartition(".")[2] == last]
   near = difflib.get_close_matches(key, candidates, n=1, cutoff=0.7)
-  if not near:
-    # The right name in the wrong section, or without one.
-    last = key.rpartition(".")[2]
-    near = [name for name in candidates if name.rpartition(".")[2] == last]
-  return f"did you mean {near[0]}? " if near else ""
+  # A name without its section, a misspelling, a name in a wrong section.
+  near = (not section and same) or near or same
+  return f"did you mean {' or '.join(near)}? " if near else ""
 
 
 def _execute(path: pathlib.Path, argument: str) -> ConfigDict:
@@ -254,17 +259,18 @@ def _reason(error: Exception) -> str:
   text = " ".join(str(error).split())
   if isinstance(error, ModuleNotFoundError) and error.name == "configs":
     return f"{text}; write `from kimina_jax.configs import common`"
-  unknown = re.search(r'Key "(\w+)" does not exist', text)
+  unknown = _UNKNOWN_KEY.search(text)
   if isinstance(error, AttributeError | KeyError) and unknown:
     from kimina_jax.configs import common
 
     known = flatten(common.get_config())
     sections = {key.rpartition(".")[0] for key in known} - {""}
-    near = re.search(r'Did you mean "(\w+)"', text)
+    name = next(filter(None, unknown.groups()))
+    near = re.search(r'Did you mean "(\w+)" instead', text)
     suggestion = (
       f"did you mean {near[1]}? "
       if near
-      else _suggest(unknown[1], [*known, *sections])
+      else _suggest(name, [*known, *sections])
     )
-    return f"no key {unknown[1]}; {suggestion}{_KEYS} explains all"
+    return f"no key {name}; {suggestion}{_KEYS} explains all"
   return f"{type(error).__name__}: {text}"
