@@ -166,8 +166,7 @@ def test_a_signal_before_the_loop(after_s, signum, tmp_path):
     return  # on a fast machine the loop has begun
   assert process.returncode == 128 + signum, errors
   assert lines[-1] == (
-    f"stopped: {signum.name}; nothing is lost; the same command starts"
-    " again"
+    f"stopped: {signum.name}; nothing is lost; the same command starts again"
   )
   assert "Traceback" not in errors and "ignored" not in errors
 
