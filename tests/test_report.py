@@ -1,5 +1,6 @@
 """The report embeds the run faithfully, safely and within its size."""
 
+import argparse
 import html.parser
 import json
 import pathlib
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from kimina_jax.report import page as report
+from kimina_jax.report.__main__ import main
 from kimina_jax.types import Status, UsageError, Verdict
 from kimina_jax.verification import stats
 
@@ -77,6 +79,34 @@ def test_an_evaluation_is_shown_by_its_result(tmp_path):
   assert data["metrics"] == {"step": [0], "eval/pass@1": [0.5]}
 
 
+def test_a_damaged_rollout_is_left_out(tmp_path, caplog):
+  make_run(tmp_path, num_steps=1, num_rows=3)
+  path = tmp_path / "rollouts.jsonl"
+  lines = path.read_text().splitlines()
+  path.write_text(
+    "\n".join([lines[0], '{"iteration": 0, "tex', "[]", lines[2], ""])
+  )
+  data = _embedded(report.write_report(tmp_path))
+  assert [rollout["index"] for rollout in data["rollouts"]] == [0, 2]
+  assert "rollouts.jsonl:2 is not a rollout" in caplog.text
+  assert "rollouts.jsonl:3 is not a rollout" in caplog.text
+
+
+def test_a_damaged_config_is_one_line(tmp_path):
+  make_run(tmp_path, num_steps=1, num_rows=1)
+  for text in ('{"program": ', "[]"):
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(UsageError, match="config.json is not JSON"):
+      report.write_report(tmp_path)
+
+
+def test_the_script_reads_fields_that_rollouts_have():
+  page = pathlib.Path(report.__file__).with_suffix(".html").read_text()
+  used = set(re.findall(r'distinct\("(\w+)"\)', page))
+  used |= set(re.findall(r"\br\.(\w+)", page)) - {"length"}
+  assert used <= set(report._ROLLOUT_FIELDS), used
+
+
 def test_rows_of_one_step_are_one_row(tmp_path):
   lines = [{"step": 1, "a": 1.0}, {"step": 1, "b": 2.0}, {"step": 2, "a": 3.0}]
   path = tmp_path / "metrics.jsonl"
@@ -118,7 +148,7 @@ def test_many_rollouts_are_thinned_evenly(tmp_path, limit_bytes):
 
 def test_command_line_names_one_run():
   with pytest.raises(UsageError, match="name one run"):
-    report.main(["report"])
+    main(argparse.Namespace(arguments=[]))
 
 
 def test_an_alarm_of_the_checker_is_shown(tmp_path):

@@ -1,9 +1,9 @@
 """A run as one web page: python -m kimina_jax.report RUN_DIR
 
 In: `config.json`, `metrics.jsonl` and `rollouts.jsonl` of a run, finished or
-not. Out: `report.html` beside them, which needs nothing else: curves, the
-solve rate per source, and rollouts to read with the checker's messages.
-Never changes the run and never loads all its rollouts at once.
+not. Out: `report.html` beside them, one file without links: curves, the solve
+rate per source, and a browser of rollouts with the checker's messages. Nothing
+else is written, and not all rollouts are in memory at once.
 """
 
 import html
@@ -12,6 +12,8 @@ import math
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from absl import logging
 
 from kimina_jax.infra import records
 from kimina_jax.types import Status, UsageError
@@ -25,7 +27,7 @@ _ROLLOUT_FIELDS = (
   "advantage", "dropped", "response_len", "began", "num_carried", "stop",
   "exec_s",
 )  # fmt: skip
-# Label and key in config.json of what heads the page.
+# The head of the page: label and keys of config.json.
 _FACTS = (
   ("Model", "model.name"),
   ("Started from", "init_from"),
@@ -41,7 +43,7 @@ _FACTS = (
   ("Iterations", "train.num_iterations"),
   ("Seed", "seed"),
 )
-# Title and what a step is, by program.
+# Title, and the meaning of `step` in metrics.jsonl, by program.
 _PROGRAMS = {
   "train": ("Reinforcement learning", "iteration"),
   "sft": ("Supervised training", "step"),
@@ -66,8 +68,8 @@ def write_report(run_dir: str | pathlib.Path) -> pathlib.Path:
   rollouts, num_rollouts = sample_rollouts(
     rollouts_path, limit=_MAX_ROLLOUTS, limit_bytes=_MAX_ROLLOUT_BYTES
   )
-  program, step_name = _PROGRAMS.get(config.get("program"), ("Run", "step"))
-  metrics = _result(root / "result.json") or columns(metrics_path)
+  program, step_name = _PROGRAMS.get(config.get("program", ""), ("Run", "step"))
+  metrics = _evaluation_scores(root / "result.json") or columns(metrics_path)
   data = {
     "title": root.absolute().name,
     "program": program,
@@ -90,7 +92,7 @@ def write_report(run_dir: str | pathlib.Path) -> pathlib.Path:
 
 
 def to_html(data: Mapping[str, Any]) -> str:
-  """The page around its data; whatever a rollout says stays data."""
+  """The page with its data embedded; text of rollouts cannot become HTML."""
   template = pathlib.Path(__file__).with_suffix(".html").read_text("utf-8")
   # Inside <script>, `<` alone could end the element or open a comment. The
   # rest is ASCII: any text survives any encoding.
@@ -101,9 +103,9 @@ def to_html(data: Mapping[str, Any]) -> str:
 
 
 def columns(path: pathlib.Path) -> dict[str, list[float | None]]:
-  """`metrics.jsonl` by metric, aligned with `step`; null where it is absent.
+  """The columns of `metrics.jsonl` by name; None where a row lacks a metric.
 
-  Rows of one step are one row.
+  Rows with the same `step` are merged; columns are in the order of the steps.
   """
   rows: dict[int, dict[str, float | None]] = {}
   for row in records.read(path) if path.exists() else ():
@@ -117,10 +119,10 @@ def columns(path: pathlib.Path) -> dict[str, list[float | None]]:
 def sample_rollouts(
   path: pathlib.Path, *, limit: int, limit_bytes: int
 ) -> tuple[list[dict[str, Any]], int]:
-  """Rollouts for the page, oldest first, and how many the run has.
+  """Rollouts for the page, oldest first, and the number that the run has.
 
-  All of them if they fit; else the newest, a quarter of the limit, and an
-  even spread over the rest.
+  All of them if they fit; else the newest, a quarter of the limit, and an even
+  spread over the rest. A line that is not a row is left out with a warning.
 
   Args:
     path: `rollouts.jsonl`; may be absent.
@@ -142,13 +144,19 @@ def sample_rollouts(
     rollouts = []
     for index in chosen:
       file.seek(ends[index])
-      row = records.current_names(json.loads(file.readline()))
+      try:
+        row = records.current_names(json.loads(file.readline()))
+      except (ValueError, AttributeError) as error:
+        logging.warning(
+          "%s:%d is not a rollout and is left out: %s", path, index + 1, error
+        )
+        continue
       rollouts.append({name: row.get(name) for name in _ROLLOUT_FIELDS})
   return rollouts, num_rollouts
 
 
 def facts(config: Mapping[str, Any]) -> list[tuple[str, str]]:
-  """Label and value of what tells this run from others."""
+  """Label and value of the settings that distinguish runs."""
   found = []
   for label, keys in _FACTS:
     values = [_look_up(config, key) for key in keys.split(" × ")]
@@ -160,40 +168,43 @@ def facts(config: Mapping[str, Any]) -> list[tuple[str, str]]:
 def alarms(
   metrics: Mapping[str, Sequence[float | None]],
 ) -> list[tuple[int, str]]:
-  """Steps at which somebody had to look at the checker, and why.
+  """Steps with too many failures of the checker, each with a message.
 
   Args:
     metrics: as of `columns`.
   """
   found = []
   for index, step in enumerate(metrics.get("step", ())):
-    row = {
-      name.removeprefix("checker/"): values[index]
-      for name, values in metrics.items()
-      if name.startswith("checker/") and values[index] is not None
-    }
-    if words := stats.failure_alarm(row):
-      found.append((step, words))
+    row: dict[str, float] = {}
+    for name, values in metrics.items():
+      value = values[index]
+      if name.startswith("checker/") and value is not None:
+        row[name.removeprefix("checker/")] = value
+    if message := stats.failure_alarm(row):
+      found.append((int(step or 0), message))
   return found
 
 
 def _isolation(
   metrics: Mapping[str, Sequence[float | None]],
 ) -> list[tuple[str, str]]:
-  """What confined the checkers at last, by number of processes."""
+  """The isolation of the workers in the last row, by number of processes."""
   counts = [
-    metrics.get(f"checker/isolation/{m}", ()) for m in stats.ISOLATION_MODES
+    metrics.get(f"checker/isolation/{mode}", ())
+    for mode in stats.ISOLATION_MODES
   ]
   last = next(filter(any, reversed(list(zip(*counts, strict=True)))), ())
   modes = {m: n for m, n in zip(stats.ISOLATION_MODES, last, strict=False) if n}
+  if not modes:
+    return []
   if len(modes) == 1:
-    return [("Isolation in force", *modes)]
-  told = [f"{mode} × {count:.0f}" for mode, count in modes.items()]
-  return [("Isolation in force", ", ".join(told))] if told else []
+    return [("Isolation in force", next(iter(modes)))]
+  parts = [f"{mode} × {count:.0f}" for mode, count in modes.items()]
+  return [("Isolation in force", ", ".join(parts))]
 
 
-def _result(path: pathlib.Path) -> dict[str, list[float]]:
-  """What an evaluation came to: its rows are of parts of the problems."""
+def _evaluation_scores(path: pathlib.Path) -> dict[str, list[float | None]]:
+  """Scores of a whole evaluation; its metrics are of parts of the problems."""
   scores = {
     name: [value]
     for name, value in _read_json(path).items()
@@ -206,13 +217,18 @@ def _read_json(path: pathlib.Path) -> dict[str, Any]:
   if not path.exists():
     return {}
   try:
-    return json.loads(path.read_text("utf-8"))
+    value = json.loads(path.read_text("utf-8"))
+    if not isinstance(value, dict):
+      raise ValueError("it holds no object")
+    return value
   except ValueError as error:
-    raise UsageError(f"{path} is not JSON: {error}") from error
+    raise UsageError(
+      f"{path} is not JSON ({error}): move it away to leave it out"
+    ) from error
 
 
 def _spread(count: int, limit: int) -> list[int]:
-  """At most `limit` of 0 … count − 1: the last quarter of them in a row."""
+  """At most `limit` of 0 … count − 1; the last quarter of them are adjacent."""
   if count <= limit:
     return list(range(count))
   num_newest = math.ceil(limit / 4)
@@ -222,6 +238,7 @@ def _spread(count: int, limit: int) -> list[int]:
 
 
 def _look_up(config: Mapping[str, Any], key: str) -> Any:
+  value: Any = config
   for part in key.split("."):
-    config = config.get(part) if isinstance(config, Mapping) else None
-  return config
+    value = value.get(part) if isinstance(value, Mapping) else None
+  return value
