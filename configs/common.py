@@ -70,14 +70,15 @@ def _mesh() -> ConfigDict:
 
 def _problems() -> ConfigDict:
   problems = ConfigDict()
-  # "arithmetic" (generated) or a JSONL file of statements.
+  # "arithmetic" (generated) or a JSONL file of statements (problems/dataset.py
+  # shows its format).
   problems.train = "arithmetic"
   problems.eval = "arithmetic"
   problems.eval_split = "test"  # which split of problems.eval is held out
   # Training statements that share an n-gram of this many words with an
   # evaluation statement are left out; 0 keeps all.
   problems.decontaminate_ngram = 13
-  # Generated problems: how many of each split.
+  # Number of generated problems of each split.
   problems.num_train = 2048
   problems.num_eval = 128
   return problems
@@ -87,7 +88,8 @@ def _curriculum() -> ConfigDict:
   curriculum = ConfigDict()
   # Draw problems with probability ∝ 1 − solve rate; else uniformly.
   curriculum.prioritized = True
-  # Retire a problem solved k/k on this many visits in a row; 0 never.
+  # Prune a problem that was solved k/k on this many visits in a row; 0 prunes
+  # none.
   curriculum.prune_after = 3
   return curriculum
 
@@ -229,8 +231,9 @@ def _train() -> ConfigDict:
 
 def _sft() -> ConfigDict:
   sft = ConfigDict()
-  # (source, weight) pairs: "arithmetic", a JSONL file of {"problem",
-  # "response"} records, or a rollouts.jsonl of a run (its proved rollouts).
+  # (source, weight) pairs: "arithmetic", a JSONL file of demonstrations
+  # (problems/demonstrations.py shows its format), or a rollouts.jsonl of a run
+  # (its proved rollouts).
   sft.sources = (("arithmetic", 1.0),)
   # Of a run's rollouts, only those that the second verifier confirmed (see
   # checker.second_command; its second_share must be 1 to have them all).
