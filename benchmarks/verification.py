@@ -1,24 +1,24 @@
-"""The checker without Lean's own time: what the audit and the pool cost.
+"""Costs of the audit and of the verification pool, without Lean's own time.
 
   python benchmarks/verification.py [--peers_python=PEERS/bin/python]
       [--rounds=3] [--num_items=4000] [--queued=1000,10000,100000]
 
-Every check is a full audit (lexer, policy, statement, proof, axioms: three
-commands through pipes, sandboxed) of a different proof of some 600 characters,
-against a REPL that answers at once (tests/fake_repl.py); eight proofs of a
-statement come one after the other.
+Every check is a full audit (lexer, syntax rules, statement, proof, axioms:
+three commands through pipes, sandboxed) of a different proof of some 600
+characters, against a REPL that replies at once (tests/fake_repl.py). Eight
+proofs of a statement follow one another.
 
   throughput   checks per second with two workers, beside LeanInteract's
                LeanServer on the same REPL: one command per proof, no audit
   overhead     median seconds of one check, one at a time
   utilisation  eight workers and a REPL that takes 50 ms for each proof: share
-               of the workers' time that Lean would have had
-  queued       seconds per check while so many wait
+               of the workers' time that is spent in the REPL
+  queued       seconds per check with so many proofs in the queue
 
-The peer wants an environment with lean-interact==0.11.6; it is given a `lake`
-that starts the REPL. The last line is JSON: ours ÷ peer, and each number over
-what is asked of it (2,000 checks per second, 2 ms, 95 %, and the same time per
-check however many wait).
+The peer needs an environment with lean-interact==0.11.6; it gets a `lake` that
+starts the REPL. The last line is JSON: ours ÷ peer, and each number over its
+target (2,000 checks per second, 2 ms, 95 %, and an equal time per check for
+all lengths of the queue).
 """
 
 import argparse
@@ -47,7 +47,7 @@ _NUM_BUSY = 8  # workers of the utilisation
 
 
 def problem(index: int) -> Problem:
-  """As in RL, the same one for several proofs."""
+  """The problem of a proof; several proofs share one, as in RL."""
   index //= _NUM_PER_PROBLEM
   statement = (
     f"theorem t{index} (x y : ℝ) (h₀ : x + y = {index}) (h₁ : 0 < x) "
@@ -57,7 +57,7 @@ def problem(index: int) -> Problem:
 
 
 def proof(index: int) -> str:
-  """A whole final block, no two alike."""
+  """A whole final block; all differ."""
   steps = "\n".join(
     f"  have h{step} : x ^ {step} * y + {index} ≤ (x + y) ^ 2 + {step} := by\n"
     f"    nlinarith [sq_nonneg (x - y), mul_pos h₁ h₁] -- step {step}"
@@ -82,7 +82,7 @@ def make_pool(*, cost_s: float = 0.0, **changes) -> VerificationPool:
 
 
 def run(pool: VerificationPool, first: int, count: int) -> float:
-  """Seconds to check so many proofs, submitted as fast as they are taken."""
+  """Seconds to check `count` proofs, submitted as fast as possible."""
   work = [
     (problem(i), Extraction(final=proof(i)))
     for i in range(first, first + count)
@@ -104,7 +104,7 @@ def overhead(pool: VerificationPool, first: int, count: int) -> float:
 
 
 def utilisation() -> float:
-  """Share of eight workers' time that goes into the proofs themselves."""
+  """Share of the workers' time that is spent in the REPL."""
   count = 100 * _NUM_BUSY
   with make_pool(cost_s=_COST_S, num_workers=_NUM_BUSY) as pool:
     run(pool, 0, 4 * _NUM_BUSY)  # every worker has started
@@ -149,7 +149,7 @@ def _peer(args: argparse.Namespace) -> serve.Peer:
 
 
 def growth(sizes: list[int]) -> float:
-  """Seconds per check with the fewest waiting, over those with the most."""
+  """Seconds per check with the shortest queue ÷ those with the longest."""
   costs = []
   with make_pool(num_workers=2) as pool:
     run(pool, 0, 200)

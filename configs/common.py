@@ -129,33 +129,45 @@ def _checker() -> ConfigDict:
   checker.backend = "minilean"
   # For "repl": command line of the REPL, e.g. "/opt/repl/build/bin/repl".
   checker.command = ""
-  checker.lean_path = ""  # LEAN_PATH for the REPL
+  checker.lean_path = ""  # for "repl": LEAN_PATH
   # For "server"; the environment's KIMINA_JAX_SERVER_KEY is the bearer key.
   checker.urls = ()
-  checker.num_workers = 2  # proofs checked at once, by each process of a job
-  checker.num_standby = 1  # workers that stand by with the header imported
-  checker.max_imports = 2  # headers imported at once
-  checker.max_pending = 65_536  # proofs that may wait for a worker
+  # Workers (checker processes) of each process of a job; each checks one proof
+  # at a time.
+  checker.num_workers = 2
+  # Standby workers with the header imported; one takes the place of a worker
+  # that is replaced.
+  checker.num_standby = 1
+  # Workers that import a header at the same time: it takes seconds of a core
+  # and gigabytes of file cache.
+  checker.max_imports = 2
+  # Proofs in the queue; submitting more blocks. A bound of memory, which runs
+  # never reach.
+  checker.max_pending = 65_536
   checker.queue_timeout_s = 3600.0  # waiting for a worker
   checker.load_timeout_s = 300.0  # starting a worker, importing the header
-  checker.exec_timeout_s = 60.0  # one proof
+  checker.exec_timeout_s = 60.0  # checking one proof
   checker.max_uses = 500  # proofs before a worker is replaced
   checker.memory_gib = 8.0  # anonymous memory of one worker
-  checker.address_gib = 64.0  # its address space; Lean maps files of gigabytes
-  # "auto" takes bwrap if it works, else rlimits; "none" wants allow_none too.
+  # Address space of one worker. Lean maps gigabytes of files, which count: it
+  # must be much more than memory_gib, or imports fail.
+  checker.address_gib = 64.0
+  # "bwrap", "rlimit", or "auto": bwrap where it works, else rlimit. "none" runs
+  # proofs with all of your rights, and therefore needs allow_none = True.
   checker.isolation = "auto"
   checker.allow_none = False
   # Ceiling of set_option maxHeartbeats; a header's 0 (no limit) becomes this.
   checker.max_heartbeats = 400_000
-  # Admit native_decide, and so trust Lean's compiler besides its kernel.
+  # Allow native_decide, and so trust Lean's compiler besides its kernel.
   checker.native_decide = False
-  # File that keeps verdicts from one run to the next; "" keeps none.
+  # File that keeps verdicts from one run to the next; "" is none.
   checker.verdict_cache = ""
-  # Another verifier, asked of first proofs, of all in evaluations and of a
-  # share of the others, e.g. "safe_verify {target} {proof}"; "" asks nobody.
+  # A second verifier, e.g. "safe_verify {target} {proof}"; "" is none. It
+  # checks the first accepted proof of each problem, all accepted proofs of
+  # evaluations, and the share second_share of the others.
   checker.second_command = ""
   checker.second_share = 0.01
-  checker.second_timeout_s = 600.0
+  checker.second_timeout_s = 600.0  # one check of the second verifier
   return checker
 
 

@@ -2,18 +2,18 @@
 # Installs Lean, Mathlib and the REPL for the checker; needs a network.
 #   ./launch/install_lean.sh [PREFIX] [VERSION]
 #   ./launch/install_lean.sh /data/lean v4.15.0     (~/.kimina_jax/lean, v4.15.0)
-# Everything goes into PREFIX but Mathlib's downloads, which Lake keeps in
-# ~/.cache/mathlib. What is there already is left as it is: run it again after a
-# failure, or with another VERSION beside the first. Prints the lines of the
-# configuration that use it, then has the checker examine itself.
+# Installs everything into PREFIX, except Mathlib's downloads, which Lake keeps
+# in ~/.cache/mathlib. Parts that are installed already are not changed: run it
+# again after a failure, or with another VERSION beside the first. Prints the
+# lines of the configuration that use it, then runs the checker's doctor.
 set -eu
 
 needs_gb=10
 elan_url=https://elan.lean-lang.org/elan-init.sh
 mathlib_url=https://github.com/leanprover-community/mathlib4
 repl_url=https://github.com/leanprover-community/repl
-# Before v4.10.0 the REPL leaves the end of its replies in a buffer, and a pipe
-# waits for ever. This commit of its repository flushes.
+# Before v4.10.0 the REPL does not flush the end of its replies, so that a reader
+# of a pipe waits for ever. This commit of its repository flushes.
 flush_commit=4fc1e6d1dda170e8f0a6b698dd5f7e17a9cf52b4
 
 fail() {
@@ -74,7 +74,7 @@ toolchain="leanprover/lean4:$version"
 elan toolchain list | grep -q "^$toolchain\( \|\$\)" ||
   elan toolchain install "$toolchain"
 
-# clone URL DIRECTORY: whole or not at all.
+# clone URL DIRECTORY: clones a repository; leaves nothing if it fails.
 clone() {
   [ -d "$2" ] && return
   rm -rf "$2.partial"
@@ -96,13 +96,13 @@ if ! grep -q flush "$repl/REPL/Main.lean"; then
     cd "$repl" &&
       git fetch --quiet --depth 2 origin "$flush_commit" &&
       git cherry-pick --no-commit "$flush_commit"
-  ) || fail "cannot mend the REPL of $version; choose v4.10.0 or later"
+  ) || fail "cannot patch the REPL of $version; choose v4.10.0 or later"
 fi
 (cd "$repl" && lake build)
 binary="$repl/.lake/build/bin/repl"
 [ -x "$binary" ] || fail "lake build made no $binary"
 
-# Lake may name directories from Mathlib's own; workers start elsewhere.
+# Lake may print paths relative to Mathlib's directory; workers run elsewhere.
 lean_path="$(cd "$mathlib" && lake env printenv LEAN_PATH | tr ':' '\n' |
   while read -r place; do
     case "$place" in
@@ -125,7 +125,7 @@ and in its configuration:
   config.checker.lean_path = "$lean_path"
 or, for each of them, --config.checker.backend=repl and so on.
 
-Does it hold?
+Testing the checker:
 END
 cd "$(dirname "$0")/.."
 python="${PYTHON:-.venv/bin/python}"

@@ -1,16 +1,16 @@
 #!/bin/sh
-# Compiles what was to be proved and what was written, and has a verifier of
-# compiled files look at them: SafeVerify at both, leanchecker (or lean4checker)
-# at the second alone.
+# Compiles the statement and the proof with Lean, and runs a verifier of compiled
+# files on them: SafeVerify on both, leanchecker (or lean4checker) on the proof
+# alone.
 #
 #   sh launch/second_verifier.sh /path/to/safe_verify {target} {proof}
 #   sh launch/second_verifier.sh /path/to/leanchecker {target} {proof}
 #
-# As checker.second_command, with the braces as they stand. Exit status: 0 the
-# verifier agrees; 1 it refuses, or Lean refuses the proof as a file; 2 it could
-# not be asked. Wants `lean` on PATH and what the files import on LEAN_PATH;
-# writes below $TMPDIR alone, and calls no other program, for in the sandbox
-# there is none.
+# This is the value of checker.second_command, with the braces as they stand.
+# Exit status: 0 the verifier agrees; 1 it refuses the proof, or Lean does not
+# compile it; 2 the verifier failed. Needs `lean` on PATH and the imported
+# libraries on LEAN_PATH; writes below $TMPDIR only, and calls no other program,
+# because there is none in the sandbox.
 set -u
 
 if [ $# -ne 3 ]; then

@@ -233,6 +233,7 @@ def test_close_ends_what_is_unfinished(nothing_left, tmp_path):
   [
     ({"command": "no-such-repl --fast"}, "'no-such-repl --fast' is no program"),
     ({"command": ""}, "set checker.command"),
+    ({"command": '/bin/echo "unclosed'}, "close every quotation mark"),
     (
       {"backend": "coq"},
       "checker.backend is 'coq'; choose one of minilean, repl",

@@ -120,6 +120,27 @@ def test_one_stands_by_for_the_imports_used_last(place, make):
   assert (counts["replaced/uses"], counts["replaced/crash"]) == (1, 1)
 
 
+def test_a_standby_worker_is_kept_under_the_imports_it_has_loaded(place, make):
+  """Whatever other threads ask for while it is loaded."""
+  pool, _ = make(num_standby=8, max_imports=8)
+  threads = [
+    threading.Thread(
+      target=lambda i=i: [
+        pool.discard(pool.acquire(f"{i % 4}", fresh=False), "uses")
+        for _ in range(50)
+      ]
+    )
+    for i in range(8)
+  ]
+  for thread in threads:
+    thread.start()
+  for thread in threads:
+    thread.join()
+  assert pool._standby
+  for imports, worker in list(pool._standby):
+    assert worker.imports == imports
+
+
 def test_those_used_last_stand_by(place, make):
   pool, stats = make(num_standby=2)
   acquired = {}

@@ -1,10 +1,10 @@
-"""Commands through LeanInteract's LeanServer, two of them in two threads.
+"""Throughput of LeanInteract: commands through two LeanServers in two threads.
 
   python lean_interact_check.py REPL NUM_ITEMS
 
-REPL is a Python program that speaks the protocol of Lean's REPL; it stands
-where LeanInteract looks for one. Each item is one command: the proof as it
-is, in the environment of its header. Nothing is audited.
+REPL is a Python program that speaks the protocol of Lean's REPL; it is put
+where LeanInteract looks for one. Each item is one command: the proof, in the
+environment of its header. Nothing is audited.
 """
 
 import concurrent.futures

@@ -1,11 +1,11 @@
-"""The formal reasoning pattern: a response in, its parts out.
+"""Extraction: parses a response of the formal reasoning pattern.
 
-A response is `<think>` … `</think>` with at least one block fenced by three
+In: the text of a response. Out: its thought, tactics blocks and final block. A
+response is `<think>` … `</think>` with at least one block fenced by three
 backticks and `tactics` inside, then one block fenced by three backticks and
-`lean4`, and nothing else (Kimina-Prover Preview, arXiv 2504.11354, §2).
-
-It takes text apart and never judges Lean: what it cannot take apart is an
-`Extraction` whose `error` names the first broken rule.
+`lean4`, and nothing else (Kimina-Prover Preview, arXiv 2504.11354, §2). A text
+that breaks the pattern gives an `Extraction` whose `error` names the first
+broken rule. The Lean code is not judged.
 """
 
 import re
@@ -19,15 +19,15 @@ _FINAL = re.compile(r"^```lean4[ ]*\n(.*?)^```[ ]*$", re.DOTALL | re.MULTILINE)
 
 
 def extract(text: str) -> Extraction:
-  """Takes a response apart.
+  """Parses a response.
 
   Args:
     text: the response, without the stop token.
 
   Returns:
-    The parts that were found. `error` is empty, or the first rule that the
-    response breaks, in words; `final` is empty unless there is exactly one
-    final block.
+    The parts that were found. `error` is empty, or names the first rule that
+    the response breaks; `final` is empty unless there is exactly one final
+    block.
   """
   error = _think_error(text)
   if error:
@@ -53,7 +53,7 @@ def _think_error(text: str) -> str:
 
 
 def _final_block(answer: str) -> tuple[str, str]:
-  """The content of the one final block, or "" and why there is none."""
+  """The content of the one final block, and the rule that it breaks or ""."""
   blocks = list(_FINAL.finditer(answer))
   if not blocks:
     opened = re.search(r"^```lean4", answer, re.MULTILINE)

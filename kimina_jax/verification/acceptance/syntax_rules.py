@@ -24,7 +24,7 @@ from kimina_jax.verification.acceptance.lexer import (
   kind_of,
 )
 from kimina_jax.verification.acceptance.vocabulary import (
-  COMMANDS,
+  ALLOWED_COMMANDS,
   TokenRole,
   TokenRoles,
 )
@@ -183,7 +183,7 @@ def _is_declared(tokens: Sequence[str], index: int) -> bool:
 
 
 def _may_start(token: str, continuations: frozenset[str]) -> bool:
-  return token in COMMANDS or token == "@[" or token in continuations
+  return token in ALLOWED_COMMANDS or token == "@[" or token in continuations
 
 
 def _scopes(
@@ -214,7 +214,7 @@ def _scopes(
 def _name_after(tokens: Sequence[str], index: int) -> str:
   """The name of a namespace or section; "" if it has none."""
   token = arguments.next_token(tokens, index)
-  is_name = token and kind_of(token) == "name" and token not in COMMANDS
+  is_name = token and kind_of(token) == "name" and token not in ALLOWED_COMMANDS
   return token.replace("«", "").replace("»", "") if is_name else ""
 
 

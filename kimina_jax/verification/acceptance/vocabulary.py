@@ -14,7 +14,7 @@ DECLARATIONS = frozenset(
   "theorem lemma def abbrev example structure inductive".split()
 )
 SCOPES = frozenset("namespace section end".split())
-COMMANDS = (
+ALLOWED_COMMANDS = (
   DECLARATIONS | SCOPES | frozenset("open set_option noncomputable".split())
 )
 CLOSING = {"(": ")", "[": "]", "@[": "]", "{": "}", "⟨": "⟩", "⦃": "⦄"}
@@ -149,7 +149,7 @@ class TokenRole:
 _ROLES = {
   **dict.fromkeys(CLOSING, TokenRole.OPENING),
   **dict.fromkeys(CLOSING.values(), TokenRole.CLOSING),
-  **dict.fromkeys(COMMANDS, TokenRole.COMMAND),
+  **dict.fromkeys(ALLOWED_COMMANDS, TokenRole.COMMAND),
   **dict.fromkeys(_TACTICS_WITH_SETTINGS, TokenRole.TACTIC),
   "@[": TokenRole.ATTRIBUTES,
   "set_option": TokenRole.OPTION,

@@ -53,7 +53,7 @@ _REMEDIES = {
 }
 _BUSY = "all its REPLs are busy; give it more, or lower checker.num_workers"
 
-Result = TypeVar("Result")
+_Result = TypeVar("_Result")
 
 
 class AnswerTooLarge(Exception):
@@ -106,11 +106,11 @@ class ServerClient:
     self,
     path: str,
     body: Mapping[str, Any],
-    read: Callable[[int, Any], Result],
+    read: Callable[[int, Any], _Result],
     *,
     timeout_s: float,
     patience_s: float,
-  ) -> Result:
+  ) -> _Result:
     """Posts a request until a server answers it.
 
     Args:
@@ -169,9 +169,9 @@ class ServerClient:
     lease: ServerLease,
     path: str,
     data: bytes,
-    read: Callable[[int, Any], Result],
+    read: Callable[[int, Any], _Result],
     timeout_s: float,
-  ) -> Result:
+  ) -> _Result:
     if lease.num_failures:
       code, value = self._exchange(
         lease.server, "/health", None, _HEALTH_TIMEOUT_S
