@@ -531,6 +531,18 @@ def test_report(tmp_path):
     report.write_page(rows, template, page)
 
 
+def test_the_page_is_what_its_template_and_rows_give(tmp_path, monkeypatch):
+  """docs/scaling.md was written anew when either changed; plots left out."""
+  monkeypatch.setattr(report, "write_plot", lambda rows, path: None)
+  docs = ROOT / "docs"
+  rows = study.read_rows(docs / "scaling.jsonl").values()
+  page = tmp_path / "scaling.md"
+  report.write_page(list(rows), docs / "scaling.template.md", page)
+  assert page.read_text() == (docs / "scaling.md").read_text()
+  for row in rows:
+    assert cases.StudyCase(**row["case"]).key == row["key"]
+
+
 def test_the_curve_takes_the_best_mesh():
   one, two = plan("fsdp=8", "fsdp=4,tensor=2")
   rows = [fake_row(one), fake_row(two, tokens_per_s=5000.0)]
