@@ -1,9 +1,9 @@
-"""The problem that is attacked, and what must hold of every final block.
+"""The problem of the attacks, and the checks of any final block.
 
-In: the text of a final block. Out: "" or what the acceptance did wrong with it:
-an exception, a verdict without a reason, seconds spent, a text accepted that
-the plain reader complains of, or a different opinion on where comments, strings
-and characters begin and end.
+`finding` takes the text of a final block and returns the fault of the
+acceptance, or "": an exception, a verdict without a reason, too much time, an
+accepted text that the plain syntax rules refuse, or a disagreement of lexer and
+plain reader about the extents of comments, strings and characters.
 """
 
 import time
@@ -46,11 +46,11 @@ _SLOW_S_PER_MB, _SLOW_S = 20.0, 0.5
 
 
 def finding(text: str, problem: Problem = PROBLEM) -> str:
-  """What is wrong with how a final block is treated; "" if nothing."""
+  """Returns the acceptance's fault on a final block; "" if there is none."""
   began_s = time.process_time()
   try:
     result = prepare_audit(problem, text, RULES)
-  except Exception as error:  # whatever it is, it should have been a verdict
+  except Exception as error:  # any error should have been a verdict
     return f"raised {type(error).__name__}: {str(error)[:80]}"
   spent_s = time.process_time() - began_s
   if spent_s > _SLOW_S + _SLOW_S_PER_MB * len(text) / 2**20:
@@ -61,10 +61,10 @@ def finding(text: str, problem: Problem = PROBLEM) -> str:
 
 
 def _disagreement(text: str) -> str:
-  """Where lexer and plain reader differ about what is code; "" if nowhere.
+  """Returns a difference between lexer and plain reader; "" if there is none.
 
-  The reader calls more unclear than the lexer refuses; of an accepted text
-  `complaints` has said so.
+  The reader refuses more texts as unclear than the lexer; for an accepted text
+  `complaints` reports that.
   """
   try:
     text = normalise(text)
@@ -115,7 +115,7 @@ def _about_audit(audit: Audit, text: str, problem: Problem) -> str:
 
 
 def _is_the_end_of(proof: str, text: str) -> bool:
-  """Whether the proof is the text with blanks for its beginning."""
+  """Whether the proof is the text with its beginning replaced by blanks."""
   lines, wholes = proof.split("\n"), text.split("\n")
   begun = False
   for line, whole in zip(lines, wholes, strict=False):

@@ -23,32 +23,106 @@ import corpus
 
 _PIECE = re.compile(r"[A-Za-z_][\w'!?]*|[0-9]+|[ ]+|.", re.DOTALL)
 _MARKS = (
-  *("/-", "-/", "--", "/--", "/-!", "/-/-", '"', '\\"', "\\\\", "\\\n", "'"),
-  *("'a'", "'\"'", "'\n'", "'\\''", 'r"', 'r#"', '"#', '.r"', '`r"', "«", "»"),
-  *("«a b»", ".", "1.", "1", "0x1F", "#", "@[", "@", "[", "]", "(", ")", "{"),
-  *("}", "⟨", "⟩", "\n", "\n  ", " ", ";", ":=", "by", "`", "``", "{x}", "¬"),
-  *("λ", "∑'", "⁻¹'", " '' ", "é", "ￇ", "\u00a0", "\u200b", "\t", "\r\n"),
+  "/-",
+  "-/",
+  "--",
+  "/--",
+  "/-!",
+  "/-/-",
+  '"',
+  '\\"',
+  "\\\\",
+  "\\\n",
+  "'",
+  "'a'",
+  "'\"'",
+  "'\n'",
+  "'\\''",
+  'r"',
+  'r#"',
+  '"#',
+  '.r"',
+  '`r"',
+  "«",
+  "»",
+  "«a b»",
+  ".",
+  "1.",
+  "1",
+  "0x1F",
+  "#",
+  "@[",
+  "@",
+  "[",
+  "]",
+  "(",
+  ")",
+  "{",
+  "}",
+  "⟨",
+  "⟩",
+  "\n",
+  "\n  ",
+  " ",
+  ";",
+  ":=",
+  "by",
+  "`",
+  "``",
+  "{x}",
+  "¬",
+  "λ",
+  "∑'",
+  "⁻¹'",
+  " '' ",
+  "é",
+  "ￇ",
+  "\u00a0",
+  "\u200b",
+  "\t",
+  "\r\n",
 )
 _LINES = (
-  *("end\n", "end A\n", "section\n", "section A\n", "namespace A\n"),
-  *("open A in\n", "open Nat\n", "@[simp] ", "@[simp, csimp] ", "example : "),
-  *("set_option maxHeartbeats 400000 in\n", "set_option maxRecDepth 0 in\n"),
-  *("lemma a : True := trivial\n", "def target := 1\n", "theorem target "),
-  *("structure A where\n  x : ℕ\n", "inductive A | a\n", "axiom a : False\n"),
-  *("(x).end\n", "| end\n", "|>.section\n", "(config := {})", "config := f"),
-  *('def a := "', "/-- doc -/ ", "/- -- -/", "-- /-\n", "theorem __ok_a "),
+  "end\n",
+  "end A\n",
+  "section\n",
+  "section A\n",
+  "namespace A\n",
+  "open A in\n",
+  "open Nat\n",
+  "@[simp] ",
+  "@[simp, csimp] ",
+  "example : ",
+  "set_option maxHeartbeats 400000 in\n",
+  "set_option maxRecDepth 0 in\n",
+  "lemma a : True := trivial\n",
+  "def target := 1\n",
+  "theorem target ",
+  "structure A where\n  x : ℕ\n",
+  "inductive A | a\n",
+  "axiom a : False\n",
+  "(x).end\n",
+  "| end\n",
+  "|>.section\n",
+  "(config := {})",
+  "config := f",
+  'def a := "',
+  "/-- doc -/ ",
+  "/- -- -/",
+  "-- /-\n",
+  "theorem __ok_a ",
 )
 
 
 class Mutator:
-  """Changes one text at a time; keeps the dictionary and texts to cut from."""
+  """Changes one text at a time, with a dictionary and texts to cut from."""
 
   def __init__(self, texts: list[str], words: list[str], frame: str):
-    """See `change`.
+    """Keeps what `change` draws from.
 
     Args:
       texts: to cut pieces from.
-      words: to put in, besides the marks above.
+      words: to insert, besides the marks above.
       frame: header and statement, which most texts should keep.
     """
     self._texts = texts
@@ -56,7 +130,7 @@ class Mutator:
     self._frame = frame
 
   def change(self, text: str, seed: int) -> str:
-    """The text with one to eight changes; a function of its arguments."""
+    """Makes one to eight changes; a function of its arguments."""
     draw = random.Random(seed)
     header, statement = self._frame.rsplit("\n", 1)
     body = text.removeprefix(header)

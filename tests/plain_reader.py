@@ -1,17 +1,17 @@
-"""A second reader of Lean text, simple enough to be checked by eye.
+"""A second lexer of Lean text, simple enough to be verified by reading.
 
 In: text. Out: its words and signs outside comments, strings and characters. It
-goes through the text one character at a time, knows no regular expressions, and
-imports nothing from the verification package, which it is there to contradict.
-Where the meaning of a text depends on Lean's version or on the symbols in
-scope, it says Unclear and never guesses.
+reads one character at a time, uses no regular expressions, and imports nothing
+from the verification package, so that it is an independent oracle. Where the
+meaning of a text depends on Lean's version or on the symbols in scope, it
+raises Unclear.
 """
 
 import dataclasses
 
 
 class Unclear(Exception):
-  """Text that Lean may read in two ways, or that it cannot read."""
+  """Text that is ambiguous or malformed in Lean."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Item:
 
 
 def read(text: str) -> list[Item]:
-  """What stands outside comments; raises Unclear."""
+  """Returns the items outside comments; raises Unclear."""
   items, at, line, margin = [], 0, 1, 0
   while at < len(text):
     kind, end = _next(text, at)
@@ -53,7 +53,7 @@ def read(text: str) -> list[Item]:
 
 
 def _next(text: str, at: int) -> tuple[str, int]:
-  """The kind of what starts here, "" for blanks and comments; its end."""
+  """Returns kind ("" for blanks and comments) and end of what starts here."""
   char, after = text[at], text[at + 1 : at + 2]
   if char in " \n":
     return "", at + 1
@@ -112,7 +112,7 @@ def _comment_end(text: str, at: int) -> int:
 
 
 def _demand_clear_start(text: str, at: int) -> None:
-  """Lean's symbols are not known here: one might reach into these signs."""
+  """Refuses a comment glued to a sign that may be part of a longer symbol."""
   before = text[at - 1 : at]
   if before and before not in " \n)]}⟩,;·" and not continues_name(before):
     raise Unclear(f"comment glued to {before!r} at {at}")
@@ -128,7 +128,7 @@ def _string_end(text: str, at: int) -> int:
 
 
 def _raw_hashes(text: str, at: int) -> int | None:
-  """How many `#` open the raw string here; None if there is none."""
+  """Returns the number of `#` of the raw string here; None if there is none."""
   end = _run_end(text, at + 1, "#")
   return end - at - 1 if text[end : end + 1] == '"' else None
 
@@ -145,7 +145,7 @@ def _raw_end(text: str, at: int) -> int:
 
 
 def _quote(text: str, at: int) -> tuple[str, int]:
-  """A character literal, or a sign of its own."""
+  """Returns kind and end: a character literal, or a single sign."""
   end = _char_end(text, at)
   if end is None:
     return "sign", at + 1
@@ -196,7 +196,7 @@ def _run_end(text: str, at: int, chars: str) -> int:
 
 
 def starts_name(char: str) -> bool:
-  """Whether Lean lets a name start so; the newest Lean, with accents."""
+  """Whether a name may start with this character, in the newest Lean."""
   code = ord(char)
   return (
     "a" <= char <= "z"
@@ -213,7 +213,7 @@ def starts_name(char: str) -> bool:
 
 
 def continues_name(char: str) -> bool:
-  """Whether a name may go on so."""
+  """Whether this character may continue a name."""
   code = ord(char)
   return (
     starts_name(char)

@@ -1,9 +1,9 @@
-"""What speaks against sending a text to Lean, by a second, plainer policy.
+"""A second, simpler implementation of the syntax rules, as an oracle.
 
 In: the text of a proof, without its header, and the trusted statement. Out:
-complaints in words; none, if the text may be sent. Its lists are its own and
-nothing is shared with the verification package, so that a word forgotten there
-is not forgotten here. It may be stricter than need be where no proof minds.
+complaints; none if the text may be sent to Lean. Its lists are independent of
+the verification package, so that a word missing there is not missing here. It
+may be stricter than the rules where genuine proofs are not affected.
 """
 
 from plain_reader import Item, Unclear, continues_name, read
@@ -12,12 +12,12 @@ LIMITS = {"maxHeartbeats": 1_000_000, "maxRecDepth": 100_000}
 DECLARATIONS = "theorem lemma def abbrev structure inductive example".split()
 SCOPES = "namespace section end".split()
 STARTS = (*DECLARATIONS, *SCOPES, "open", "set_option", "noncomputable")
-# Words that go on with a declaration at the left margin.
+# Words that continue a declaration at the left margin.
 GOES_ON = "by else extends in then termination_by decreasing_by where with"
 GOES_ON = (*GOES_ON.split(), "fun", "calc", "do", "from", "at", "using")
 ATTRIBUTES = ("simp", "reducible", "ext", "norm_cast", "push_cast", "inline")
 
-# Each must be refused as a word of its own; as a field (`h.prefix`) it is fine.
+# Each must be refused as a whole word; as a field (`h.prefix`) it is allowed.
 WORDS = frozenset(
   """
   sorry admit stop native_decide bv_decide bv_check polyrith plausible
@@ -61,11 +61,11 @@ OPENING, CLOSING = "([{⟨", ")]}⟩"
 
 
 def complaints(proof: str, statement: str, limits=LIMITS) -> list[str]:
-  """Why a proof should not have been accepted; empty if all is well.
+  """Returns the reasons to refuse a proof; empty if there are none.
 
   Args:
-    proof: what is to be sent to Lean, without its header.
-    statement: the trusted theorem, which must stand in it at the top level.
+    proof: the text for Lean, without its header.
+    statement: the trusted theorem, which must occur in it at the top level.
     limits: the highest value of each option.
   """
   try:
@@ -88,7 +88,7 @@ def complaints(proof: str, statement: str, limits=LIMITS) -> list[str]:
 
 
 def _about_characters(text: str) -> list[str]:
-  """Characters that can make a text look like what it is not."""
+  """Refuses characters that make a text look different from its meaning."""
   found = []
   for char in text:
     code = ord(char)
@@ -128,7 +128,7 @@ def _about_option(items: list[Item], limits: dict[str, int]) -> list[str]:
     return [f"option {name}"]
   if not value or any(digit not in "0123456789" for digit in value):
     return [f"option {name} {value[:20]}"]
-  # Compared by length first: a number may have more digits than int() takes.
+  # Compared by length first, since int() refuses numbers with many digits.
   digits = value.lstrip("0")
   if not digits or len(digits) > 9 or int(digits) > limits[name]:
     return [f"option {name} {value[:20]}"]
@@ -159,7 +159,7 @@ def _about_setting(name: str, items: list[Item]) -> list[str]:
 
 
 def _about_command(before: Item, item: Item) -> list[str]:
-  """Where Lean takes any word for a name: a field, a constructor."""
+  """Refuses commands where Lean reads a name: a field or a constructor."""
   is_field = before.text == "." and before.end == item.start
   if is_field or before.text == "|":
     return [f"command {item.text} after {before.text}"]
@@ -167,7 +167,7 @@ def _about_command(before: Item, item: Item) -> list[str]:
 
 
 def _about_layout(items: list[Item]) -> list[str]:
-  """What stands at the left margin, and whether all that opens closes."""
+  """Checks the words at the left margin, and that brackets match."""
   found, closers = [], []
   for index, item in enumerate(items):
     starts = item.column == 0 and item.kind == "word"
@@ -187,7 +187,7 @@ def _about_layout(items: list[Item]) -> list[str]:
 
 
 def _about_scopes(items: list[Item]) -> list[str]:
-  """Every namespace and section ends, by its whole name."""
+  """Checks that every namespace and section ends with its whole name."""
   names = []
   for index, item in enumerate(items):
     if item.text in ("namespace", "section"):
@@ -201,7 +201,7 @@ def _about_scopes(items: list[Item]) -> list[str]:
 
 
 def _scope_name(items: list[Item], index: int) -> str:
-  """The name that follows; "" if there is none."""
+  """Returns the name after a scope's keyword; "" if there is none."""
   for item in items[index + 1 : index + 2]:
     if item.kind == "word" and item.column and item.text not in STARTS:
       return item.text
@@ -209,7 +209,7 @@ def _scope_name(items: list[Item], index: int) -> str:
 
 
 def _about_statement(items: list[Item], trusted: list[str]) -> list[str]:
-  """The trusted statement stands once, at the top, and nothing else is it."""
+  """Checks that the trusted statement occurs once, at the top level."""
   brackets = sections = stated = named = 0
   for index, item in enumerate(items):
     if item.kind == "sign":

@@ -1,7 +1,7 @@
-"""Tries what a confined process should not be able to do, and tells.
+"""Probes of a sandbox: tries operations that it should prevent.
 
-On stdin, a JSON object with numbers and names to try; on stdout, one with the
-outcome of each probe: what it found, "done", or which error stopped it.
+In: on stdin, a JSON object with the numbers and names to try. Out: on stdout,
+one with the outcome of each probe: a result, "done", or the name of the error.
 """
 
 import ctypes
@@ -59,13 +59,13 @@ def socket_file() -> None:
 
 
 def see_process() -> bool:
-  """By its command line: its number is another one in here."""
+  """Finds it by its command line, for its process id differs inside."""
   numbers = filter(str.isdigit, os.listdir("/proc"))
   return any(given["victim_name"] in read(n, "cmdline") for n in numbers)
 
 
 def see_environment() -> bool:
-  """The secret, in the environment of whichever process."""
+  """Looks for the secret in the environments of all processes."""
   numbers = filter(str.isdigit, os.listdir("/proc"))
   return any(given["secret"] in read(n, "environ") for n in numbers)
 
@@ -123,7 +123,7 @@ def can_write(folder: str) -> bool:
 
 
 def find_programs() -> list[str]:
-  """Those of the given names that could be run, wherever they lie."""
+  """Returns those of the given names that can be executed, in any folder."""
   found = set()
   for folder, name in files():
     if name in given["programs"] and os.access(f"{folder}/{name}", os.X_OK):
@@ -132,7 +132,7 @@ def find_programs() -> list[str]:
 
 
 def find_strangers() -> int:
-  """Files that lie under none of the given paths."""
+  """Counts the files outside of the given paths."""
   known = tuple(given["known"])
   return sum(
     not f"{folder}/{name}".startswith(known) for folder, name in files()
@@ -149,7 +149,7 @@ def files():
 
 
 def fill_the_disk() -> None:
-  """80 MiB, in files of legal size."""
+  """Writes 80 MiB, in files of allowed size."""
   for number in range(10):
     with open(f"{given['scratch']}/{number}", "wb") as file:
       file.write(bytes(8 << 20))
@@ -163,7 +163,7 @@ def new_namespaces() -> None:
 
 
 def mount() -> None:
-  """Directly, or with the rights of a namespace of one's own."""
+  """Mounts directly, or with the rights of a new user namespace."""
   place = given["scratch"].encode()
 
   def attempt() -> None:
@@ -209,11 +209,25 @@ def check(result: int) -> None:
 
 
 PROBES = (
-  *(tcp, udp, abstract_socket, socket_file),
-  *(see_process, see_environment, signal_process, trace_process),
-  *(open_memory_of_process, read_files, write_files),
-  *(find_programs, find_strangers, fill_the_disk),
-  *(new_namespaces, mount, capabilities, namespaces, names),
+  tcp,
+  udp,
+  abstract_socket,
+  socket_file,
+  see_process,
+  see_environment,
+  signal_process,
+  trace_process,
+  open_memory_of_process,
+  read_files,
+  write_files,
+  find_programs,
+  find_strangers,
+  fill_the_disk,
+  new_namespaces,
+  mount,
+  capabilities,
+  namespaces,
+  names,
 )
 
 if __name__ == "__main__":

@@ -24,7 +24,13 @@ def make(rewards, lengths=None, *, iteration=0):
   return [
     Sample(
       Rollout(
-        *(PROMPT, row, np.zeros(n), np.zeros(n), np.zeros(n), "", "stop"),
+        PROMPT,
+        row,
+        np.zeros(n),
+        np.zeros(n),
+        np.zeros(n),
+        "",
+        "stop",
         iteration=iteration,
       ),
       Verdict(Status.PROVED if reward else Status.LEAN_ERROR),
@@ -50,8 +56,14 @@ def advantages(rewards, k, **changes):
 
 def test_mean():
   assert advantages([1.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0], 4) == [
-    *(0.75, -0.25, -0.25, -0.25),
-    *(0.0, 0.0, 0.0, 0.0),
+    0.75,
+    -0.25,
+    -0.25,
+    -0.25,
+    0.0,
+    0.0,
+    0.0,
+    0.0,
   ]
 
 

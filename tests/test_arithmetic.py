@@ -1,4 +1,4 @@
-"""Generated statements are true, their proofs right, their splits apart."""
+"""Generated statements are true, their proofs right, their splits disjoint."""
 
 import itertools
 import json
@@ -59,7 +59,7 @@ def _python(proposition: str) -> str:
 
 
 def _holds(statement: str) -> tuple[bool, bool]:
-  """Whether a statement is true on a grid, and its hypotheses not void."""
+  """Whether a statement is true on a grid, and its hypotheses satisfiable."""
   match = _STATEMENT.fullmatch(statement)
   variables = (match["variables"] or "").split()
   hypotheses = re.findall(r"\(h[₀₁]? : ([^)]*)\)", match["hypotheses"])
@@ -126,7 +126,7 @@ def test_generation_is_a_function_of_the_seed():
   assert first[:50] == arithmetic.generate("train", 50, seed=1)
   other = arithmetic.generate("train", 300, seed=2)
   assert first != other
-  # A name means one statement, whatever the seed.
+  # A name belongs to the same statement for every seed.
   statements = {p.name: p.statement for p in first}
   for problem in other:
     expected = statements.get(problem.name, problem.statement)

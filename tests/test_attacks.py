@@ -1,4 +1,4 @@
-"""No attack is proved, each fails for what it does, and genuine proofs pass."""
+"""Every attack is refused for its own reason; genuine proofs are accepted."""
 
 import json
 import pathlib
@@ -57,16 +57,27 @@ def test_attack_is_refused_for_what_it_does(name):
 
 
 INNOCENT_LINES = {*HEADER.split("\n"), STATEMENT, PROOF}
-# Of these ideas every attack has lines of its own.
+# Ideas whose attacks are in separate lines, beside an innocent proof.
 BY_LINES = (
-  *("A goal is left open", "An axiom is added", "Code runs while", "More is"),
-  *("An option", "The syntax", "An attribute", "A name of", "Other commands"),
-  *("Names of the audit", "Characters that", "A symbol that"),
+  "A goal is left open",
+  "An axiom is added",
+  "Code runs while",
+  "More is",
+  "An option",
+  "The syntax",
+  "An attribute",
+  "A name of",
+  "Other commands",
+  "Names of the audit",
+  "Characters that",
+  "A symbol that",
 )
-# But these pull the next line in, where the refusal points.
+# Exceptions: these extend to the next line, which the refusal points to.
 REACHING_OVER = (
-  *("attribute_open", "implemented_by_split"),
-  *("option_missing_value", "option_on_two_lines"),
+  "attribute_open",
+  "implemented_by_split",
+  "option_missing_value",
+  "option_on_two_lines",
 )
 
 
@@ -79,7 +90,7 @@ def own_lines(name: str) -> bool:
 
 @pytest.mark.parametrize("name", [*filter(own_lines, sorted(ATTACKS))])
 def test_an_attack_without_its_lines_is_a_proof(name):
-  """Refused lines are taken away; none of them is innocent."""
+  """Refused lines are removed one by one; none of them is innocent."""
   lines = ATTACKS[name]["text"].split("\n")
   while isinstance(
     verdict := prepare_audit(PROBLEM, "\n".join(lines), RULES), Verdict
@@ -149,7 +160,7 @@ def test_no_misbehaviour_is_proved(behaviour_verdicts, name):
 
 
 def test_a_flood_of_messages_decides_nothing(agreeable):
-  """On stderr nothing can be proved, nor can it block the checker."""
+  """Output on stderr neither proves anything nor blocks the checker."""
   assert check(agreeable, f"{INNOCENT}-- FAULT:flood").proved
 
 
@@ -201,7 +212,7 @@ def test_no_other_form_of_a_response_is_proved(agreeable, response):
 
 
 def test_a_response_in_form_is_proved(agreeable):
-  """So that the ones above fail for their form."""
+  """The control: the responses above fail for their form only."""
   parts = extract(f"{THOUGHT}{BLOCK}")
   assert agreeable.submit(PROBLEM, parts).result(timeout=120).proved
 
@@ -250,7 +261,7 @@ BOMBS = {
 
 @pytest.mark.parametrize("name", sorted(BOMBS))
 def test_size_alone_breaks_nothing(name):
-  """A verdict or an audit, in seconds, whatever the size."""
+  """Any text gets a verdict or an audit within seconds."""
   began_s = time.process_time()
   found = prepare_audit(PROBLEM, f"{HEADER}{BOMBS[name]}\n{STATEMENT}\n", RULES)
   assert time.process_time() - began_s < 20
@@ -264,7 +275,7 @@ def records(path: pathlib.Path) -> list[dict]:
 
 
 def own_problem(final: str) -> Problem:
-  """The problem that a genuine proof claims to solve, by its own text."""
+  """Makes the problem of a genuine proof from its text."""
   start = re.search(r"^theorem ", final, re.MULTILINE).start()
   header = re.split(r"^(?:theorem |/-|lemma |def )", final, flags=re.M)[0]
   end = re.compile(r":=\s*by\b").search(final, start).end()
@@ -273,7 +284,7 @@ def own_problem(final: str) -> Problem:
 
 
 def solved(data_dir) -> list[tuple[Problem, str]]:
-  """The 197 proofs, each with the data set's problem if it repeats it."""
+  """Returns the 197 proofs, with the data set's problem if they repeat it."""
   folder = data_dir / "minif2f"
   problems = {r["name"]: r for r in records(folder / "minif2f.jsonl")}
   pairs = []

@@ -1,4 +1,4 @@
-"""False statements: that they are, how often they come, what they stop."""
+"""Canaries: they are false, are drawn as often as asked, and are found."""
 
 import collections
 
@@ -12,8 +12,8 @@ from kimina_jax.types import Problem, Prompt, Rollout, Sample, Status, Verdict
 HEADER = "import Mathlib\n\n"
 ALL = draw_canaries(HEADER, num_problems=1000, share=1.0, seed=0, iteration=0)
 
-# What each comes down to, at a point where its hypotheses hold: the numbers,
-# whether they satisfy the hypotheses, and the conclusion.
+# A counterexample of each: its numbers, and whether hypotheses and conclusion
+# hold for them.
 POINTS = {
   "canary_0": lambda x=3: (x + 2 == 5, x == 4),
   "canary_1": lambda x=4: (3 * x == 12, x == 5),

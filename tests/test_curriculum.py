@@ -1,4 +1,4 @@
-"""Draws follow the solve rates, and a restored curriculum goes on alike."""
+"""Draws follow the solve rates, and a restored curriculum draws the same."""
 
 import json
 from collections import Counter

@@ -1,4 +1,4 @@
-"""JSONL in every spelling becomes the same problem, or one clear error."""
+"""Statement files: every spelling gives the same problem, or a clear error."""
 
 import json
 
@@ -198,7 +198,7 @@ def test_decontamination_compares_word_ngrams():
     _problem("(x : ℝ) : x = 2"),
   ]
   leaked = [
-    # Another name for the same, more around it, other spacing.
+    # The same with another name, more text around it, other spacing.
     _problem("(y : ℕ) (x : ℝ) (h : 2*x + 3 = 7) (i : y = 0) : x = 2"),
     _problem(": True", "Known: ALPHA, beta!"),
   ]

@@ -1,4 +1,4 @@
-"""Responses to imitate: the three kinds of rows, and what is refused."""
+"""Demonstrations: the three kinds of records, and refusals."""
 
 import json
 
@@ -26,7 +26,7 @@ def write(path, rows):
 
 
 def row_of(text, status, format_error="", *, confirmed=False):
-  """A row as the RL loop writes it."""
+  """A row of rollouts.jsonl."""
   prompt = Prompt(PROBLEM, "…", [1, 2])
   rollout = Rollout(prompt, 0, [3], [0.0], [0.0], text, "stop")
   verdict = Verdict(status, confirmed=confirmed)

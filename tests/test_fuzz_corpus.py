@@ -1,4 +1,4 @@
-"""What fuzzing has left, gone through again; and that the fuzzer can find."""
+"""The fuzz corpus gives no findings, and the oracles of fuzzing work."""
 
 import corpus
 import pytest
@@ -33,7 +33,7 @@ def test_proofs_of_the_corpus_are_accepted(name):
 
 
 def test_changed_proofs():
-  """A few thousand steps of what the fuzzer does for hours."""
+  """A few thousand steps of the fuzzer, which otherwise runs for hours."""
   texts = [CORPUS[name] for name in PROOFS]
   mutator = Mutator(texts, ["sorry", "axiom"], f"{HEADER}\n{STATEMENT}")
   accepted = 0
@@ -84,7 +84,7 @@ WRONG = [
 
 @pytest.mark.parametrize(("text", "words"), WRONG)
 def test_the_plain_reader_complains(text, words):
-  """So that its silence means something."""
+  """The control: the plain syntax rules refuse these."""
   found = complaints(f"{text}{STATEMENT}\n  simp\n", STATEMENT)
   assert any(words in complaint for complaint in found), found
 
@@ -136,7 +136,7 @@ def test_finding(text, words):
 
 
 def test_finding_sees_a_broken_acceptance(monkeypatch):
-  """What is accepted although the plain reader complains is a finding."""
+  """A text that is accepted against the plain syntax rules is a finding."""
   import acceptance
 
   def gullible(problem, final, rules):

@@ -23,14 +23,14 @@ def _talk(text: str) -> subprocess.CompletedProcess:
 
 
 def _frames(output: bytes) -> list[dict]:
-  """Replies split at blank lines, as a driver splits them."""
+  """Splits replies at blank lines, like a driver."""
   *frames, rest = output.decode().split("\n\n")
   assert rest == ""
   return [json.loads(frame) for frame in frames]
 
 
 def _ask(*requests: dict) -> list[dict]:
-  """The replies of `serve`, without the start of a process."""
+  """Returns the replies of `serve`, without starting a process."""
   text = "".join(json.dumps(r, ensure_ascii=False) + "\n\n" for r in requests)
   replies = io.StringIO()
   process.serve(io.StringIO(text), replies)

@@ -1,4 +1,4 @@
-"""What minilean takes a statement to mean, against Python's own arithmetic."""
+"""minilean's semantics of statements, against Python's arithmetic."""
 
 import fractions
 import itertools
@@ -99,7 +99,7 @@ def test_operations_agree_with_python_and_z3(head, sort):
     assert semantics.evaluate(operation(head, left, right)) == expected
     if sort.is_field:
       continue
-    # z3 must see the same through an unknown that equals a.
+    # z3 must find the same for an unknown that equals a.
     encoding = semantics.Encoding()
     result = encoding.number(operation(head, x, right))
     solver = z3.SimpleSolver()

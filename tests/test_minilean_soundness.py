@@ -1,4 +1,4 @@
-"""minilean never accepts what brute force refutes or what Lean rejected."""
+"""minilean accepts nothing that brute force refutes or that Lean rejected."""
 
 import fractions
 import io
@@ -59,7 +59,7 @@ def _accepted(text: str) -> bool:
 
 
 # A statement is (Lean text, truth at a point); a point gives x and y.
-# The meaning is Python's, written down here once more.
+# The semantics are implemented a second time, in Python.
 
 
 def _numbers(sort):
@@ -166,7 +166,7 @@ def test_no_accepted_statement_is_refuted(data):
 @settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_near_misses_are_told_from_hits(data):
-  """Small statements whose truth hangs on one number."""
+  """Small statements whose truth depends on one number."""
   sort = data.draw(st.sampled_from("ℕℤℝ"))
   a, b, x = (data.draw(st.integers(1, 9)) for _ in range(3))
   off = data.draw(st.sampled_from([0, 0, 1, -1]))
@@ -229,7 +229,7 @@ def _frames(text: str) -> list[dict]:
 
 
 def test_what_the_real_repl_rejected_is_rejected(data_dir):
-  """57 sessions of Lean's REPL, replayed."""
+  """Replays 57 sessions of Lean's REPL."""
   compared = 0
   paths = sorted((data_dir / "repl-transcripts").glob("*.in"))
   assert len(paths) == 57

@@ -1,4 +1,4 @@
-"""Each tactic proves what the real one proves, and fails where that fails."""
+"""Each tactic proves what Lean's tactic proves, and fails where that fails."""
 
 import pytest
 
@@ -137,7 +137,7 @@ REFUSED = [
     "theorem t (h : ∀ a : ℕ, a = a * 1) : ∀ b c : ℕ, b = c := by rw [h]",
     "Did not find",
   ),
-  # Types that only a coercion tells apart.
+  # Types that differ only by a coercion.
   (
     "theorem t (n m k : ℕ) (h : (n : ℤ) / m = k) : (n : ℝ) / m = k := h",
     "mismatch",
@@ -201,7 +201,7 @@ REFUSED = [
   ("theorem t : ∀ y : ℤ, ∃ x : ℤ, x = y + 1 := fun y => ⟨y, rfl⟩", "mismatch"),
   ("theorem t (False : Prop) (h : False) : 1 = 2 := by contradiction", ""),
   ("theorem t (p : Prop) (h : p) : ¬p := fun k => k", "Type mismatch"),
-  # A proposition that is a variable is no hypothesis.
+  # A variable that is a proposition is no hypothesis.
   ("theorem t : ∀ p : Prop, p := by\n  rintro (p)\n  assumption", "a name"),
   ("theorem t : ∀ p : Prop, p := by\n  intro ⟨p⟩\n  exact p", "a name"),
   (
@@ -209,7 +209,7 @@ REFUSED = [
     "  norm_num at *\n  assumption",
     "`assumption` failed",
   ),
-  # A statement inside itself: each `x` belongs to the nearest binder.
+  # Nested binders: each `x` is bound by the nearest one.
   (
     "theorem t (p : Prop) (k : p) : False := by\n"
     "  have h : p ↔ ∀ x : ℕ, p ∧ 5 * x = x + 4 * x :=\n"
@@ -224,11 +224,11 @@ REFUSED = [
     "5 * 1 = 1 + 4 * 1\n",
   ),
   ("theorem t (h : 1 = 1) : 1 = 2 := by\n  simp at h h", "unsolved goals"),
-  # Names that are taken, and the one that is none.
+  # Names that are declared already, and `_`, which is no name.
   ("theorem sq_nonneg : 1 = 1 := rfl", "already been declared"),
   ("theorem t (_ : 1 = 2) : 1 = 2 := by exact _", "placeholder"),
   ("theorem t (_ : ℕ) : _ = _ := rfl", "Unknown identifier `_`"),
-  # What is not in the fragment.
+  # Text outside of the fragment.
   ("theorem t : 1 = 1 := by native_decide", "unknown tactic 'native_decide'"),
   ("theorem t : 1 = 1 := by exact?", "unknown tactic 'exact?'"),
   ("axiom t : 1 = 2", "expected command"),

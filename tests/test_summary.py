@@ -1,4 +1,4 @@
-"""The numbers of an iteration, against counting by hand."""
+"""Metrics of an iteration, against counts by hand."""
 
 import numpy as np
 import pytest
@@ -77,7 +77,7 @@ def test_no_samples_are_no_numbers():
 
 
 def test_the_curriculum_counts_proofs_in_the_pattern():
-  """What earns no reward is not solved; what was lost was no attempt."""
+  """No reward: not solved. An infrastructure error: no attempt."""
   assert solve_counts(SAMPLES) == {
     "a": (1, 2),
     "b": (2, 2),

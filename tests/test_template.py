@@ -81,7 +81,7 @@ def test_tokens_are_those_of_the_chat_template(qwen, data_dir):
 
 
 def test_solutions_of_kimina_fit_the_prompt(data_dir):
-  """A genuine answer repeats the block that our prompt shows."""
+  """A genuine response repeats the block of the prompt."""
   folder = data_dir / "minif2f"
   problems = {p.name: p for p in dataset.load(folder / "minif2f.jsonl")}
   lines = (folder / "kimina-minif2f-test-solved.jsonl").read_text()

@@ -18,7 +18,7 @@ from kimina_jax.types import UsageError
 
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
 
-# Any text, and texts rich in what a tokenizer may lose.
+# Any text, and texts with many characters that a tokenizer may lose.
 _TEXTS = st.one_of(
   st.text(),
   st.lists(
@@ -64,7 +64,7 @@ def test_embedded_keeps_every_text(embedded, text):
 @given(text=_TEXTS)
 @settings(max_examples=300, deadline=None)
 def test_qwen_keeps_every_composed_text(qwen, text):
-  # Its normaliser composes characters.
+  # Its normalizer composes characters.
   text = unicodedata.normalize("NFC", text)
   tokens = qwen.encode(text)
   assert tokens.dtype == np.int32
