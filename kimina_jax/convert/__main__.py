@@ -43,7 +43,7 @@ if __name__ == "__main__":  # Flags first: the imports below take seconds.
           minimum=1e-6,
         ),
       ),
-      when_interrupted="nothing was written; the same command starts again",
+      when_interrupted="nothing is written; the same command starts again",
     )
   )
 
@@ -55,11 +55,27 @@ from absl import logging
 from kimina_jax.convert.conversion import from_hf, to_hf
 from kimina_jax.convert.verify import verify
 from kimina_jax.convert.weights import local_path
+from kimina_jax.infra import interruption
 from kimina_jax.types import UsageError
 
 
 def main(options: argparse.Namespace) -> int:
-  """Runs the subcommand; 1 if `verify` finds a difference, else 0."""
+  """Runs the subcommand; 1 if `verify` finds a difference, else 0.
+
+  Raises:
+    Interrupted: by a signal, which `stream` notices; DST is absent then.
+  """
+  interruption.defer()
+  try:
+    return _run(options)
+  except interruption.Interrupted as reason:
+    raise interruption.Interrupted(
+      f"{reason}; nothing is written; the same command starts again",
+      is_resumable=False,
+    ) from None
+
+
+def _run(options: argparse.Namespace) -> int:
   # Weights pass through host memory only.
   jax.config.update("jax_platforms", "cpu")
   dtype = options.dtype or ""

@@ -26,6 +26,7 @@ import difflib
 import logging as py_logging
 import os
 import re
+import signal
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
@@ -36,6 +37,7 @@ from kimina_jax.infra import interruption
 if TYPE_CHECKING:
   from kimina_jax.types import UsageError
 
+_SHOW_CURSOR = "\x1b[?25h"
 _OVERRIDE = re.compile(r"--?(?P<no>no)?config\.(?P<key>[^=]+)(=(?P<text>.*))?")
 
 
@@ -121,16 +123,8 @@ _CACHE_FLAG = Flag(
 
 def run(command: Command) -> NoReturn:
   """Runs a command with sys.argv, and exits with its code."""
-  interruption.install()
-  try:
-    code = _run(command, sys.argv[1:])
-  except BaseException as error:
-    # Whatever a library made of an exception that a signal raised in it.
-    is_interruption = isinstance(error, interruption.Interrupted)
-    was_interrupted = interruption.reason() and not interruption.is_deferred()
-    if not is_interruption and not was_interrupted:
-      raise
-    code = _stop(command, str(error))
+  interruption.install(lambda signum: _exit_now(command, signum))
+  code = _run(command, sys.argv[1:])
   interruption.uninstall()
   sys.exit(code)
 
@@ -213,6 +207,13 @@ def _call(
     return main(options.config, **values) or 0
   except (UsageError, FloatingPointError, CheckerFooled) as error:
     return fail(f"error: {error}")
+  except interruption.Interrupted as error:
+    # In a job of several processes, all have agreed to stop.
+    if options.process_id == 0:
+      _print_error(f"stopped: {error}")
+    if error.is_resumable:
+      return 143
+    return interruption.exit_code(interruption.reason())
   except BrokenPipeError:
     # The reader has seen enough. Python would flush again at exit.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -229,23 +230,18 @@ def _connect(options: argparse.Namespace) -> None:
   )
 
 
-def _stop(command: Command, message: str) -> int:
-  """Says what a signal ended and what was kept; returns the exit code."""
-  is_saved = interruption.is_deferred()
-  signal_name = interruption.reason()
-  text = message if is_saved else f"{signal_name}; {command.when_interrupted}"
-  code = 143 if is_saved else interruption.exit_code()
-  if not command.is_experiment or "jax" not in sys.modules:
-    return _print_error(f"stopped: {text}", code=code)
-  from kimina_jax.infra import distributed
-
-  if not is_saved:
-    return distributed.fail(f"stopped: {text}", code=code)
-  # All processes have agreed to stop here.
-  if distributed.is_first():
-    _print_error(f"stopped: {text}")
-  distributed.shutdown()
-  return code
+def _exit_now(command: Command, signum: signal.Signals) -> NoReturn:
+  """Ends the process, and the others of its job, after an early signal."""
+  message = f"stopped: {signum.name}; {command.when_interrupted}"
+  code = interruption.exit_code(signum.name)
+  # Unless it is being imported just now.
+  distributed = sys.modules.get("kimina_jax.infra.distributed")
+  if hasattr(distributed, "fail") and distributed.is_connected():
+    distributed.fail(message, code=code)
+  if sys.stderr.isatty():
+    message = f"{_SHOW_CURSOR}{message}"  # a progress display may hide it
+  os.write(sys.stderr.fileno(), f"{message}\n".encode())
+  os._exit(code)
 
 
 def _print_error(message: str, *, code: int = 1) -> int:

@@ -107,6 +107,11 @@ def is_first() -> bool:
   return _place[0] == 0
 
 
+def is_connected() -> bool:
+  """Whether the job has other processes."""
+  return _watch is not None
+
+
 def gather(value: T) -> list[T]:
   """The values of all processes, in order of process, in every process.
 

@@ -1,13 +1,14 @@
-"""SIGINT and SIGTERM as exceptions, raised where a program can end.
+"""SIGINT and SIGTERM: the end of a process, at a place where nothing is lost.
 
 A cluster sends SIGTERM some seconds before it takes a machine away; Ctrl-C
 sends SIGINT. A program has two phases:
 
 - After `install()`, which cli.py calls before anything slow is imported, a
-  signal raises Interrupted in the main thread at once: there is nothing to
-  save yet.
+  signal ends the process at once: there is nothing to save yet. An exception
+  would not do: JAX loses those that are raised in its callbacks, or crashes.
 - After `defer()`, which a loop calls when it starts, a signal is recorded, and
-  only `check()` and `agree()` raise, where the state of the loop is complete.
+  `check()` and `agree()` raise Interrupted, where the state of the loop is
+  complete.
 
 A second signal has the system's default effect, which is to end the process.
 
@@ -15,81 +16,72 @@ In a job of several processes the signal may reach any of them, at any time.
 They stop at the same place because only `agree()` decides, in a collective;
 `check()` merely lets a process go to the next `agree()` at once, without the
 rest of its work. Python runs signal handlers in the main thread only, which
-may be waiting in that collective; therefore `forward_signals` passes signals
-on from a thread. Standard library only: it is imported before all else.
+may be compiling or waiting in that collective; therefore a thread reads each
+signal from a pipe, and ends the process or passes the signal on. Standard
+library only: it is imported before all else.
 """
 
 import os
 import signal
-import sys
 import threading
 from collections.abc import Callable
-from typing import Any
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
-_RAISE_AGAIN_S = 0.01
 
 _received: list[signal.Signals] = []
 _elsewhere = ""  # the signal that another process received
 _is_deferred = False
+_exit_now: Callable[[signal.Signals], None] | None = None
+_forward: Callable[[str], None] | None = None
+_pipe: tuple[int, int] | None = None
 
 
-class Interrupted(BaseException):
+class Interrupted(Exception):
   """The process was asked to end; the message says by what, and what is saved.
 
-  Not an Exception, as KeyboardInterrupt is none: libraries that go on after
-  an exception shall not go on after this one.
+  Attributes:
+    is_resumable: whether the same command goes on from what is saved.
   """
 
+  def __init__(self, message: str, *, is_resumable: bool = True):
+    super().__init__(message)
+    self.is_resumable = is_resumable
 
-def install() -> None:
-  """From now on a signal raises Interrupted in the main thread."""
-  global _is_deferred, _elsewhere
-  _received.clear()
-  _elsewhere = ""
-  _is_deferred = False
-  for signum in SIGNALS:
-    signal.signal(signum, _handle)
-  if sys.unraisablehook is not _raise_again:
-    sys.unraisablehook = _raise_again
+
+def install(exit_now: Callable[[signal.Signals], None]) -> None:
+  """From now on a signal calls `exit_now`, which ends the process.
+
+  Args:
+    exit_now: called in a thread.
+  """
+  global _exit_now
+  uninstall()
+  _exit_now = exit_now
+  _catch()
+  _start_thread()
 
 
 def defer() -> None:
-  """From now on a signal is only recorded, for `check` and `agree`.
-
-  Raises:
-    Interrupted: a signal has arrived before.
-  """
+  """From now on a signal is only recorded, for `check` and `agree`."""
   global _is_deferred
   _is_deferred = True
-  check()
-  for signum in SIGNALS:
-    signal.signal(signum, _handle)
+  _catch()
 
 
 def uninstall() -> None:
   """Gives the signals their default effect again, and forgets them."""
-  global _is_deferred, _elsewhere
+  global _is_deferred, _elsewhere, _exit_now
   for signum in SIGNALS:
     signal.signal(signum, signal.SIG_DFL)
   _received.clear()
   _elsewhere = ""
   _is_deferred = False
-
-
-def is_deferred() -> bool:
-  """Whether `defer()` has been called, so that a loop saves its state."""
-  return _is_deferred
+  _exit_now = None
 
 
 def reason() -> str:
   """Name of the signal received, by any process; "" if there was none."""
   return _received[0].name if _received else _elsewhere
-
-
-def exit_code() -> int:
-  """128 plus the number of the signal received, as shells count."""
-  return 128 + (_received[0] if _received else signal.SIGTERM)
 
 
 def check() -> None:
@@ -117,41 +109,45 @@ def record_elsewhere(signal_name: str) -> None:
 
 
 def forward_signals(send: Callable[[str], None]) -> None:
-  """Calls `send` with the name of each signal, from a thread of its own."""
-  read_end, write_end = os.pipe()
-  os.set_blocking(write_end, False)
-  signal.set_wakeup_fd(write_end)
+  """Calls `send` with the name of each deferred signal, in a thread."""
+  global _forward
+  _forward = send
+  _start_thread()
 
-  def forward() -> None:
-    while True:
-      for signum in os.read(read_end, 16):
-        if signum in SIGNALS:
-          send(signal.Signals(signum).name)
 
-  threading.Thread(target=forward, daemon=True).start()
+def exit_code(signal_name: str) -> int:
+  """128 plus the number of the signal, as shells count."""
+  return 128 + signal.Signals[signal_name]
+
+
+def _catch() -> None:
+  if not _received:
+    for signum in SIGNALS:
+      signal.signal(signum, _handle)
 
 
 def _handle(signum: int, frame: object) -> None:
   del frame
   _received.append(signal.Signals(signum))
   signal.signal(signum, signal.SIG_DFL)
-  if not _is_deferred:
-    raise Interrupted(reason())
 
 
-def _raise_again(unraisable: Any) -> None:
-  """sys.unraisablehook: raises Interrupted again where it was swallowed.
+def _start_thread() -> None:
+  """Starts the thread that reads signals as bytes from a pipe, once."""
+  global _pipe
+  if _pipe is None:
+    _pipe = os.pipe()
+    os.set_blocking(_pipe[1], False)
+    threading.Thread(target=_read_signals, args=_pipe[:1], daemon=True).start()
+  signal.set_wakeup_fd(_pipe[1])
 
-  Python cannot propagate an exception out of a callback of the garbage
-  collector or a destructor. JAX has such a callback, so that a signal during
-  start-up would otherwise be lost.
-  """
-  if not isinstance(unraisable.exc_value, Interrupted):
-    sys.__unraisablehook__(unraisable)
-    return
-  signum = _received[-1]
-  signal.signal(signum, _handle)
-  main_thread = threading.main_thread().ident
-  threading.Timer(
-    _RAISE_AGAIN_S, signal.pthread_kill, args=(main_thread, signum)
-  ).start()
+
+def _read_signals(read_end: int) -> None:
+  while True:
+    for signum in os.read(read_end, 16):
+      if signum not in SIGNALS:
+        continue
+      if _exit_now is not None and not _is_deferred:
+        _exit_now(signal.Signals(signum))
+      elif _forward is not None:
+        _forward(signal.Signals(signum).name)

@@ -1,8 +1,9 @@
-"""Many pieces of work on a few threads, and how far they are.
+"""A thread pool for pieces of work, bounded by their bytes, with progress.
 
-In: pieces, the bytes of each, and what to do with one. Out: the results, as
-they come, while the bytes of the pieces in hand stay below a bound. Progress
-is a bar on a terminal, else a line now and then. Never goes on after an error.
+In: pieces, the bytes of each, and a function of one. Out: the results, in the
+order of completion, while the bytes of the pieces in work stay below a bound.
+Progress is a bar on a terminal, else a line every ten seconds. The first error
+or signal ends it.
 """
 
 import concurrent.futures
@@ -14,6 +15,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 import rich.progress
+
+from kimina_jax.infra import interruption
 
 Piece = TypeVar("Piece")
 Result = TypeVar("Result")
@@ -29,13 +32,16 @@ def stream(
   title: str,
   max_bytes: int,
 ) -> Iterator[tuple[Piece, Result]]:
-  """Does the work on every piece, in parallel, and yields what came out.
+  """Calls `work` on every piece in threads; yields pieces with their results.
 
   Args:
-    work: is called in threads.
+    work: called in threads.
     pieces: each with its number of bytes.
-    title: names the work on the display.
-    max_bytes: of the pieces in hand; a larger one is worked on alone.
+    title: name of the work on the display.
+    max_bytes: bound of the pieces in work; a larger piece is worked on alone.
+
+  Raises:
+    Interrupted: a signal has arrived.
   """
   gate = _Gate(max_bytes)
 
@@ -53,6 +59,7 @@ def stream(
     with _progress(title, total) as advance:
       for future in concurrent.futures.as_completed(futures):
         piece, num_bytes = futures[future]
+        interruption.check()
         result = future.result()
         advance(num_bytes)
         yield piece, result
@@ -61,7 +68,7 @@ def stream(
 
 
 class _Gate:
-  """Owns a number of bytes, lent to who comes."""
+  """A semaphore that counts bytes."""
 
   def __init__(self, num_bytes: int):
     self._total = num_bytes
@@ -84,7 +91,7 @@ class _Gate:
 
 @contextlib.contextmanager
 def _progress(title: str, total: int) -> Iterator[Callable[[int], None]]:
-  """Something to call with each number of bytes that is done."""
+  """Yields a function to call with the bytes of each piece that is done."""
   if not sys.stdout.isatty():
     yield _lines(title, total)
     return
