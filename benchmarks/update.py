@@ -1,26 +1,26 @@
-"""One optimizer step: tokens per second beside peers, or MFU.
+"""Optimizer updates: tokens per second compared with peers, or MFU.
 
   python benchmarks/update.py [--peers_python=PEERS/bin/python] [--rounds=5]
 
 Eight layers of width 512 (34.6M parameters), 8 rows of 512 tokens, float32:
-the same weights, tokens, loss and AdamW as a step of this project, of Tunix
-and of PyTorch (transformers' model), supervised and GRPO with old
-log-probabilities. Each runs in a process of its own, which idles while the
-others have their turn; their losses are shown to be the same. The peers are
-scripts in benchmarks/peers/ and want an environment with
+the same weights, tokens, loss and AdamW in this project, in Tunix and in
+PyTorch (transformers' model), supervised and GRPO with old log-probabilities.
+Each system runs in its own process, which idles during the turns of the
+others; their losses are checked to be the same. The peers are scripts in
+benchmarks/peers/ and need an environment with
 
   torch==2.13.0 google-tunix==0.1.7 transformers safetensors
 
 The last line is JSON with the smaller ratio of the two modes, ours / peer, of
-median tokens per second. What other processes took of the CPUs meanwhile is
-shown: rounds in which that is more than a few per cent say little.
+median tokens per second. The share of the CPUs that other processes used is
+printed: rounds in which it is more than a few per cent are not meaningful.
 
   python benchmarks/update.py --model=qwen2.5-1.5b --sequence_len=4096
       [--num_rows=4] [--dtype=bfloat16] [--remat=save_attention]
 
-measures a named model on the accelerators of this machine: the share of its
-measured matmul rate that the update's 6 FLOPs per parameter and token (and
-the visible half of attention) make up.
+measures the MFU of a named model on the accelerators of this machine: 6 FLOPs
+per parameter and token, and those of causal attention, per second, divided by
+the measured rate of large matmuls.
 """
 
 import argparse
@@ -92,7 +92,7 @@ def main() -> None:
 
 
 def _compare(args: argparse.Namespace) -> None:
-  """Rounds of one step of everybody, in both modes."""
+  """Rounds of one update of each system, in both modes."""
   here = [sys.executable, __file__, "--child"]
   peers = {
     "ours": here,
@@ -104,20 +104,22 @@ def _compare(args: argparse.Namespace) -> None:
     _write_inputs(pathlib.Path(directory))
     for mode in _MODES:
       steppers = {
-        who: serve.Peer([*command, directory, mode])
-        for who, command in peers.items()
+        system: serve.Peer([*command, directory, mode])
+        for system, command in peers.items()
       }
-      first = {who: stepper.warmup for who, stepper in steppers.items()}
+      first = {system: stepper.warmup for system, stepper in steppers.items()}
       print(f"{mode}: losses of two steps {first}", flush=True)
-      for who, found in first.items():
-        np.testing.assert_allclose(found, first["ours"], atol=2e-3, err_msg=who)
+      for system, found in first.items():
+        np.testing.assert_allclose(
+          found, first["ours"], atol=2e-3, err_msg=system
+        )
       for index in range(args.rounds):
-        for who, stepper in steppers.items():
+        for system, stepper in steppers.items():
           result = stepper.step()
           rate = _ROWS * _LENGTH / result["wall_s"]
-          rates.setdefault((mode, who), []).append(rate)
+          rates.setdefault((mode, system), []).append(rate)
           print(
-            f"{mode} round {index} {who:5s} {rate:7.1f} tokens/s, "
+            f"{mode} round {index} {system:5s} {rate:7.1f} tokens/s, "
             f"{_ROWS * _LENGTH / result['cpu_s']:6.1f} per CPU second, "
             f"others took {result['others']:4.0%} of the CPUs",
             flush=True,
@@ -125,19 +127,19 @@ def _compare(args: argparse.Namespace) -> None:
       for stepper in steppers.values():
         stepper.close()
   medians = {key: statistics.median(found) for key, found in rates.items()}
-  for (mode, who), median in medians.items():
-    print(f"median {mode} {who:5s} {median:7.1f} tokens/s")
+  for (mode, system), median in medians.items():
+    print(f"median {mode} {system:5s} {median:7.1f} tokens/s")
   ratios = {
-    f"update_vs_{who}": round(
-      min(medians[mode, "ours"] / medians[mode, who] for mode in _MODES), 3
+    f"update_vs_{system}": round(
+      min(medians[mode, "ours"] / medians[mode, system] for mode in _MODES), 3
     )
-    for who in ("tunix", "torch")
+    for system in ("tunix", "torch")
   }
   print(json.dumps({"benchmark": "update", "ratios": ratios}))
 
 
 def _write_inputs(directory: pathlib.Path) -> None:
-  """Weights as Hugging Face has them, and a batch."""
+  """Writes weights in Hugging Face's layout, and a batch."""
   params = jax.jit(init_params, static_argnums=1)(jax.random.key(0), _CONFIG)
   (directory / "config.json").write_text(json.dumps(config_to_hf(_CONFIG)))
   save_params(params, _CONFIG, directory, shard_bytes=2**30)
@@ -154,7 +156,7 @@ def _write_inputs(directory: pathlib.Path) -> None:
 
 
 def _serve(directory: pathlib.Path, mode: str) -> None:
-  """This project's turn."""
+  """Serves updates of this project."""
   batch = json.loads((directory / "batch.json").read_text())
   mesh = make_mesh(MeshSettings(data=1, fsdp=1, context=1, tensor=1))
   params = load_params(directory, _CONFIG)
@@ -196,7 +198,7 @@ def _rows(tokens_BT, num_prompt, advantages):
 
 
 def _stepper(config, mesh, params, rows, loss):
-  """A function that does one update and returns its loss."""
+  """Returns a function that runs one update and returns its loss."""
   settings = OptimizerSettings(
     learning_rate=1e-5,
     b1=0.9,
@@ -263,11 +265,11 @@ def _measure_mfu(args: argparse.Namespace) -> None:
 def _model_flops(
   config: ModelConfig, num_tokens: int, sequence_len: int
 ) -> float:
-  """Of forward and backward; recomputation does not count."""
+  """FLOPs of forward and backward, without recomputation."""
   num_params = sum(
     leaf.size for leaf in jax.tree.leaves(abstract_params(config))
   )
-  if not config.tied:  # a look-up is no matmul
+  if not config.tied:  # embedding is no matmul
     num_params -= config.vocab_size * config.model_dim
   width = config.num_q_heads * config.head_dim
   attention = config.num_layers * width * sequence_len

@@ -1,8 +1,8 @@
-"""Processes that take turns: a step whenever a line arrives on stdin.
+"""Runs the systems of a benchmark in turn, each in its own process.
 
-Peers live in processes and environments of their own, call `serve`, and idle
-while others have their turn; the benchmark that asks them holds a Peer each.
-Nothing but the standard library here.
+Each system's process calls `serve`, which runs one step for each line on
+stdin and idles otherwise; the benchmark starts the processes as Peers. Peers
+may be in other environments, so this module imports the standard library only.
 """
 
 import json
@@ -18,10 +18,10 @@ from typing import Any
 def serve(
   step: Callable[[], float], warm_up: Callable[[], Any] | None = None
 ) -> None:
-  """Tells what `warm_up` returns, then of each step what it took.
+  """Prints the result of `warm_up`, then the time of each step, as JSON.
 
   Args:
-    step: returns its loss, or whatever number it has, when it is done.
+    step: runs to its end and returns a number, such as its loss.
     warm_up: two steps by default.
   """
   first = warm_up() if warm_up else [step(), step()]
@@ -42,7 +42,8 @@ def batches(
 ) -> Iterator[tuple[list[list[int]], list[int]]]:
   """Prompts and response lengths of benchmarks/sampler.py, `size` at a time.
 
-  In the order in which they come: nobody knows lengths beforehand.
+  They are not sorted by length, because a sampler cannot know the lengths of
+  responses beforehand.
   """
   work = json.loads((directory / "workloads.json").read_text())[workload]
   rows = [
@@ -56,11 +57,11 @@ class Peer:
   """A process that runs `serve`.
 
   Attributes:
-    warmup: what its warm-up returned.
+    warmup: the result of its warm-up.
   """
 
   def __init__(self, command: Sequence[str]):
-    """Returns when the process is warm."""
+    """Starts the process and waits for its warm-up."""
     environment = {
       **os.environ,
       "JAX_PLATFORMS": "cpu",
@@ -77,7 +78,7 @@ class Peer:
     self.warmup = self._read()["warmup"]
 
   def step(self) -> dict[str, float]:
-    """wall_s, cpu_s, loss, and what others used of the CPUs meanwhile."""
+    """wall_s, cpu_s, loss, and `others`: the CPU share of other processes."""
     before_s, start_s = _busy_s(), time.perf_counter()
     print(file=self._process.stdin, flush=True)
     result = self._read()
@@ -86,7 +87,7 @@ class Peer:
     return result | {"others": others_s / wall_s / os.cpu_count()}
 
   def close(self) -> None:
-    """Ends it, and waits until it has."""
+    """Ends the process and waits for its exit."""
     self._process.stdin.close()
     self._process.wait()
 

@@ -1,8 +1,8 @@
-"""A training step of Qwen2 in PyTorch: transformers' model, torch's AdamW.
+"""An update of Qwen2 in PyTorch: transformers' model, torch's AdamW.
 
   python torch_update.py DIRECTORY sft|grpo
 
-DIRECTORY is what benchmarks/update.py writes: weights and batch.json.
+benchmarks/update.py writes DIRECTORY: weights and batch.json.
 """
 
 import json
