@@ -285,6 +285,11 @@ def _positions(tokens_BT) -> np.ndarray:
 
 
 def _logits(weights, config, tokens, positions, segments=None) -> np.ndarray:
+  return np.asarray(_forward(config)(weights, tokens, positions, segments))
+
+
+@functools.cache
+def _forward(config):
   @jax.jit
   def run(weights, tokens, positions, segments):
     hidden, cache = transformer.forward(
@@ -293,7 +298,7 @@ def _logits(weights, config, tokens, positions, segments=None) -> np.ndarray:
     assert cache is None
     return transformer.unembed(weights, config, hidden)
 
-  return np.asarray(run(weights, tokens, positions, segments))
+  return run
 
 
 def _decode(config):

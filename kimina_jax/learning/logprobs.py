@@ -71,7 +71,8 @@ def token_logprobs(
   # The hidden vector at t predicts the token at t + 1.
   next_BT = jnp.roll(tokens_BT, -1, axis=1)
   table_VD = params["embed" if config.tied else "unembed"]["table_VD"]
-  scores = _scores(vocab_block_size, table_VD, hidden_BTD, next_BT)
+  with jax.named_scope("unembed"):
+    scores = _scores(vocab_block_size, table_VD, hidden_BTD, next_BT)
   predicted_BT = (positions_BT > 0) & (segments_BT > 0)
   logp_BT, entropy_BT = (
     jnp.where(predicted_BT, jnp.roll(score_BT, 1, axis=1), 0)

@@ -283,8 +283,9 @@ def _make_gradient(
     params: PyTree, batch: Batch, totals: UpdateTotals
   ) -> tuple[jax.Array, Metrics]:
     logp_BT, entropy_BT = _logprobs(params, config, batch, vocab_block_size)
-    value, metrics = loss(logp_BT, batch, totals)
-    entropy = losses.token_mean(entropy_BT, batch, totals)
+    with jax.named_scope("loss"):
+      value, metrics = loss(logp_BT, batch, totals)
+      entropy = losses.token_mean(entropy_BT, batch, totals)
     return value, {"loss": value, "entropy": entropy, **metrics}
 
   def gradient(params: PyTree, batch: Batch, totals: UpdateTotals) -> Sums:
