@@ -45,17 +45,32 @@ def suffixes(tree: ast.AST) -> set[tuple[int, str, str]]:
   return found
 
 
-def shapes(tree: ast.AST) -> set[str]:
-  """Shapes in docstrings whose dims are letters: "B, T, H/2" of [B, T, H/2]."""
+def docstrings(tree: ast.AST) -> list[str]:
   nodes = ast.Module | ast.ClassDef | ast.FunctionDef
-  texts = [
+  return [
     ast.get_docstring(node) or ""
     for node in ast.walk(tree)
     if isinstance(node, nodes)
   ]
+
+
+def shapes(tree: ast.AST) -> set[str]:
+  """Shapes in docstrings whose dims are letters: "B, T, H/2" of [B, T, H/2]."""
   dim = r"(?:…|\.\.\.|\d+|[A-Z](?: ?[/·] ?\w+)?)"
   pattern = rf"\[({dim}(?:, {dim})*)\]"
-  return {shape for text in texts for shape in re.findall(pattern, text)}
+  return {
+    shape for text in docstrings(tree) for shape in re.findall(pattern, text)
+  }
+
+
+def definitions(tree: ast.AST) -> list[str]:
+  """Sentences in docstrings that give a letter a meaning: "Q is the lanes"."""
+  pattern = (
+    r"(?<![\w.`])[A-Z] (?:is|are|counts?|stands for) (?:the|its|an?) \w+"
+  )
+  return [
+    found for text in docstrings(tree) for found in re.findall(pattern, text)
+  ]
 
 
 def test_the_table_has_one_meaning_for_each_letter():
@@ -75,6 +90,8 @@ g(x_B1=1, _Frame=2, sha_256=3)
   assert found == {"x_BTD", "k_bias_KH", "A_BT", "z_nM", "x_B1"}
   docstring = '"""Of [B, T, H/2] or […, V], not [None], [rows, B] or [1]."""'
   assert shapes(ast.parse(docstring)) == {"B, T, H/2", "…, V", "1"}
+  docstring = '"""Q counts the lanes. B is merged into T. x_C is the key."""'
+  assert definitions(ast.parse(docstring)) == ["Q counts the lanes"]
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: p.stem)
@@ -86,6 +103,8 @@ def test_arrays_use_the_letters_of_the_table(path):
   for shape in shapes(tree):
     wrong = set(re.findall(r"[A-Z]", shape)) - known
     assert not wrong, f"{path}: [{shape}] in a docstring: no {wrong}"
+  if suffixes(tree):
+    assert not definitions(tree), f"{path} defines letters anew"
 
 
 def test_the_mesh_tables_use_the_letters_of_the_table():

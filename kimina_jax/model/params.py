@@ -88,11 +88,12 @@ def init_params(key: jax.Array, config: ModelConfig) -> dict[str, Any]:
   leaves, tree = jax.tree.flatten(declarations(config))
   keys = jax.random.split(key, len(leaves))
   # Drawn in float32: normal draws in bfloat16 have few distinct values and a
-  # mean that is off.
-  return tree.unflatten(
+  # biased mean.
+  drawn = [
     leaf.init(key, leaf.shape, jnp.float32).astype(leaf.dtype)
     for key, leaf in zip(keys, leaves, strict=True)
-  )
+  ]
+  return jax.tree.unflatten(tree, drawn)
 
 
 # Largest share of the parameters that may be sharded over fewer devices.
