@@ -5,15 +5,19 @@ import json
 import os
 import pathlib
 import re
+import runpy
 import signal
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
+from absl import logging
 from rich.console import Console
 
 from kimina_jax.configs import common, debug
+from kimina_jax.infra import cli
 from kimina_jax.problems.arithmetic import HEADER
 from kimina_jax.prompts.template import make_prompt
 from kimina_jax.prompts.tokenizer import load_tokenizer
@@ -354,7 +358,10 @@ def finish(process, code, stdin=None):
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory):
-  return tmp_path_factory.mktemp("compiled")
+  """Directory of compiled programs: that of the environment, or a new one."""
+  return os.environ.get("JAX_COMPILATION_CACHE_DIR") or (
+    tmp_path_factory.mktemp("compiled")
+  )
 
 
 @pytest.fixture(scope="module")
@@ -412,34 +419,49 @@ def test_a_theorem_is_not_proved(memory, cache, tmp_path):
   assert not output.exists()
 
 
-def test_an_attempt_does_not_depend_on_how_many_there_are(memory, cache):
-  """False, so that all are made; hot, so that they differ."""
-  flags = (f"--checkpoint={memory}", "theorem t : 1 = 2", "--temperature=3")
-  outs = [
-    finish(start(cache, "prove", *flags, f"--attempts={n}"), 2)[0]
-    for n in (2, 3)
-  ]
-  two, three = (
-    [part.split("\n\n")[0] for part in out.split("attempt ")[1:]]
-    for out in (re.sub(r": attempt .*", "", out) for out in outs)
-  )
-  texts = [text.split("\n", 1)[1] for text in three]
-  assert [text.split("\n", 1)[1] for text in two] == texts[:2]
-  assert len(set(texts)) == 3
+def responses(out):
+  """The text of each attempt that was printed to its end."""
+  out = re.sub(r": attempt .*", "", out)
+  parts = [part.split("\n\n") for part in out.split("attempt ")[1:]]
+  return [part[0].split("\n", 1)[1] for part in parts if len(part) > 1]
 
 
-def test_ctrl_c_while_an_example_is_tried(memory, cache):
-  flags = (f"--checkpoint={memory}", "example : 1 = 2", "--attempts=9999")
-  process = start(cache, "prove", *flags)
+def test_attempts_of_an_example_and_ctrl_c(memory, cache):
+  """An attempt does not depend on how many are allowed.
+
+  False, so that all are made; hot, so that they differ.
+  """
+  flags = (f"--checkpoint={memory}", "example : 1 = 2", "--temperature=3")
   note = "an example has no name: it is called unnamed_example here\n"
-  assert process.stdout.readline() == note
-  while "attempt 3 of" not in process.stdout.readline():
+  two, _ = finish(start(cache, "prove", *flags, "--attempts=2"), 2)
+  assert two.startswith(note)
+  process = start(cache, "prove", *flags, "--attempts=9999")
+  lines = [process.stdout.readline()]
+  while "attempt 4 of" not in lines[-1]:
     assert process.poll() is None, process.communicate()
+    lines.append(process.stdout.readline())
   process.send_signal(signal.SIGINT)
   _, errors = finish(process, 143)
+  assert lines[0] == note
   assert errors.startswith("stopped: SIGINT; ")
   assert errors.endswith("--seed=1 makes others\n")
   assert errors.count("\n") == 1
+  three = responses("".join(lines))
+  assert len(set(three)) == 3
+  assert responses(two) == three[:2]
+
+
+@pytest.fixture(scope="module")
+def command():
+  """The command's flags, and its function."""
+  with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+    warnings.simplefilter("ignore", RuntimeWarning)  # it is imported again
+    found = []
+    patch.setattr(cli, "run", found.append)
+    names = runpy.run_module("kimina_jax.prove", run_name="__main__")
+  verbosity = logging.get_verbosity()  # `main` lowers it
+  yield found[0], names["main"]
+  logging.set_verbosity(verbosity)
 
 
 @pytest.mark.parametrize(
@@ -453,6 +475,19 @@ def test_ctrl_c_while_an_example_is_tried(memory, cache):
     ([EASY, "--attempts=0"], "attempts"),
     ([EASY, "--output=no/such/file"], "--output=no/such/file"),
     ([EASY, "--config.sed=1"], "did you mean seed?"),
+  ],
+)
+def test_mistakes_are_one_line(flags, message, command):
+  flags_of_command, main = command
+  with pytest.raises(UsageError) as caught:
+    main(cli.parse(flags_of_command, flags))
+  assert message in str(caught.value)
+  assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+  ("flags", "message"),
+  [
     (["theorem t : one < 2", "--checkpoint={run}"], "does not elaborate"),
     ([f"theorem t : {'0 + ' * 40}1 = 1", "--checkpoint={run}"], "116 tokens"),
   ],

@@ -366,7 +366,7 @@ def test_key_is_what_defines_a_row():
     ("tensor=8", {}, "2 kv heads over tensor = 8"),
     ("fsdp=8", {"rows": 12}, "12 rows"),
     ("fsdq=8", {}, "with axes data, fsdp, context, tensor"),
-    ("fsdp=8", {"overrides": ["model.nope=1"]}, "model.nope=1"),
+    ("fsdp=8", {"overrides": ["model.nope=1"]}, "model.nope: no such key"),
     ("fsdp=8", {"program": "train"}, "known: update"),
     (
       "fsdp=8",
@@ -476,20 +476,20 @@ def test_a_process_that_dies_is_a_row(monkeypatch):
 
 
 def test_predicted_and_measured_rows(tmp_path):
-  """A real program, compiled and then run, as a user would ask for it."""
+  """A real program, compiled as a user would ask for it, and then run."""
   out = tmp_path / "rows.jsonl"
   command = [sys.executable, "-m", "kimina_jax.scale", "--topology=cpu:2"]
   command += ["--program=logprobs", "--sequence_len=64", f"--out={out}"]
-  for more in ([], ["--measure"]):
-    done = subprocess.run(
-      [*command, *more],
-      cwd=ROOT,
-      env=os.environ,
-      capture_output=True,
-      text=True,
-    )
-    assert done.returncode == 0, done.stderr
-  assert "measured" in done.stdout
+  done = subprocess.run(
+    command, cwd=ROOT, env=os.environ, capture_output=True, text=True
+  )
+  assert done.returncode == 0, done.stderr
+  (predicted,) = study.read_rows(out).values()
+  options = study.StudyOptions(str(out), 1, 60.0, False, True)
+  text = io.StringIO()
+  case = cases.StudyCase(**predicted["case"])
+  study.run_study([case], options, rich.console.Console(file=text))
+  assert "measured" in text.getvalue()
   predicted, measured = study.read_rows(out).values()
   assert predicted["key"] == measured["key"]
   assert predicted["num_devices"] == measured["num_devices"] == 2
