@@ -23,7 +23,7 @@ _STEP = re.compile(rb'\{"(?:iteration|step)": (\d+)[,}]')
 _OLD_NAMES = {"step": "iteration", "row": "index"}
 
 
-class Silent:
+class NullWriter:
   """A writer of a process that writes nothing."""
 
   def write(self, step: int, rows: object) -> None: ...
@@ -35,10 +35,10 @@ class Silent:
 
 def open_rollouts(
   path: str | pathlib.Path, start_step: int
-) -> "RolloutWriter | Silent":
+) -> "RolloutWriter | NullWriter":
   """What this process is to write its run's rollouts to."""
   if not distributed.is_first():
-    return Silent()
+    return NullWriter()
   return RolloutWriter(path, start_step)
 
 
