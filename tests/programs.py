@@ -1,11 +1,12 @@
 """Starts whole programs (train, sft, evaluate) as processes of their own.
 
 All are forked from one server that has imported the package once, so that a
-start takes a tenth of a second instead of several, and all share one cache of
-compiled programs. A `Program` has what the tests need of a process.
+start takes a tenth of a second instead of several. A `Program` has what the
+tests need of a process.
 """
 
 import atexit
+import concurrent.futures
 import functools
 import json
 import multiprocessing
@@ -17,19 +18,22 @@ import socket
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from typing import Any
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TINY = pathlib.Path(__file__).resolve().parent / "tiny_config.py"
-NAMES = ("train", "sft", "evaluate")
 SECONDS = ("queue_s", "load_s", "exec_s")
 
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload([f"kimina_jax.{name}" for name in NAMES])
+_context.set_forkserver_preload(
+  ["kimina_jax.train", "kimina_jax.sft", "kimina_jax.evaluate"]
+)
 
 
 @functools.cache
 def scratch() -> pathlib.Path:
-  """A directory for outputs and compiled programs, until the tests end."""
+  """A directory for the programs' outputs, until the tests end."""
   path = pathlib.Path(tempfile.mkdtemp(prefix="kimina_jax_tests_"))
   atexit.register(shutil.rmtree, path, ignore_errors=True)
   return path
@@ -40,8 +44,9 @@ def environment(devices: int) -> dict[str, str]:
   return os.environ | {
     "PYTHON": sys.executable,
     "JAX_PLATFORMS": "cpu",
-    "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
-    "JAX_COMPILATION_CACHE_DIR": str(scratch() / "compiled"),
+    # Unoptimized code is compiled in half the time.
+    "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"
+    " --xla_backend_optimization_level=0",
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
   }
 
@@ -119,6 +124,26 @@ def start_pod(
   ]
 
 
+class Scenarios:
+  """Runs functions side by side, two at a time, and keeps what they return.
+
+  A program is busy with Python most of the time, which uses one core.
+  """
+
+  def __init__(self, **functions: Callable[[], Any]):
+    self._pool = concurrent.futures.ThreadPoolExecutor(2)
+    self._futures = {
+      name: self._pool.submit(function) for name, function in functions.items()
+    }
+
+  def __getitem__(self, name: str) -> Any:
+    """What the function returned; raises what it raised."""
+    return self._futures[name].result()
+
+  def close(self) -> None:
+    self._pool.shutdown(cancel_futures=True)
+
+
 def command_line(run_dir: pathlib.Path, *flags: str, **overrides) -> list[str]:
   settings = [f"--config.{key}={value}" for key, value in overrides.items()]
   return [f"--config={TINY}", f"--run_dir={run_dir}", *settings, *flags]
@@ -161,9 +186,6 @@ def _run(
   os.chdir(ROOT)
   import jax
 
-  jax.config.update(
-    "jax_compilation_cache_dir", environment["JAX_COMPILATION_CACHE_DIR"]
-  )
   jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
   sys.argv = [name, *flags]
   try:

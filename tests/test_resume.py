@@ -1,102 +1,33 @@
 """A run that is killed and started again ends as if it had not been."""
 
+import functools
 import json
-import os
-import pathlib
-import signal
-import subprocess
-import sys
+import shutil
 import time
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+import programs
 import pytest
+from programs import Scenarios, newest, read_rollouts, read_rows
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-NUM_ITERATIONS = 4
-SMALL = {
-  "train.num_iterations": NUM_ITERATIONS,
-  "train.num_problems": 4,
-  "train.num_per_problem": 4,
-  "train.num_minibatches": 2,
-  "rollouts.max_response_len": 48,
-  "rollouts.num_slots": 8,
-  "eval.every": 2,
-  "eval.num_samples": 1,
-  "eval.ks": "(1,)",
-  "problems.num_train": 32,
-  "problems.num_eval": 4,
-  # A policy this young proves nothing: lengths alone tell rollouts apart.
-  "advantage.length_penalty": True,
-  "checker.num_workers": 1,
-  "checkpoint.every": 1,
-  "sft.num_examples": 48,
-  "sft.num_epochs": 4,
-  "sft.rows_per_batch": 4,
-  "sft.save_every": 2,
-  "sft.log_every": 1,
-}
-SECONDS = ("queue_s", "load_s", "exec_s")
 # An iteration's rollouts take about 750 tokens.
 TIGHT = {"train.tokens_per_iteration": 400, "eval.every": 0}
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-  """Compilations are shared by the processes of this module."""
-  return tmp_path_factory.mktemp("compiled")
-
-
-def start(run_dir, cache, program="train", *more, **overrides):
-  flags = [f"--config.{k}={v}" for k, v in (SMALL | overrides).items()]
-  env = os.environ | {
-    "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
-    "JAX_COMPILATION_CACHE_DIR": str(cache),
-    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-  }
-  return subprocess.Popen(
-    [
-      *(sys.executable, "-m", f"kimina_jax.{program}"),
-      f"--config={ROOT}/configs/debug.py",
-      f"--run_dir={run_dir}",
-      *flags,
-      *more,
-    ],
-    cwd=ROOT,
-    env=env,
-    stdout=subprocess.PIPE,
-    stderr=subprocess.STDOUT,
-    text=True,
-  )
-
-
-def finish(process, code=0):
-  output, _ = process.communicate(timeout=300)
-  assert process.returncode == code, output
-  return output
-
-
-def wait_for_rows(process, path, count):
-  """Until the run has recorded `count` steps; it must not end before."""
-  while not path.exists() or path.read_text().count("\n") < count:
-    assert process.poll() is None, process.communicate()[0]
-    time.sleep(0.01)
+def start(name, run_dir, *flags, **overrides):
+  return programs.start(name, run_dir, *flags, devices=2, **overrides)
 
 
 def carried(run_dir):
-  """What the newest checkpoint has to go on with."""
+  """The partial groups of the newest checkpoint."""
   folder = run_dir / "checkpoints" / str(newest(run_dir)) / "host"
-  return json.loads((folder / "metadata").read_text())["carried"]
+  return json.loads((folder / "metadata").read_text())["partial_rollouts"]
 
 
 def column(run_dir, name):
-  lines = (run_dir / "metrics.jsonl").read_text().splitlines()
-  return [json.loads(line).get(name) for line in lines]
-
-
-def newest(run_dir):
-  return max(int(p.name) for p in (run_dir / "checkpoints").glob("[0-9]*"))
+  return [row.get(name) for row in read_rows(run_dir / "metrics.jsonl")]
 
 
 def params(run_dir, step=None):
@@ -104,12 +35,6 @@ def params(run_dir, step=None):
   path = (run_dir / "checkpoints" / str(step) / "params").absolute()
   with ocp.StandardCheckpointer() as checkpointer:
     return checkpointer.restore(path)
-
-
-def rollouts(run_dir):
-  lines = (run_dir / "rollouts.jsonl").read_text().splitlines()
-  rows = [json.loads(line) for line in lines]
-  return [{k: v for k, v in r.items() if k not in SECONDS} for r in rows]
 
 
 def assert_same_params(one, other):
@@ -121,33 +46,92 @@ def assert_same_params(one, other):
     np.testing.assert_array_equal(np.asarray(leaf), np.asarray(twin))
 
 
-def kill(process):
-  process.kill()
-  process.communicate()
+def kill_sft_twice(run_dir):
+  for count in (3, 6):
+    program = start("sft", run_dir)
+    program.wait_for_rows(run_dir, count)
+    program.kill()
+  start("sft", run_dir).finish()
+  return run_dir
 
 
-@pytest.fixture(scope="module")
-def cold_start(tmp_path_factory, cache):
-  run_dir = tmp_path_factory.mktemp("sft")
-  finish(start(run_dir, cache, "sft"))
+def kill_rl_three_times(run_dir, cold_start):
+  """SIGKILL in an iteration, right after a row, and while a save goes on."""
+  for count, delay_s in ((1, 0.1), (2, 0.0), (3, 0.02)):
+    program = start("train", run_dir, init_from=cold_start)
+    program.wait_for_rows(run_dir, count)
+    time.sleep(delay_s)
+    program.kill()
+  start("train", run_dir, init_from=cold_start).finish()
+  return run_dir
+
+
+def stop_rl(run_dir, cold_start):
+  """With a save every 100 iterations only SIGTERM can have saved."""
+  rare = {"init_from": cold_start, "checkpoint.every": 100}
+  program = start("train", run_dir, **rare)
+  program.wait_for_rows(run_dir, 2)
+  program.interrupt()
+  assert "the same command goes on from there" in program.finish(code=143)
+  assert newest(run_dir) in (2, 3)
+  start("train", run_dir, **rare).finish()
+  return run_dir
+
+
+def kill_and_stop_tight(run_dir, cold_start):
+  settings = {"init_from": cold_start} | TIGHT
+  program = start("train", run_dir, **settings)
+  program.wait_for_rows(run_dir, 2)
+  program.kill()
+  program = start("train", run_dir, **settings)
+  program.wait_for_rows(run_dir, 3)
+  program.interrupt()
+  program.finish(code=143)
+  assert carried(run_dir)
+  start("train", run_dir, **settings).finish()
+  return run_dir
+
+
+def train(run_dir, cold_start, **overrides):
+  start("train", run_dir, init_from=cold_start, **overrides).finish()
   return run_dir
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory, cache, cold_start):
-  run_dir = tmp_path_factory.mktemp("rl")
-  finish(start(run_dir, cache, init_from=cold_start))
+def cold_start(tmp_path_factory):
+  run_dir = tmp_path_factory.mktemp("sft")
+  start("sft", run_dir).finish()
+  return run_dir
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory, cold_start):
+  run_dir = train(tmp_path_factory.mktemp("rl"), cold_start)
   assert (run_dir / "report.html").exists()
   return run_dir
 
 
-def test_sft_killed_twice(cold_start, cache, tmp_path):
-  for count in (3, 6):
-    process = start(tmp_path, cache, "sft")
-    wait_for_rows(process, tmp_path / "metrics.jsonl", count)
-    kill(process)
-  finish(start(tmp_path, cache, "sft"))
-  assert_same_params(cold_start, tmp_path)
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory, cold_start, uninterrupted):
+  """All other runs side by side; the programs are compiled by now."""
+  root = tmp_path_factory.mktemp("runs")
+  still = {"optimizer.learning_rate": 0.0} | TIGHT
+  ample = {"train.tokens_per_iteration": 10**6}
+
+  def later(function, name, *args, **overrides):
+    return functools.partial(function, root / name, *args, **overrides)
+
+  scenarios = Scenarios(
+    rl_killed=later(kill_rl_three_times, "rl_killed", cold_start),
+    sft_killed=later(kill_sft_twice, "sft_killed"),
+    tight_killed=later(kill_and_stop_tight, "tight_killed", cold_start),
+    rl_stopped=later(stop_rl, "rl_stopped", cold_start),
+    tight=later(train, "tight", cold_start, **TIGHT),
+    still=later(train, "still", cold_start, **still),
+    ample=later(train, "ample", cold_start, **ample),
+  )
+  yield scenarios
+  scenarios.close()
 
 
 def test_the_run_learned_something(uninterrupted):
@@ -157,48 +141,38 @@ def test_the_run_learned_something(uninterrupted):
   assert all(jax.tree.leaves(moved))
 
 
-def test_rl_killed_three_times(uninterrupted, cold_start, cache, tmp_path):
-  """SIGKILL in an iteration, right after a row, and while a save goes on."""
-  path = tmp_path / "metrics.jsonl"
-  for count, delay_s in ((1, 0.3), (2, 0.0), (3, 0.02)):
-    process = start(tmp_path, cache, init_from=cold_start)
-    wait_for_rows(process, path, count)
-    time.sleep(delay_s)
-    kill(process)
-  finish(start(tmp_path, cache, init_from=cold_start))
-  assert_same_params(uninterrupted, tmp_path)
-  assert rollouts(uninterrupted) == rollouts(tmp_path)
+def test_sft_killed_twice(runs, cold_start):
+  assert_same_params(cold_start, runs["sft_killed"])
 
 
-def test_sigterm_saves_and_resumes(uninterrupted, cold_start, cache, tmp_path):
-  """With a save every 100 iterations only SIGTERM can have saved."""
-  rare = {"init_from": cold_start, "checkpoint.every": 100}
-  process = start(tmp_path, cache, **rare)
-  wait_for_rows(process, tmp_path / "metrics.jsonl", 2)
-  process.send_signal(signal.SIGTERM)
-  output = finish(process, code=143)
-  assert "the same command goes on from there" in output
-  assert newest(tmp_path) in (2, 3)
-  finish(start(tmp_path, cache, **rare))
-  assert_same_params(uninterrupted, tmp_path)
-  assert rollouts(uninterrupted) == rollouts(tmp_path)
+def test_rl_killed_three_times(runs, uninterrupted):
+  assert_same_params(uninterrupted, runs["rl_killed"])
+  assert read_rollouts(uninterrupted) == read_rollouts(runs["rl_killed"])
 
 
-@pytest.fixture(scope="module")
-def tight(tmp_path_factory, cache, cold_start):
-  run_dir = tmp_path_factory.mktemp("tight")
-  finish(start(run_dir, cache, init_from=cold_start, **TIGHT))
-  return run_dir
+def test_sigterm_saves_and_resumes(runs, uninterrupted):
+  assert_same_params(uninterrupted, runs["rl_stopped"])
+  assert read_rollouts(uninterrupted) == read_rollouts(runs["rl_stopped"])
 
 
-def test_a_budget_carries_rollouts_over(tight):
-  """Each is learned from once, in a whole group, or still on its way."""
+def test_a_finished_run_is_not_touched(uninterrupted, cold_start, tmp_path):
+  """The same command again evaluates nothing and rewrites no row."""
+  shutil.copytree(uninterrupted, tmp_path, dirs_exist_ok=True)
+  output = start("train", tmp_path, init_from=cold_start).finish()
+  assert "is complete: 4 iterations are done" in output
+  for name in ("metrics.jsonl", "rollouts.jsonl"):
+    before = (uninterrupted / name).read_bytes()
+    assert (tmp_path / name).read_bytes() == before
+
+
+def test_a_budget_carries_rollouts_over(runs):
+  """Each is learned from once, in a complete group, or still in flight."""
+  tight = runs["tight"]
   assert max(column(tight, "rollout/carried")[:-1]) > 0
   assert max(column(tight, "rollout/stale")[:-1]) > 0
   # Four problems are in flight in each iteration.
-  rows = rollouts(tight)
-  on_the_way = len(carried(tight))
-  assert on_the_way == column(tight, "rollout/carried")[-2]
+  rows = read_rollouts(tight)
+  assert len(carried(tight)) == column(tight, "rollout/carried")[-2]
   begun = [(row["began"], row["index"]) for row in rows]
   assert len(set(begun)) == len(begun)
   groups = {
@@ -212,71 +186,57 @@ def test_a_budget_carries_rollouts_over(tight):
   assert max(column(tight, "sampler/tokens")[:-1]) < 400 + 2 * 8 * 16
 
 
-def test_rl_with_a_budget_killed_and_stopped(
-  tight, cold_start, cache, tmp_path
-):
-  path = tmp_path / "metrics.jsonl"
-  settings = {"init_from": cold_start} | TIGHT
-  process = start(tmp_path, cache, **settings)
-  wait_for_rows(process, path, 2)
-  kill(process)
-  process = start(tmp_path, cache, **settings)
-  wait_for_rows(process, path, 3)
-  process.send_signal(signal.SIGTERM)
-  finish(process, code=143)
-  assert carried(tmp_path)
-  finish(start(tmp_path, cache, **settings))
-  assert_same_params(tight, tmp_path)
-  assert rollouts(tight) == rollouts(tmp_path)
-  without_seconds = [
-    [row["rollout"] for row in group["judged"]] + group["begun"]
-    for run_dir in (tight, tmp_path)
-    for group in carried(run_dir)
-  ]
-  half = len(without_seconds) // 2
-  assert without_seconds[:half] == without_seconds[half:]
+def test_rl_with_a_budget_killed_and_stopped(runs):
+  tight, resumed = runs["tight"], runs["tight_killed"]
+  assert_same_params(tight, resumed)
+  assert read_rollouts(tight) == read_rollouts(resumed)
+  ours, theirs = (
+    [
+      [sample["rollout"] for sample in group["finished"]] + group["unfinished"]
+      for group in carried(run_dir)
+    ]
+    for run_dir in (tight, resumed)
+  )
+  assert ours == theirs
 
 
-def test_an_ample_budget_is_none(uninterrupted, cold_start, cache, tmp_path):
-  ample = {"init_from": cold_start, "train.tokens_per_iteration": 10**6}
-  finish(start(tmp_path, cache, **ample))
-  assert not any(column(tmp_path, "rollout/carried")[:-1])
-  assert_same_params(uninterrupted, tmp_path)
-  assert rollouts(uninterrupted) == rollouts(tmp_path)
+def test_an_ample_budget_is_none(runs, uninterrupted):
+  ample = runs["ample"]
+  assert not any(column(ample, "rollout/carried")[:-1])
+  assert_same_params(uninterrupted, ample)
+  assert read_rollouts(uninterrupted) == read_rollouts(ample)
 
 
 def test_with_the_same_weights_a_rollout_goes_on_as_if_uncut(
-  uninterrupted, cold_start, cache, tmp_path
+  runs, uninterrupted
 ):
-  still = {"init_from": cold_start, "optimizer.learning_rate": 0.0}
-  finish(start(tmp_path, cache, **still | TIGHT))
-  whole = {
-    r["index"]: r for r in rollouts(uninterrupted) if r["iteration"] == 0
-  }
-  cut = {r["index"]: r for r in rollouts(tmp_path) if r["began"] == 0}
+  rows = read_rollouts(uninterrupted)
+  whole = {r["index"]: r for r in rows if r["iteration"] == 0}
+  rows = read_rollouts(runs["still"])
+  cut = {r["index"]: r for r in rows if r["began"] == 0}
   assert cut.keys() == whole.keys()
   assert any(row["num_carried"] for row in cut.values())
   same = ("name", "text", "stop", "verdict", "reward", "response_len")
-  for row, ours in cut.items():
-    assert {n: ours[n] for n in same} == {n: whole[row][n] for n in same}
+  for index, ours in cut.items():
+    assert {n: ours[n] for n in same} == {n: whole[index][n] for n in same}
 
 
-def test_evaluation_goes_on_after_its_whole_parts(cold_start, cache, tmp_path):
+def test_evaluation_goes_on_after_its_whole_parts(cold_start, tmp_path):
   """A part that was cut in the middle is sampled again, to the same end."""
   settings = {
     "eval.num_samples": 16,
     "eval.ks": "(1, 16)",
     "problems.num_eval": 6,
   }
-  flags = [f"--checkpoint={cold_start}"]
-  finish(start(tmp_path, cache, "evaluate", *flags, **settings))
-  whole = rollouts(tmp_path)
+  flag = f"--checkpoint={cold_start}"
+  start("evaluate", tmp_path, flag, **settings).finish()
+  whole = read_rollouts(tmp_path)
   result = json.loads((tmp_path / "result.json").read_text())
   assert [row["index"] for row in whole] == [*range(64), *range(32)]
   assert result["num_problems"] == 6
   path = tmp_path / "rollouts.jsonl"
   lines = path.read_bytes().splitlines(keepends=True)
   path.write_bytes(b"".join(lines[:70]) + lines[70][:40])
-  finish(start(tmp_path, cache, "evaluate", *flags, **settings))
-  assert rollouts(tmp_path) == whole
+  start("evaluate", tmp_path, flag, **settings).finish()
+  assert read_rollouts(tmp_path) == whole
   assert json.loads((tmp_path / "result.json").read_text()) == result

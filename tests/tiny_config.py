@@ -7,7 +7,7 @@ from kimina_jax.model.config import SIZES
 
 SIZES["tiny"] = SIZES["debug"] | {
   "model_dim": 32,
-  "num_layers": 2,
+  "num_layers": 1,
   "head_dim": 8,
   "ffn_dim": 64,
 }
@@ -28,7 +28,7 @@ def get_config(arg: str = "") -> ConfigDict:
   config.train.num_problems = 4
   config.train.num_per_problem = 4
   config.train.num_minibatches = 2
-  config.train.sequence_len = 128
+  config.train.sequence_len = 256
   config.train.rows_per_batch = 4
   config.eval.every = 2
   config.eval.num_samples = 1

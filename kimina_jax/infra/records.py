@@ -23,7 +23,7 @@ _STEP = re.compile(rb'\{"(?:iteration|step)": (\d+)[,}]')
 _OLD_NAMES = {"step": "iteration", "row": "index"}
 
 
-class NullWriter:
+class Silent:
   """A writer of a process that writes nothing."""
 
   def write(self, step: int, rows: object) -> None: ...
@@ -35,10 +35,10 @@ class NullWriter:
 
 def open_rollouts(
   path: str | pathlib.Path, start_step: int
-) -> "RolloutWriter | NullWriter":
+) -> "RolloutWriter | Silent":
   """What this process is to write its run's rollouts to."""
   if not distributed.is_first():
-    return NullWriter()
+    return Silent()
   return RolloutWriter(path, start_step)
 
 
