@@ -144,11 +144,13 @@ def _step_s(
     drawn.append(0)
     ends_s.append(0.0)
 
-  def watch(row: int, tokens: np.ndarray) -> None:
+  def on_tokens(index: int, tokens: np.ndarray) -> None:
     drawn[-1] += len(tokens)
     ends_s[-1] = time.perf_counter()
 
-  for _ in sample(engine, params, prompts, lens, poll=poll, watch=watch):
+  for _ in sample(
+    engine, params, prompts, lens, poll=poll, on_tokens=on_tokens
+  ):
     pass
   full = len(prompts) * num_steps
   turns = list(zip(drawn, ends_s, strict=True))

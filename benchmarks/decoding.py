@@ -14,6 +14,7 @@ import numpy as np
 from kimina_jax.infra.mesh import MeshSettings, make_mesh
 from kimina_jax.model.config import ModelConfig
 from kimina_jax.rollouts.engine import Engine
+from kimina_jax.rollouts.sequence import new_sequences
 from kimina_jax.rollouts.settings import RolloutSettings
 from kimina_jax.types import Problem, Prompt, Rollout
 
@@ -85,22 +86,20 @@ def sample(
   num_per_prompt: int = 1,
   iteration: int = 0,
   poll: Callable[[], None] = lambda: None,
-  watch: Callable[[int, np.ndarray], None] | None = None,
+  on_tokens: Callable[[int, np.ndarray], None] | None = None,
 ) -> Iterator[Rollout]:
   """Rollouts as they end; index i × num_per_prompt + j has that many tokens."""
-  return engine.generate(
-    params,
+  groups = new_sequences(
     [
       Prompt(Problem(str(i), "", ""), "", np.int32(tokens))
       for i, tokens in enumerate(prompts)
     ],
+    range(len(prompts)),
     num_per_prompt=num_per_prompt,
-    seed=0,
     iteration=iteration,
-    max_lens=lens,
-    poll=poll,
-    watch=watch,
+    max_len=lens,
   )
+  return engine.run(params, groups, seed=0, poll=poll, on_tokens=on_tokens)
 
 
 def one_device() -> jax.sharding.Mesh:

@@ -59,7 +59,7 @@ from kimina_jax.rewards.pass_at_k import (
   pass_estimates,
   pass_metrics,
 )
-from kimina_jax.rollouts.weights import make_reshard
+from kimina_jax.rollouts.resharding import make_reshard
 from kimina_jax.types import Problem, UsageError
 
 # Rollouts of a part of the problems, as a multiple of the decode slots.

@@ -128,8 +128,8 @@ class Rollout:
     model_logps: float32, log-probability of each token under the model.
     text: the response without the stop token, or up to the stop string.
     stop: `stop` (the stop token), `string` (a stop string), `length` (cut at
-      the maximum), `repetition` (it went in circles), `cancelled` (by the
-      caller) or `budget` (the iteration's tokens were used up: unfinished).
+      the maximum), `repetition` (the end repeats itself) or
+      `budget` (unfinished: the iteration's token budget was used up).
     iteration: the iteration in which it began. Iteration and index select its
       stream of random numbers.
     num_carried: how many of its tokens earlier iterations drew, with earlier

@@ -31,7 +31,7 @@ def main(port: str, size: str, rank: str, stop_after: str = "0") -> None:
     process_id=int(rank),
   )
   mesh = make_mesh(MeshSettings(data=1, fsdp=-1, context=1, tensor=1))
-  # Few pages, so that the schedule has hard choices to make.
+  # Few pages, so that sequences are preempted.
   settings = options(tensor=len(jax.devices()), cache_tokens=150)
   engine = Engine(CONFIG, LetterTokenizer(), mesh, settings)
   params = draw_params(engine.replicas)
@@ -45,16 +45,17 @@ def main(port: str, size: str, rank: str, stop_after: str = "0") -> None:
 
   found, stopped = [], ""
   try:
-    for rollout in engine.generate(
+    rollouts = engine.generate(
       params, some_prompts(), num_per_prompt=3, seed=0, iteration=0, poll=poll
-    ):
+    )
+    for rollout in rollouts:
       found.append([rollout.index, rollout.tokens.tolist(), rollout.stop])
   except interruption.Interrupted as reason:
     stopped = str(reason)
   facts = {
     "found": found,
     "stopped": stopped,
-    "preempted": engine.stats["preempted"],
+    "preempted": rollouts.stats["preemptions"],
     "group": list(engine.group),
   }
   print(json.dumps(facts), flush=True)

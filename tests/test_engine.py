@@ -18,7 +18,7 @@ from tiny_sampler import (
   STOP_ID,
   LetterTokenizer,
   assert_same,
-  by_row,
+  by_index,
   draw_params,
   draw_prompt,
   generate,
@@ -48,7 +48,7 @@ CUT = {
 
 
 def test_rollouts_are_whole():
-  rollouts = by_row(generate(make_engine()))
+  rollouts = by_index(generate(make_engine()))
   assert [rollout.index for rollout in rollouts] == list(range(15))
   assert {rollout.stop for rollout in rollouts} == {"stop", "length"}
   for rollout in rollouts:
@@ -93,22 +93,22 @@ def test_zero_temperature_follows_the_most_likely_token():
 @pytest.mark.parametrize("changes", [THREE, SMALL], ids=["three", "small"])
 def test_a_row_does_not_depend_on_its_company(changes):
   engine = make_engine(**changes)
-  other = by_row(generate(engine))
-  assert_same(other, by_row(generate(make_engine())))
-  assert (engine.stats["preempted"] > 0) == (changes is SMALL)
+  other = generate(engine)
+  assert_same(by_index(other), by_index(generate(make_engine())))
+  assert (other.stats["preemptions"] > 0) == (changes is SMALL)
 
 
 def test_rows_keep_their_draws_when_prompts_leave():
   # Rows 0 … 5 are the same prompts and attempts in both calls.
-  few = by_row(generate(make_engine(), prompts=some_prompts()[:2]))
-  assert_same(few, by_row(generate(make_engine()))[:6])
+  few = by_index(generate(make_engine(), prompts=some_prompts()[:2]))
+  assert_same(few, by_index(generate(make_engine()))[:6])
 
 
 def test_seed_and_iteration_select_the_draws():
-  first = by_row(generate(make_engine()))
-  assert_same(first, by_row(generate(make_engine())))
+  first = by_index(generate(make_engine()))
+  assert_same(first, by_index(generate(make_engine())))
   for other in ({"seed": 1}, {"iteration": 1}):
-    second = by_row(generate(make_engine(), **other))
+    second = by_index(generate(make_engine(), **other))
     same = [
       np.array_equal(a.tokens, b.tokens)
       for a, b in zip(first, second, strict=True)
@@ -137,19 +137,20 @@ def test_lanes_are_refilled_in_line(changes, sizes):
 
 def test_each_prompt_is_computed_once():
   """All but its last token, which the first step feeds."""
-  engine = make_engine()
-  rollouts = list(generate(engine))
+  stream = generate(make_engine())
+  rollouts = list(stream)
   lengths = [len(prompt.tokens) for prompt in some_prompts()]
-  assert engine.stats["prefix_computed"] == sum(lengths) - len(lengths)
-  assert engine.stats["prefix_found"] == engine.stats["preempted"] == 0
-  assert engine.stats["tokens"] == sum(len(r.tokens) for r in rollouts)
-  assert 0 < engine.stats["lane_use"] <= 1
-  assert 0 < engine.stats["peak_pages"] <= 4 * 12
+  stats = stream.stats
+  assert stats["prompt_tokens_computed"] == sum(lengths) - len(lengths)
+  assert stats["prompt_tokens_cached"] == stats["preemptions"] == 0
+  assert stats["tokens"] == sum(len(r.tokens) for r in rollouts)
+  assert 0 < stats["slot_utilization"] <= 1
+  assert 0 < stats["peak_pages"] <= 4 * 12
 
 
 def test_prompts_that_begin_alike_are_computed_once_up_to_there():
   """Twenty tokens in common are two full pages of 8, and four more."""
-  engine, rng = make_engine(), np.random.default_rng(2)
+  rng = np.random.default_rng(2)
   stem = draw_prompt(rng, 20).tokens
   prompts = [
     Prompt(
@@ -159,9 +160,10 @@ def test_prompts_that_begin_alike_are_computed_once_up_to_there():
     )
     for length in (3, 20, 9)
   ]
-  rollouts = list(generate(engine, prompts=prompts, num_per_prompt=2))
-  assert engine.stats["prefix_found"] == 2 * 16
-  assert engine.stats["prefix_computed"] == 22 + 39 + 28 - 2 * 16
+  stream = generate(make_engine(), prompts=prompts, num_per_prompt=2)
+  rollouts = list(stream)
+  assert stream.stats["prompt_tokens_cached"] == 2 * 16
+  assert stream.stats["prompt_tokens_computed"] == 22 + 39 + 28 - 2 * 16
   for rollout in rollouts:
     np.testing.assert_allclose(
       rollout.model_logps, _full_logps(rollout), atol=1e-4
@@ -172,8 +174,9 @@ def test_what_was_computed_is_forgotten_with_the_weights():
   """A second call computes its prompts again: the weights may be others."""
   engine = make_engine()
   for _ in range(2):
-    list(generate(engine, prompts=some_prompts()[1:2]))
-    assert engine.stats["prefix_computed"] == 39
+    stream = generate(engine, prompts=some_prompts()[1:2])
+    list(stream)
+    assert stream.stats["prompt_tokens_computed"] == 39
 
 
 def test_eight_devices_draw_the_same_tokens():
@@ -188,7 +191,7 @@ def test_eight_devices_draw_the_same_tokens():
     "tensor": 2,
   }
   many = generate(engine, params=draw_params(engine.replicas))
-  assert_same(by_row(many), by_row(generate(make_engine())))
+  assert_same(by_index(many), by_index(generate(make_engine())))
 
 
 def test_no_prompts_no_rollouts():
@@ -197,7 +200,7 @@ def test_no_prompts_no_rollouts():
 
 def test_an_abandoned_iterator_leaves_nothing_behind():
   engine = make_engine()
-  expected = by_row(generate(make_engine()))
+  expected = by_index(generate(make_engine()))
   dropped = generate(engine)
   next(dropped)
   # The engine's mesh is not the caller's, not even halfway.
@@ -205,7 +208,7 @@ def test_an_abandoned_iterator_leaves_nothing_behind():
   other = generate(engine, iteration=1)
   next(other)
   dropped.close()
-  assert_same(by_row(generate(engine)), expected)
+  assert_same(by_index(generate(engine)), expected)
   assert len(list(other)) == 14
 
 
@@ -220,7 +223,7 @@ def test_the_cache_is_updated_in_place():
   pointers = set()
   for _ in rollouts:
     # The state before the dispatch that is running is gone: it was donated.
-    cache = rollouts._state.cache.kv_PSCH
+    cache = rollouts._state.cache.kv_POYH
     pointers.add(cache.unsafe_buffer_pointer())
   assert len(pointers) == 1
 
@@ -234,7 +237,7 @@ def test_nothing_is_compiled_twice(caplog):
     list(generate(engine, prompts=prompts, iteration=3, seed=2, **calls))
     some = list(generate(engine, max_tokens=50, **calls))
     begun = [rollout for rollout in some if not rollout.finished]
-    list(generate(engine, prompts=[], begun=begun))
+    list(generate(engine, prompts=[], unfinished=begun))
     assert begun and not [x for x in caplog.messages if "ompiling" in x]
     jax.jit(lambda x: x + 1)(1.0)
     assert [x for x in caplog.messages if "ompiling" in x]
@@ -242,21 +245,21 @@ def test_nothing_is_compiled_twice(caplog):
 
 def test_max_lens_are_those_of_the_rows():
   lens = [1 + 3 * row for row in range(15)]
-  cut = by_row(generate(make_engine(), max_lens=lens))
-  for mine, full in zip(cut, by_row(generate(make_engine())), strict=True):
+  cut = by_index(generate(make_engine(), max_lens=lens))
+  for mine, full in zip(cut, by_index(generate(make_engine())), strict=True):
     length = min(lens[mine.index], len(full.tokens))
     np.testing.assert_array_equal(mine.tokens, full.tokens[:length])
     assert mine.stop == (full.stop if length == len(full.tokens) else "length")
   assert {rollout.stop for rollout in cut} == {"stop", "length"}
 
 
-def test_watch_is_told_every_token_in_order():
+def test_on_tokens_gets_every_token_in_order():
   told = collections.defaultdict(list)
 
-  def watch(row, tokens):
-    told[row].extend(tokens)
+  def on_tokens(index, tokens):
+    told[index].extend(tokens)
 
-  rollouts = list(generate(make_engine(), watch=watch))
+  rollouts = list(generate(make_engine(), on_tokens=on_tokens))
   assert told == {r.index: r.tokens.tolist() for r in rollouts}
 
 
@@ -278,8 +281,8 @@ def test_poll_may_end_it_all():
 
 @pytest.mark.parametrize("max_tokens", [1, 130, 300])
 def test_what_a_budget_left_goes_on_as_if_nothing_had_been(max_tokens):
-  full = by_row(generate(make_engine()))
-  first = by_row(generate(make_engine(), max_tokens=max_tokens))
+  full = by_index(generate(make_engine()))
+  first = by_index(generate(make_engine(), max_tokens=max_tokens))
   assert [rollout.index for rollout in first] == list(range(15))
   begun = [rollout for rollout in first if not rollout.finished]
   assert begun and {rollout.stop for rollout in begun} == {"budget"}
@@ -295,12 +298,12 @@ def test_what_a_budget_left_goes_on_as_if_nothing_had_been(max_tokens):
     make_engine(),
     prompts=some_prompts()[:2],
     iteration=1,
-    begun=begun,
-    watch=lambda row, tokens: told.update({row: len(tokens)}),
+    unfinished=begun,
+    on_tokens=lambda index, tokens: told.update({index: len(tokens)}),
   )
   rest = [rollout for rollout in then if rollout.iteration == 0]
   done = [rollout for rollout in first if rollout.finished]
-  assert_same(by_row(done + rest), full)
+  assert_same(by_index(done + rest), full)
   carried = {r.index: r.num_carried for r in rest}
   assert carried == {r.index: len(r.tokens) for r in begun}
 
@@ -308,61 +311,19 @@ def test_what_a_budget_left_goes_on_as_if_nothing_had_been(max_tokens):
 def test_ends_are_found_across_any_number_of_cuts():
   """Stop strings and repetitions that one call begins and another ends."""
   engine = make_engine(**CUT)
-  full = by_row(generate(engine))
+  full = by_index(generate(engine))
   done, begun, num_calls = [], [], 0
   while begun or not num_calls:
     prompts = [] if num_calls else some_prompts()
-    some = list(generate(engine, prompts=prompts, begun=begun, max_tokens=5))
+    some = list(
+      generate(engine, prompts=prompts, unfinished=begun, max_tokens=5)
+    )
     done += [rollout for rollout in some if rollout.finished]
     begun = [rollout for rollout in some if not rollout.finished]
     num_calls += 1
   assert num_calls > 5
   assert {"string", "repetition"} <= {rollout.stop for rollout in done}
-  assert_same(by_row(done), full)
-
-
-def test_who_is_cancelled_is_not_carried_over():
-  full = by_row(generate(make_engine()))
-  longest = max(range(4), key=lambda row: len(full[row].tokens))
-  next(generate(make_engine()))
-  drawn = make_engine().stats["tokens"]
-  rollouts = generate(make_engine(), max_tokens=int(drawn) + 1)
-  next(rollouts)
-  rollouts.cancel(longest, iteration=0)
-  stops = {rollout.index: rollout.stop for rollout in rollouts}
-  assert "budget" in stops.values() and stops[longest] == "cancelled"
-
-
-def test_cancelled_rollouts_are_yielded_once_as_they_are():
-  full = by_row(generate(make_engine()))
-  # The first that ends, one that is running then, and two that wait; the
-  # fifth prompt is not even in line.
-  longest = max(range(4), key=lambda row: len(full[row].tokens))
-  rollouts = generate(make_engine(), iteration=0)
-  some = [next(rollouts)]
-  for row in (some[0].index, longest, 11, 14, 14):
-    rollouts.cancel(row, iteration=0)
-  some = by_row(some + list(rollouts))
-  assert [rollout.index for rollout in some] == list(range(15))
-  cancelled = {r.index: len(r.tokens) for r in some if r.stop == "cancelled"}
-  assert set(cancelled) == {longest, 11, 14}
-  assert 0 < cancelled[longest] and cancelled[11] == cancelled[14] == 0
-  for mine, whole in zip(some, full, strict=True):
-    length = cancelled.get(mine.index, len(whole.tokens))
-    np.testing.assert_array_equal(mine.tokens, whole.tokens[:length])
-  with pytest.raises(KeyError):
-    rollouts.cancel(15, iteration=0)
-
-
-def test_all_may_be_cancelled_before_anything_is_drawn():
-  rollouts = generate(make_engine())
-  for row in range(15):
-    rollouts.cancel(row, iteration=0)
-  some = list(rollouts)
-  assert [rollout.index for rollout in some] == list(range(15))
-  assert {(r.stop, len(r.tokens), r.text) for r in some} == {
-    ("cancelled", 0, "")
-  }
+  assert_same(by_index(done), full)
 
 
 def test_filters_and_ends_are_those_of_plain_loops():
@@ -439,17 +400,6 @@ def test_a_prompt_that_is_too_long_is_refused_at_once():
 def test_options_out_of_range_are_refused(option, value, message):
   with pytest.raises(UsageError, match=message):
     Engine(CONFIG, LetterTokenizer(), one_device(), options(**{option: value}))
-
-
-@pytest.mark.parametrize("length", [0, 49])
-def test_lens_out_of_range_are_refused_at_once(length):
-  with pytest.raises(UsageError, match=f"at most {length} tokens .* = 48"):
-    generate(make_engine(), max_lens=[5] * 14 + [length])
-
-
-def test_as_many_lens_as_rollouts_are_wanted():
-  with pytest.raises(UsageError, match="14 lengths for 15 rollouts"):
-    generate(make_engine(), max_lens=np.full(14, 5))
 
 
 def test_slots_that_the_mesh_does_not_divide_are_refused():

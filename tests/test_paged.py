@@ -1,8 +1,8 @@
 """Attention to pages against forwards without a cache, and JAX's own reference.
 
-The helpers lay sequences out as `Ragged` says: each has a table of pages drawn
-at random from the pool, and is fed by chunks up to its prompt's end, then by
-lanes.
+The helpers lay sequences out as `BlockTables` describes: each has a table of
+pages drawn at random from the pool, and is fed by chunks up to its prompt's
+end, then in slots.
 """
 
 import dataclasses
@@ -24,12 +24,12 @@ from kimina_jax.infra.mesh import (
   sharding,
 )
 from kimina_jax.model import kv_quantization, paged, paged_xla, ragged_kernel
-from kimina_jax.model.paged import PagedCache, Ragged
+from kimina_jax.model.paged import BlockTables, PagedCache
 from kimina_jax.model.transformer import forward, unembed
 
 TABLE = ACTIVATIONS["decode"]
 TOLERANCE = 2e-5  # on normalised activations
-NUM_LANES, NUM_CHUNKS = 3, 3
+NUM_SLOTS, NUM_CHUNKS = 3, 3
 NUM_TOKENS, LONGEST = 120, 40
 
 
@@ -57,12 +57,12 @@ def test_the_order_of_feeding_does_not_matter():
     _assert_equal(pool.feed_all(draw_params(one_device())), _full(sequences))
 
 
-@pytest.mark.parametrize("num_lanes, num_chunks", [(5, 0), (0, 4), (1, 1)])
-def test_lanes_or_chunks_alone(num_lanes, num_chunks):
+@pytest.mark.parametrize("num_slots, num_chunks", [(5, 0), (0, 4), (1, 1)])
+def test_lanes_or_chunks_alone(num_slots, num_chunks):
   prompts = (0, 0, 0) if not num_chunks else (12, 8, 5)
-  lengths = prompts if not num_lanes else (14, 9, 11)
+  lengths = prompts if not num_slots else (14, 9, 11)
   sequences = _sequences(lengths, prompts)
-  pool = _Pool(sequences, 4, seed=0, shape=(num_lanes, num_chunks))
+  pool = _Pool(sequences, 4, seed=0, shape=(num_slots, num_chunks))
   _assert_equal(pool.feed_all(draw_params(one_device())), _full(sequences))
 
 
@@ -71,7 +71,7 @@ def test_what_nobody_wrote_changes_nothing():
   sequences = _sequences((21, 9), (13, 4))
   params = draw_params(one_device())
   plain, dirty = (_Pool(sequences, 4, seed=0) for _ in range(2))
-  pool = np.full(dirty.cache.kv_PSCH.shape, 1e30, np.float32)
+  pool = np.full(dirty.cache.kv_POYH.shape, 1e30, np.float32)
   named = {0, *np.concatenate(dirty.tables)}
   for layer in range(CONFIG.num_layers):
     unnamed = sorted(set(range(dirty.num_pages)) - named)
@@ -83,13 +83,13 @@ def test_what_nobody_wrote_changes_nothing():
 
 
 def test_only_what_is_fed_is_stored():
-  """A lane, an idle lane, a partial chunk, and a chunk that is none."""
+  """A slot, an idle slot, a partial chunk, and a chunk that is none."""
   (sequence,) = sequences = _sequences((15,), (14,))
   pool = _Pool(sequences, 4, seed=0)
-  before = np.asarray(pool.cache.kv_PSCH)
+  before = np.asarray(pool.cache.kv_POYH)
   places = [(0, position) for position in (12, 13)]
   pool.run(draw_params(one_device()), [(0, 14), None], [(0, 3), None])
-  changed_PS = (np.asarray(pool.cache.kv_PSCH) != before).any(axis=(2, 3))
+  changed_PS = (np.asarray(pool.cache.kv_POYH) != before).any(axis=(2, 3))
   written = {
     (layer * pool.num_pages + pool.tables[0][position // 4], position % 4)
     for layer in range(CONFIG.num_layers)
@@ -103,9 +103,9 @@ def test_pages_are_updated_in_place():
   sequences = _sequences((15,), (12,))
   pool = _Pool(sequences, 4, seed=0)
   params = draw_params(one_device())
-  before = pool.cache.kv_PSCH.unsafe_buffer_pointer()
+  before = pool.cache.kv_POYH.unsafe_buffer_pointer()
   pool.run(params, [(0, 12)], [(0, 0), (0, 1), (0, 2)])
-  assert pool.cache.kv_PSCH.unsafe_buffer_pointer() == before
+  assert pool.cache.kv_POYH.unsafe_buffer_pointer() == before
   shape = (CONFIG.num_layers * 8192, 4, 2 * CONFIG.num_kv_heads, 8)
   large = PagedCache(jax.ShapeDtypeStruct(shape, jnp.float32))
   row = pool.lay_out([(0, 12)], [(0, 0)])
@@ -126,8 +126,8 @@ def test_replicas_and_tensor_equal_one_device():
   with jax.set_mesh(mesh):
     params = draw_params(mesh)
     cache = jax.device_put(
-      PagedCache(np.concatenate([part.cache.kv_PSCH for part in parts])),
-      sharding(mesh, "PSCH", TABLE),
+      PagedCache(np.concatenate([part.cache.kv_POYH for part in parts])),
+      sharding(mesh, "POYH", TABLE),
     )
     outs = []
     for feed in feeds:
@@ -135,15 +135,15 @@ def test_replicas_and_tensor_equal_one_device():
       row = jax.tree.map(lambda *x: np.concatenate(x), *rows)
       hidden, cache = _runner(CONFIG)(params, *row, cache)
       outs.append(np.asarray(hidden))
-  assert cache.kv_PSCH.sharding.is_equivalent_to(
-    sharding(mesh, "PSCH", TABLE), 4
+  assert cache.kv_POYH.sharding.is_equivalent_to(
+    sharding(mesh, "POYH", TABLE), 4
   )
-  kv_EPSCH = np.asarray(cache.kv_PSCH).reshape(4, -1, *cache.kv_PSCH.shape[1:])
+  kv_RPOYH = np.asarray(cache.kv_POYH).reshape(4, -1, *cache.kv_POYH.shape[1:])
   for e, part in enumerate(parts):
     for feed, out in zip(feeds, outs, strict=True):
       want, used = part.run(draw_params(one_device()), *feed)
       np.testing.assert_allclose(out[e][used], want[used], atol=TOLERANCE)
-    np.testing.assert_allclose(kv_EPSCH[e], part.cache.kv_PSCH, atol=TOLERANCE)
+    np.testing.assert_allclose(kv_RPOYH[e], part.cache.kv_POYH, atol=TOLERANCE)
 
 
 def test_two_rows_on_one_device_are_an_error():
@@ -166,7 +166,7 @@ def test_pages_take_no_segments():
       ones,
       segments_BT=ones,
       cache=pool.cache,
-      ragged=Ragged(ones[None], ones[None, :0]),
+      block_tables=BlockTables(ones[None], ones[None, :0]),
     )
 
 
@@ -180,7 +180,7 @@ def test_narrow_pages_change_log_probs_by_little(dtype, bound, bias):
   params = _biased(bias)
   sequences = _sequences((21, 33, 40), (13, 20, 1))
   pool = _Pool(sequences, 4, seed=0, dtype=dtype, params=params)
-  assert pool.cache.kv_PSCH.dtype == dtype
+  assert pool.cache.kv_POYH.dtype == dtype
   got, want = pool.feed_all(params), _full(sequences, params)
   errors = [
     np.abs(_log_probs(params, mine) - _log_probs(params, other)).max()
@@ -202,27 +202,27 @@ def test_narrow_pages_are_rounded_and_not_clipped(dtype, bias):
   for pool in (exact, rough):
     pool.feed_all(params)
   used = np.concatenate([table[:5] for table in exact.tables])
-  want_WSCH = np.asarray(exact.cache.kv_PSCH)[used]
-  stored_WSCH = np.asarray(rough.cache.kv_PSCH)[used].astype(np.float32)
-  scale_CH = np.asarray(rough.cache.scale_LCH)[0]
+  want_POYH = np.asarray(exact.cache.kv_POYH)[used]
+  stored_POYH = np.asarray(rough.cache.kv_POYH)[used].astype(np.float32)
+  scale_YH = np.asarray(rough.cache.scale_LYH)[0]
   largest = {"int8": 127, "float8_e4m3fn": 448}[dtype]
-  ratio_CH = np.abs(want_WSCH).max(axis=(0, 1)) / (scale_CH * largest)
-  assert ratio_CH.max() < 1
+  ratio_YH = np.abs(want_POYH).max(axis=(0, 1)) / (scale_YH * largest)
+  assert ratio_YH.max() < 1
   # Of eight deviations of room, these few tokens use two or so.
-  assert np.median(ratio_CH) > {"int8": 0.2, "float8_e4m3fn": 0.05}[dtype]
-  error_WSCH = np.abs(stored_WSCH * scale_CH - want_WSCH)
+  assert np.median(ratio_YH) > {"int8": 0.2, "float8_e4m3fn": 0.05}[dtype]
+  error_POYH = np.abs(stored_POYH * scale_YH - want_POYH)
   if dtype == "int8":
-    bound_WSCH = np.broadcast_to(scale_CH / 2, error_WSCH.shape)
+    bound_POYH = np.broadcast_to(scale_YH / 2, error_POYH.shape)
   else:  # three bits after the first one; the least number is 2⁻⁹
-    bound_WSCH = np.maximum(np.abs(want_WSCH) / 16, scale_CH / 1024)
-  assert (error_WSCH <= bound_WSCH + 1e-5).all()
+    bound_POYH = np.maximum(np.abs(want_POYH) / 16, scale_YH / 1024)
+  assert (error_POYH <= bound_POYH + 1e-5).all()
 
 
 def test_scales_only_where_they_are_needed():
   params = draw_params(one_device())
   for dtype in kv_quantization.DTYPES:
     scale = kv_quantization.kv_scales(params, CONFIG, dtype)
-    assert (scale is not None) == kv_quantization.has_scales(dtype)
+    assert (scale is not None) == kv_quantization.is_quantized(dtype)
     if scale is not None:
       assert scale.shape == (2, 4, 8) and scale.dtype == jnp.float32
 
@@ -240,109 +240,109 @@ def test_copies_are_made_one_after_the_other():
     MeshSettings(data=2, fsdp=1, context=1, tensor=2), devices=jax.devices()[:4]
   )
   num_pages, rng = 6, np.random.default_rng(0)
-  kv_ELPSCH = rng.standard_normal((2, 2, num_pages, 4, 4, 8), np.float32)
-  copies_BA2 = rng.integers(0, num_pages, (2, 7, 2)).astype(np.int32)
-  num_copies_B = np.array([5, 0], np.int32)
-  want = kv_ELPSCH.copy()
-  for source, target in copies_BA2[0, :5]:
+  kv_RLPOYH = rng.standard_normal((2, 2, num_pages, 4, 4, 8), np.float32)
+  copies_RQ2 = rng.integers(0, num_pages, (2, 7, 2)).astype(np.int32)
+  num_copies_R = np.array([5, 0], np.int32)
+  want = kv_RLPOYH.copy()
+  for source, target in copies_RQ2[0, :5]:
     want[0, :, target] = want[0, :, source]
   copy = jax.jit(
     functools.partial(paged.copy_pages, config=CONFIG), donate_argnums=0
   )
   with jax.set_mesh(mesh):
     cache = jax.device_put(
-      PagedCache(kv_ELPSCH.reshape(-1, 4, 4, 8)),
-      sharding(mesh, "PSCH", TABLE),
+      PagedCache(kv_RLPOYH.reshape(-1, 4, 4, 8)),
+      sharding(mesh, "POYH", TABLE),
     )
     before = _pointers(cache)
-    cache = copy(cache, copies_BA2, num_copies_B)
+    cache = copy(cache, copies_RQ2, num_copies_R)
   assert _pointers(cache) == before
-  np.testing.assert_array_equal(cache.kv_PSCH, want.reshape(-1, 4, 4, 8))
+  np.testing.assert_array_equal(cache.kv_POYH, want.reshape(-1, 4, 4, 8))
 
 
 @dataclasses.dataclass(frozen=True)
 class _Operands:
-  """Queries of three lanes, one of them idle, and of three chunks.
+  """Queries of three slots, one of them idle, and of three chunks.
 
   Two chunks belong to one prompt, the third is the first of another.
   """
 
   q_TNH: np.ndarray
-  kv_PSCH: np.ndarray
-  lanes_QJ: np.ndarray
-  chunks_QJ: np.ndarray
-  lane_positions_Q: np.ndarray
-  first_Q: np.ndarray
+  kv_POYH: np.ndarray
+  slots_BJ: np.ndarray
+  chunks_CJ: np.ndarray
+  slot_positions_B: np.ndarray
+  first_C: np.ndarray
 
   @property
   def used_T(self) -> np.ndarray:
-    page_size = self.kv_PSCH.shape[1]
-    idle_Q = self.lane_positions_Q < 0
-    return np.append(~idle_Q, np.ones(len(self.first_Q) * page_size, bool))
+    page_size = self.kv_POYH.shape[1]
+    idle_B = self.slot_positions_B < 0
+    return np.append(~idle_B, np.ones(len(self.first_C) * page_size, bool))
 
 
 def _operands(dtype: str, *, H: int = 16, S: int = 4) -> _Operands:
   rng, K, N = np.random.default_rng(H), 2, 6
-  tables_QJ = rng.permutation(24).astype(np.int32).reshape(6, 4)
+  tables_BJ = rng.permutation(24).astype(np.int32).reshape(6, 4)
   return _Operands(
     rng.standard_normal((3 + 3 * S, N, H)).astype(dtype),
     rng.standard_normal((24, S, 2 * K, H)).astype(dtype),
-    lanes_QJ=tables_QJ[:3],
-    chunks_QJ=tables_QJ[[3, 3, 4]],
-    lane_positions_Q=np.array([14, -1, 4], np.int32),
-    first_Q=np.array([8, 4, 0], np.int32),
+    slots_BJ=tables_BJ[:3],
+    chunks_CJ=tables_BJ[[3, 3, 4]],
+    slot_positions_B=np.array([14, -1, 4], np.int32),
+    first_C=np.array([8, 4, 0], np.int32),
   )
 
 
 def _plain(x: _Operands, *, pages_at_once: int, layer: int = 0) -> np.ndarray:
   """The pool has as many pages before the layer's as it has layers before."""
-  num_pages, page_size = x.kv_PSCH.shape[:2]
-  other_PSCH = np.ones((layer * num_pages, *x.kv_PSCH.shape[1:]))
-  kv_PSCH = np.concatenate((other_PSCH.astype(x.kv_PSCH.dtype), x.kv_PSCH))
+  num_pages, page_size = x.kv_POYH.shape[:2]
+  other_POYH = np.ones((layer * num_pages, *x.kv_POYH.shape[1:]))
+  kv_POYH = np.concatenate((other_POYH.astype(x.kv_POYH.dtype), x.kv_POYH))
   positions_S = np.arange(page_size, dtype=np.int32)
-  lines = paged_xla.stand_in_lines(
-    x.lanes_QJ,
-    x.lane_positions_Q,
+  page_readers = paged_xla.group_pages(
+    x.slots_BJ,
+    x.slot_positions_B,
     page_size=page_size,
     pages_at_once=pages_at_once,
   )
-  out_TNH = jax.jit(paged_xla.attend)(
+  out_TNH = jax.jit(paged_xla.attend_pages)(
     x.q_TNH,
-    kv_PSCH,
-    lines=lines,
-    chunks_QJ=x.chunks_QJ,
-    chunk_positions_QS=x.first_Q[:, None] + positions_S[None],
-    first=jnp.int32(layer * num_pages),
+    kv_POYH,
+    page_readers=page_readers,
+    chunks_CJ=x.chunks_CJ,
+    chunk_positions_CO=x.first_C[:, None] + positions_S[None],
+    first_page=jnp.int32(layer * num_pages),
   )
   assert out_TNH.dtype == x.q_TNH.dtype
   return np.asarray(out_TNH, np.float32)
 
 
-def _by_jax(q_TNH, kv_PSCH, *ints, sm_scale: float) -> jax.Array:
+def _by_jax(q_TNH, kv_POYH, *ints, sm_scale: float) -> jax.Array:
   """JAX's own reference: the last queries of sequences that are so long."""
   ints = [np.asarray(x) for x in ints]
 
   @jax.jit
-  def run(q_TNH, kv_PSCH):
+  def run(q_TNH, kv_POYH):
     return kernels.ref_ragged_paged_attention(
-      q_TNH, kv_PSCH, *ints, sm_scale=sm_scale
+      q_TNH, kv_POYH, *ints, sm_scale=sm_scale
     )
 
-  return run(q_TNH, kv_PSCH)
+  return run(q_TNH, kv_POYH)
 
 
 @functools.cache
 def _reference(dtype: str, H: int) -> np.ndarray:
   x = _operands(dtype, H=H)
-  page_size = x.kv_PSCH.shape[1]
-  lens_Q = [1] * len(x.lanes_QJ) + [page_size] * len(x.chunks_QJ)
+  page_size = x.kv_POYH.shape[1]
+  lens_B = [1] * len(x.slots_BJ) + [page_size] * len(x.chunks_CJ)
   out_TNH = _by_jax(
     x.q_TNH,
-    x.kv_PSCH,
-    np.append(np.maximum(x.lane_positions_Q, 0) + 1, x.first_Q + page_size),
-    np.concatenate((x.lanes_QJ, x.chunks_QJ)),
-    np.cumsum([0, *lens_Q], dtype=np.int32),
-    np.array([len(lens_Q)], np.int32),
+    x.kv_POYH,
+    np.append(np.maximum(x.slot_positions_B, 0) + 1, x.first_C + page_size),
+    np.concatenate((x.slots_BJ, x.chunks_CJ)),
+    np.cumsum([0, *lens_B], dtype=np.int32),
+    np.array([len(lens_B)], np.int32),
     sm_scale=x.q_TNH.shape[-1] ** -0.5,
   )
   return np.asarray(out_TNH, np.float32)
@@ -369,7 +369,7 @@ def test_plain_attention_equals_the_reference(
 
 def test_large_scores_do_not_overflow():
   x = _operands("bfloat16")
-  huge = dataclasses.replace(x, q_TNH=x.q_TNH * 100, kv_PSCH=x.kv_PSCH * 100)
+  huge = dataclasses.replace(x, q_TNH=x.q_TNH * 100, kv_POYH=x.kv_POYH * 100)
   assert np.isfinite(_plain(huge, pages_at_once=2)).all()
 
 
@@ -383,13 +383,13 @@ def test_the_kernel_is_asked_for_the_same(monkeypatch):
     return _by_jax(*operands, sm_scale=sm_scale)
 
   monkeypatch.setattr(kernels, "ragged_paged_attention", kernel)
-  got = ragged_kernel.attend(
+  got = ragged_kernel.attend_ragged(
     jnp.asarray(x.q_TNH),
-    jnp.asarray(x.kv_PSCH),
-    lanes_QJ=x.lanes_QJ,
-    chunks_QJ=x.chunks_QJ,
-    lane_positions_Q=x.lane_positions_Q,
-    chunk_positions_Q=x.first_Q,
+    jnp.asarray(x.kv_POYH),
+    slots_BJ=x.slots_BJ,
+    chunks_CJ=x.chunks_CJ,
+    slot_positions_B=x.slot_positions_B,
+    chunk_positions_C=x.first_C,
   )
   got, want = np.asarray(got, np.float32), _reference("bfloat16", 128)
   np.testing.assert_allclose(got[x.used_T], want[x.used_T], atol=1e-5)
@@ -407,8 +407,8 @@ def test_the_kernel_is_asked_for_the_same(monkeypatch):
 )
 def test_why_the_kernel_cannot_serve(q_dtype, kv_dtype, K, H, words):
   q_TNH = jax.ShapeDtypeStruct((5, 4, H), q_dtype)
-  kv_PSCH = jax.ShapeDtypeStruct((6, 16, 2 * K, H), kv_dtype)
-  fault = ragged_kernel.fault(q_TNH, kv_PSCH)
+  kv_POYH = jax.ShapeDtypeStruct((6, 16, 2 * K, H), kv_dtype)
+  fault = ragged_kernel.unsupported_reason(q_TNH, kv_POYH)
   assert words in fault and bool(words) == bool(fault)
 
 
@@ -433,7 +433,9 @@ def test_the_kernel_follows_the_platform_of_the_mesh(
   shape = jax.ShapeDtypeStruct
   pages = shape((2 * 8, 16, 4, head_dim), jnp.bfloat16)
   ints = shape((1, 3), jnp.int32)
-  ragged = Ragged(shape((1, 3, 2), jnp.int32), shape((1, 0, 2), jnp.int32))
+  block_tables = BlockTables(
+    shape((1, 3, 2), jnp.int32), shape((1, 0, 2), jnp.int32)
+  )
   device = jax.sharding.AbstractDevice(
     device_kind="any", num_cores=1, platform=platform
   )
@@ -442,25 +444,27 @@ def test_the_kernel_follows_the_platform_of_the_mesh(
   )
   heads = [shape((1, 3, n, head_dim), jnp.bfloat16) for n in (4, 2, 2)]
 
-  def attend(q, k, v, kv, positions, ragged):
+  def attend(q, k, v, kv, positions, block_tables):
     cache = PagedCache(kv)
-    sequences = paged.locate(ragged, positions, cache=cache, table=TABLE)
+    metadata = paged.make_metadata(
+      block_tables, positions, cache=cache, table=TABLE
+    )
     return paged.attend_paged(
       *(q, k, v, cache),
       layer=jnp.int32(1),
-      sequences=sequences,
+      metadata=metadata,
       config=config,
       table=TABLE,
     )
 
   with jax.sharding.use_abstract_mesh(mesh):
-    jaxpr = jax.make_jaxpr(attend)(*heads, pages, ints, ragged)
+    jaxpr = jax.make_jaxpr(attend)(*heads, pages, ints, block_tables)
   assert str(jaxpr).count("pallas_call[") == count
 
 
 @dataclasses.dataclass(frozen=True)
 class _Sequence:
-  """Its first `num_prompt` tokens come by chunks, the others by lanes."""
+  """Its first `num_prompt` tokens come by chunks, the others by slots."""
 
   tokens: np.ndarray
   num_prompt: int
@@ -483,7 +487,7 @@ class _Pool:
     page_size: int,
     *,
     seed: int,
-    shape: tuple[int, int] = (NUM_LANES, NUM_CHUNKS),
+    shape: tuple[int, int] = (NUM_SLOTS, NUM_CHUNKS),
     dtype: str = "auto",
     params=None,
   ):
@@ -502,7 +506,7 @@ class _Pool:
       num_pages=self.num_pages,
       page_size=page_size,
       dtype=dtype,
-      scale_LCH=params and kv_quantization.kv_scales(params, CONFIG, dtype),
+      scale_LYH=params and kv_quantization.kv_scales(params, CONFIG, dtype),
     )
     self.outs = [
       np.full((len(s.tokens), CONFIG.model_dim), np.nan) for s in sequences
@@ -512,16 +516,16 @@ class _Pool:
     """Feeds everything, in an order drawn at random."""
     size, fed = self.page_size, [0] * len(self.sequences)
     while sum(fed) < sum(len(s.tokens) for s in self.sequences):
-      lanes, chunks = [], []
-      # Who is in a lane has had its prompt in an earlier forward.
+      slots, chunks = [], []
+      # Who is in a slot has had its prompt in an earlier forward.
       for i in self.rng.permutation(len(fed)):
         tokens, num_prompt = (
           self.sequences[i].tokens,
           self.sequences[i].num_prompt,
         )
-        if num_prompt <= fed[i] < len(tokens) and len(lanes) < self.shape[0]:
-          lanes.append((i, fed[i]) if self.rng.random() < 0.8 else None)
-          fed[i] += lanes[-1] is not None
+        if num_prompt <= fed[i] < len(tokens) and len(slots) < self.shape[0]:
+          slots.append((i, fed[i]) if self.rng.random() < 0.8 else None)
+          fed[i] += slots[-1] is not None
       for i in self.rng.permutation(len(fed)):
         while fed[i] < self.sequences[i].num_prompt:
           if len(chunks) == self.shape[1] or self.rng.random() < 0.2:
@@ -529,17 +533,17 @@ class _Pool:
           chunks.append((i, fed[i] // size))
           fed[i] = min(fed[i] + size, self.sequences[i].num_prompt)
       self.rng.shuffle(chunks)
-      self.run(params, lanes, chunks)
+      self.run(params, slots, chunks)
     return self.outs
 
-  def run(self, params, lanes, chunks) -> tuple[np.ndarray, np.ndarray]:
+  def run(self, params, slots, chunks) -> tuple[np.ndarray, np.ndarray]:
     """One forward: what it gave, and which of it counts."""
-    row = self.lay_out(lanes, chunks)
+    row = self.lay_out(slots, chunks)
     hidden_BTD, self.cache = _runner(CONFIG)(params, *row, self.cache)
     hidden_TD = np.asarray(hidden_BTD[0])
     used_T = row[1][0] >= 0
-    owners = [lane[0] if lane else 0 for lane in lanes]
-    owners += [0] * (self.shape[0] - len(lanes))
+    owners = [slot[0] if slot else 0 for slot in slots]
+    owners += [0] * (self.shape[0] - len(slots))
     owners += np.repeat(
       [i for i, _ in filter(None, chunks)], self.page_size
     ).tolist()
@@ -547,27 +551,29 @@ class _Pool:
       self.outs[owners[t]][row[1][0, t]] = hidden_TD[t]
     return hidden_TD, used_T
 
-  def lay_out(self, lanes, chunks) -> tuple:
+  def lay_out(self, slots, chunks) -> tuple:
     """Tokens, positions and pages of one row; fills up with nothing."""
-    (num_lanes, num_chunks), size = self.shape, self.page_size
-    tokens_T = np.zeros(num_lanes + num_chunks * size, np.int32)
+    (num_slots, num_chunks), size = self.shape, self.page_size
+    tokens_T = np.zeros(num_slots + num_chunks * size, np.int32)
     positions_T = np.full_like(tokens_T, -1)
-    pages_QJ = np.zeros((num_lanes + num_chunks, self.table_len), np.int32)
-    for at, (i, position) in _numbered(lanes):
+    tables_BJ = np.zeros((num_slots + num_chunks, self.table_len), np.int32)
+    for at, (i, position) in _numbered(slots):
       tokens_T[at], positions_T[at] = (
         self.sequences[i].tokens[position],
         position,
       )
-      pages_QJ[at, : len(self.tables[i])] = self.tables[i]
+      tables_BJ[at, : len(self.tables[i])] = self.tables[i]
     for place, (i, page) in _numbered(chunks):
       end = min((page + 1) * size, self.sequences[i].num_prompt)
       places = np.arange(page * size, end)
-      at = num_lanes + place * size + np.arange(len(places))
+      at = num_slots + place * size + np.arange(len(places))
       tokens_T[at], positions_T[at] = self.sequences[i].tokens[places], places
       table = self.tables[i]
-      pages_QJ[num_lanes + place, : len(table)] = table
-    ragged = Ragged(pages_QJ[None, :num_lanes], pages_QJ[None, num_lanes:])
-    return tokens_T[None], positions_T[None], ragged
+      tables_BJ[num_slots + place, : len(table)] = table
+    block_tables = BlockTables(
+      tables_BJ[None, :num_slots], tables_BJ[None, num_slots:]
+    )
+    return tokens_T[None], positions_T[None], block_tables
 
 
 def _numbered(feeds):
@@ -577,14 +583,14 @@ def _numbered(feeds):
 @functools.cache
 def _runner(config):
   @functools.partial(jax.jit, donate_argnums=4)
-  def run(params, tokens_BT, positions_BT, ragged, cache):
+  def run(params, tokens_BT, positions_BT, block_tables, cache):
     return forward(
       params,
       config,
       tokens_BT,
       positions_BT,
       cache=cache,
-      ragged=ragged,
+      block_tables=block_tables,
       layout="decode",
     )
 
@@ -626,7 +632,7 @@ def _biased(size: float):
 
 
 def _pointers(cache: PagedCache) -> list[int]:
-  shards = cache.kv_PSCH.addressable_shards
+  shards = cache.kv_POYH.addressable_shards
   return [shard.data.unsafe_buffer_pointer() for shard in shards]
 
 

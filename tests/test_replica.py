@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 
-from tiny_sampler import by_row, generate, make_engine
+from tiny_sampler import by_index, generate, make_engine
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -18,7 +18,7 @@ def test_two_processes_draw_what_one_draws():
   # In the same order, to the last token.
   assert first["found"] == second["found"]
   assert first["preempted"] == second["preempted"] > 0
-  alone = by_row(generate(make_engine()))
+  alone = by_index(generate(make_engine()))
   assert sorted(first["found"]) == [
     [rollout.index, rollout.tokens.tolist(), rollout.stop] for rollout in alone
   ]

@@ -1,9 +1,9 @@
 """Ten thousand random requests through one engine.
 
 They differ in the lengths of prompts and responses, begin alike or not, and
-are ended by the stop token, a stop string, their own limit, the caller, or
-the budget of a call, after which they go on in the next one; and the cache
-holds a fraction of what the residents would like.
+are ended by the stop token, a stop string, their own limit, or the budget of a
+call, after which they are continued in the next one; and the cache holds a
+fraction of the pages of all running sequences.
 """
 
 import collections
@@ -22,11 +22,12 @@ from tiny_sampler import (
 )
 
 from kimina_jax.model.transformer import forward, unembed
+from kimina_jax.rollouts.sequence import new_sequences, resume_sequence
 from kimina_jax.types import Problem, Prompt, Rollout
 
 NUM_CALLS, NUM_PROMPTS, PER_PROMPT = 5, 500, 4
 MAX_PROMPT_LEN, MAX_RESPONSE_LEN = 20, 24
-BUDGET, NUM_LANES, NUM_PAGES, PAGE_SIZE = 14_000, 48, 120, 4
+BUDGET, NUM_SLOTS, NUM_PAGES, PAGE_SIZE = 14_000, 48, 120, 4
 STRINGS = ("M", "NO")
 ROWS_AT_ONCE = 250
 
@@ -37,14 +38,12 @@ class _Requests:
 
   Attributes:
     limits: tokens of a response at most.
-    cancelled: those whom the caller told to end.
-    begun: those whom the last call did not finish.
-    ended: those who did.
+    begun: rollouts that the last call did not finish.
+    ended: finished rollouts.
     num_preempted: how often pages ran short.
   """
 
   limits: dict[tuple[int, int], int] = dataclasses.field(default_factory=dict)
-  cancelled: set[tuple[int, int]] = dataclasses.field(default_factory=set)
   begun: list[Rollout] = dataclasses.field(default_factory=list)
   ended: list[Rollout] = dataclasses.field(default_factory=list)
   num_preempted: int = 0
@@ -65,49 +64,44 @@ def test_ten_thousand_requests():
   _check_log_probs(ended)
   # What these requests are there for did happen.
   stops = collections.Counter(rollout.stop for rollout in ended)
-  assert set(stops) == {"stop", "string", "length", "cancelled"}
+  assert set(stops) == {"stop", "string", "length"}
   assert min(stops.values()) > 100 and requests.num_preempted > 50
   assert sum(rollout.num_carried > 0 for rollout in ended) > 30
 
 
 def _call(requests: _Requests, rng, *, iteration: int, max_tokens: int) -> None:
-  """One call of generate, out of which now and then a row is cancelled."""
+  """One call of the engine, with a limit of its own for each rollout."""
   engine, count = _engine(), NUM_PROMPTS * PER_PROMPT
   lens = rng.integers(1, MAX_RESPONSE_LEN + 1, count).tolist()
-  rollouts = engine.generate(
-    draw_params(one_device()),
+  new = new_sequences(
     _prompts(rng),
+    range(NUM_PROMPTS),
     num_per_prompt=PER_PROMPT,
-    seed=7,
     iteration=iteration,
-    begun=requests.begun,
-    max_lens=lens,
-    max_tokens=max_tokens,
+    max_len=lens,
   )
-  # Whoever is carried over may go on up to the longest of all.
-  new = {(iteration, index): length for index, length in enumerate(lens)}
-  old = {_name(rollout): MAX_RESPONSE_LEN for rollout in requests.begun}
-  requests.limits |= new | old
-  names, found = [*new, *old], []
-  for rollout in rollouts:
-    found.append(rollout)
-    if rng.random() < 0.15:
-      some_iteration, index = some = names[rng.integers(len(names))]
-      rollouts.cancel(index, iteration=some_iteration)
-      requests.cancelled.add(some)
-  assert sorted(map(_name, found)) == sorted(names)
-  for schedule in rollouts._schedules:
-    assert schedule.is_done and schedule.pages.num_free == NUM_PAGES
+  # Continued rollouts may become as long as the longest.
+  old = [[resume_sequence(r, MAX_RESPONSE_LEN)] for r in requests.begun]
+  rollouts = engine.run(
+    draw_params(one_device()), old + new, seed=7, max_tokens=max_tokens
+  )
+  limits = {(iteration, index): length for index, length in enumerate(lens)}
+  limits |= {_name(rollout): MAX_RESPONSE_LEN for rollout in requests.begun}
+  requests.limits |= limits
+  found = list(rollouts)
+  assert sorted(map(_name, found)) == sorted(limits)
+  for scheduler in rollouts._schedulers:
+    assert not scheduler.has_work and scheduler.pages.num_free == NUM_PAGES
   requests.begun = [rollout for rollout in found if not rollout.finished]
   requests.ended += [rollout for rollout in found if rollout.finished]
-  requests.num_preempted += engine.stats["preempted"]
+  requests.num_preempted += rollouts.stats["preemptions"]
 
 
 def _engine():
   return make_engine(
     max_prompt_len=MAX_PROMPT_LEN,
     max_response_len=MAX_RESPONSE_LEN,
-    num_slots=NUM_LANES,
+    num_slots=NUM_SLOTS,
     steps_per_dispatch=4,
     page_size=PAGE_SIZE,
     cache_tokens=NUM_PAGES * PAGE_SIZE,
@@ -138,10 +132,7 @@ def _check_end(rollout: Rollout, requests: _Requests) -> None:
   name, length = _name(rollout), len(rollout.tokens)
   limit = requests.limits[name]
   reasons = [_why(rollout.tokens[: n + 1], limit) for n in range(length)]
-  if rollout.stop == "cancelled":
-    assert name in requests.cancelled and not any(reasons)
-  else:
-    assert rollout.stop == reasons[-1] and not any(reasons[:-1])
+  assert rollout.stop == reasons[-1] and not any(reasons[:-1])
   assert len(rollout.logps) == len(rollout.model_logps) == length
 
 

@@ -115,15 +115,15 @@ def test_log_probs_are_those_of_both_distributions(temperature, filters):
   draw = sample(
     _keys(64), jnp.asarray(logits_BV), temperature=temperature, **filters
   )
-  tokens_B = np.asarray(draw.tokens_B)
+  tokens_B = np.asarray(draw.tokens)
   model_BV = special.log_softmax(logits_BV.astype(np.float64), axis=-1)
   drawn_BV = _distribution(logits_BV, temperature, **filters)
   rows_B = np.arange(64)
   np.testing.assert_allclose(
-    draw.model_logps_B, model_BV[rows_B, tokens_B], atol=2e-6
+    draw.model_logps, model_BV[rows_B, tokens_B], atol=2e-6
   )
   np.testing.assert_allclose(
-    draw.logps_B, np.log(drawn_BV[rows_B, tokens_B]), atol=4e-6
+    draw.logps, np.log(drawn_BV[rows_B, tokens_B]), atol=4e-6
   )
 
 
@@ -132,11 +132,11 @@ def test_zero_temperature_takes_the_most_likely():
   logits_BV[0, [90, 3]] = 50.0
   draw = sample(_keys(16), jnp.asarray(logits_BV), temperature=0.0)
   tokens_B = logits_BV.argmax(axis=-1)
-  np.testing.assert_array_equal(draw.tokens_B, tokens_B)
-  np.testing.assert_array_equal(draw.logps_B, np.zeros(16))
+  np.testing.assert_array_equal(draw.tokens, tokens_B)
+  np.testing.assert_array_equal(draw.logps, np.zeros(16))
   model_BV = special.log_softmax(logits_BV.astype(np.float64), axis=-1)
   np.testing.assert_allclose(
-    draw.model_logps_B, model_BV[np.arange(16), tokens_B], atol=2e-6
+    draw.model_logps, model_BV[np.arange(16), tokens_B], atol=2e-6
   )
 
 
@@ -194,24 +194,26 @@ def test_a_token_without_mass_is_never_drawn(vocab_size):
   dead_BV[np.arange(num_rows), rng.integers(vocab_size, size=num_rows)] = False
   logits_BV[dead_BV] = -np.inf
   draw = sample(_keys(num_rows), jnp.asarray(logits_BV), temperature=1.0)
-  tokens_B = np.asarray(draw.tokens_B)
+  tokens_B = np.asarray(draw.tokens)
   assert np.all((tokens_B >= 0) & (tokens_B < vocab_size))
   assert not dead_BV[np.arange(num_rows), tokens_B].any()
-  assert np.isfinite(draw.logps_B).all()
+  assert np.isfinite(draw.logps).all()
 
 
 @pytest.mark.parametrize("u", [0.0, 0.5, 1 - 2.0**-24])
 def test_inversion_at_the_edges(u):
   rng = np.random.default_rng(0)
-  mass_BI = rng.random((500, 390), np.float32) ** 20
-  mass_BI[:, :5] = mass_BI[:, -5:] = 0
-  mass_BI[rng.random(mass_BI.shape) < 0.5] = 0
-  mass_BI[0] = 0
-  mass_BI[0, 77] = 2e-38  # almost the least above 0
+  mass_BV = rng.random((500, 390), np.float32) ** 20
+  mass_BV[:, :5] = mass_BV[:, -5:] = 0
+  mass_BV[rng.random(mass_BV.shape) < 0.5] = 0
+  mass_BV[0] = 0
+  mass_BV[0, 77] = 2e-38  # almost the least above 0
   u_B = jnp.full(500, u, jnp.float32)
-  index_B = np.asarray(jax.jit(sampling._invert)(jnp.asarray(mass_BI), u_B))
-  assert np.all(mass_BI[np.arange(500), index_B] > 0)
-  exact_BI = np.cumsum(mass_BI.astype(np.float64), axis=-1)
+  index_B = np.asarray(
+    jax.jit(sampling._inverse_cdf)(jnp.asarray(mass_BV), u_B)
+  )
+  assert np.all(mass_BV[np.arange(500), index_B] > 0)
+  exact_BI = np.cumsum(mass_BV.astype(np.float64), axis=-1)
   exact_BI /= exact_BI[:, -1:]
   assert np.all(exact_BI[np.arange(500), index_B - 1] <= u + 1e-6)
   assert np.all(exact_BI[np.arange(500), index_B] >= u - 1e-6)
@@ -227,19 +229,19 @@ def test_broken_logits_give_some_token(temperature, filters, value):
   draw = sample(
     _keys(4), jnp.asarray(logits_BV), temperature=temperature, **filters
   )
-  tokens_B = np.asarray(draw.tokens_B)
+  tokens_B = np.asarray(draw.tokens)
   assert np.all((tokens_B >= 0) & (tokens_B < 301))
-  assert np.isnan(draw.model_logps_B[:3]).all()
-  assert np.isfinite(draw.model_logps_B[3])
+  assert np.isnan(draw.model_logps[:3]).all()
+  assert np.isfinite(draw.model_logps[3])
 
 
 def test_a_draw_depends_on_its_own_row_only():
   logits_BV, keys_B = _logits(8, 97), _keys(8)
-  together_B = sample(keys_B, logits_BV, temperature=0.9, top_p=0.95).tokens_B
+  together_B = sample(keys_B, logits_BV, temperature=0.9, top_p=0.95).tokens
   order = np.array([3, 1, 6])
   fewer_B = sample(
     keys_B[order], logits_BV[order], temperature=0.9, top_p=0.95
-  ).tokens_B
+  ).tokens
   np.testing.assert_array_equal(fewer_B, np.asarray(together_B)[order])
 
 
@@ -255,9 +257,9 @@ def test_eight_devices_draw_as_one(vocab_size, temperature, filters):
   eight = compiled(
     *jax.device_put((keys_B, logits_BV), compiled.input_shardings[0])
   )
-  np.testing.assert_array_equal(eight.tokens_B, one.tokens_B)
-  np.testing.assert_allclose(eight.logps_B, one.logps_B, atol=2e-6)
-  np.testing.assert_allclose(eight.model_logps_B, one.model_logps_B, atol=2e-6)
+  np.testing.assert_array_equal(eight.tokens, one.tokens)
+  np.testing.assert_allclose(eight.logps, one.logps, atol=2e-6)
+  np.testing.assert_allclose(eight.model_logps, one.model_logps, atol=2e-6)
 
 
 @pytest.mark.parametrize("vocab_size", [151_936, 152_064])
@@ -297,7 +299,7 @@ def _counts(logits_V: np.ndarray, num_draws: int, **how) -> np.ndarray:
   counts_V = np.zeros(len(logits_V), int)
   for key in jax.random.split(jax.random.key(5), num_draws // num_rows):
     draw = sample(jax.random.split(key, num_rows), logits_BV, **how)
-    counts_V += np.bincount(draw.tokens_B, minlength=len(logits_V))
+    counts_V += np.bincount(draw.tokens, minlength=len(logits_V))
   return counts_V
 
 

@@ -13,7 +13,7 @@ import pytest
 import rich.console
 
 from kimina_jax.infra import chips, config_file
-from kimina_jax.model.ragged_kernel import Work
+from kimina_jax.model.ragged_kernel import KernelCost
 from kimina_jax.scale import (
   cases,
   hlo,
@@ -185,7 +185,8 @@ ENTRY %main (p0: STATE, p1: bf16[9,16,32], p3: bf16[32,16]) -> bf16[4] {
   %p1 = bf16[9,16,32]{2,1,0} parameter(1)
   %p2 = s32[]{:S(6)} parameter(2)
   %p3 = bf16[32,16]{1,0} parameter(3)
-  %loop = STATE while(%p0), condition=%condition, body=%body
+  %loop = STATE while(%p0), condition=%condition, body=%body, \
+metadata={op_name="jit(f)/steps/while"}
   ROOT %last = bf16[4]{0} fusion(%p1, %p2, %p3), kind=kOutput, calls=%product
 }
 """
@@ -201,10 +202,10 @@ def test_memory_traffic_of_pages():
 
   def look(shapes):
     asked.append(shapes)
-    return Work(flops=0, num_bytes=1_000_000)
+    return KernelCost(flops=0, num_bytes=1_000_000)
 
   moved = traffic.hbm_bytes(
-    hlo.parse_module(text), while_trips=(3,), kernels={"look": look}
+    hlo.parse_module(text), trip_counts={"steps": 3}, kernels={"look": look}
   )
   stored, looked = 2 * new, 1_000_000 + new
   product = 16 * 32 * 2 + 32 * 16 * 2 + 4 * 2

@@ -19,8 +19,8 @@ from jax.sharding import PartitionSpec as P
 from kimina_jax.infra import config_file
 from kimina_jax.infra.mesh import MeshSettings, make_mesh
 from kimina_jax.model.config import ModelSettings, model_config
+from kimina_jax.rollouts.device_state import blank_inputs
 from kimina_jax.rollouts.engine import Engine
-from kimina_jax.rollouts.orders import blank_orders
 from kimina_jax.rollouts.settings import RolloutSettings
 from kimina_jax.scale import cases, flops, hlo, study, traffic
 from kimina_jax.scale.programs import make_case_programs
@@ -62,11 +62,12 @@ def test_flops_of_convolution_while_and_cond():
     y_BTF = jax.lax.conv_general_dilated(
       x_BTD, w_3DF, (1,), "SAME", dimension_numbers=("NWC", "WIO", "NWC")
     )
-    _, y_BTF = jax.lax.while_loop(
-      lambda state: jnp.all(state[1] < 0),
-      lambda state: (state[0] + 1, y_BTF @ (w_3DF[0].T @ w_3DF[0])),
-      (0, y_BTF),
-    )
+    with jax.named_scope("products"):
+      _, y_BTF = jax.lax.while_loop(
+        lambda state: jnp.all(state[1] < 0),
+        lambda state: (state[0] + 1, y_BTF @ (w_3DF[0].T @ w_3DF[0])),
+        (0, y_BTF),
+      )
     return jax.lax.cond(
       y_BTF[0, 0, 0] > 0,
       lambda: jnp.sum(y_BTF),
@@ -76,7 +77,7 @@ def test_flops_of_convolution_while_and_cond():
   jaxpr = jax.jit(program).trace(abstract(B, T, D), abstract(3, D, F)).jaxpr
   body = 2 * F * D * F + 2 * B * T * F * F
   expected = 2 * B * T * 3 * D * F + 5 * body + 2 * F
-  assert flops.count_flops(jaxpr, while_trips=(5,)) == expected
+  assert flops.count_flops(jaxpr, trip_counts={"products": 5}) == expected
 
 
 @pytest.mark.parametrize("axes", [("a",), ("a", "b")])
@@ -208,16 +209,38 @@ def test_flops_of_loops_in_loops():
 
   def often(x_DD):
     def halve(y_DD):
-      return jax.lax.while_loop(
-        lambda z: jnp.all(z > 1), lambda z: z @ x_DD, y_DD
-      )
+      with jax.named_scope("inner"):
+        return jax.lax.while_loop(
+          lambda z: jnp.all(z > 1), lambda z: z @ x_DD, y_DD
+        )
 
-    return jax.lax.while_loop(lambda y: jnp.all(y > 0), halve, x_DD)
+    with jax.named_scope("outer"):
+      return jax.lax.while_loop(lambda y: jnp.all(y > 0), halve, x_DD)
 
   jaxpr = jax.jit(often).trace(abstract(D, D)).jaxpr
   once = 2 * D * D * D
-  assert flops.count_flops(jaxpr, while_trips=(3, 7)) == 3 * 7 * once
-  assert flops.count_flops(jaxpr, while_trips=(3,)) == 3 * 3 * once
+  trip_counts = {"outer": 3, "inner": 7}
+  assert flops.count_flops(jaxpr, trip_counts=trip_counts) == 3 * 7 * once
+  assert flops.count_flops(jaxpr, trip_counts={"outer": 3}) == 3 * once
+
+
+@pytest.mark.parametrize("program", ["decode", "prefill"])
+def test_loops_of_a_dispatch_are_found_by_name(program):
+  """In the jaxpr and in the compiled program; these run on CPU, by XLA."""
+  plan = make_case_programs(make_sampler_case(program, "cpu:8"), jax.devices())
+  part = plan.programs[0]
+  with jax.set_mesh(plan.mesh):
+    traced = part.function.trace(*part.args, **part.options)
+  module = hlo.parse_module(traced.lower().compile().as_text())
+  loops = [
+    line.scope
+    for lines in module.computations.values()
+    for line in lines
+    if line.op == "while" and hlo.trip_count(module, line) is None
+  ]
+  absent = {"decode": "chunk_pages", "prefill": "decode_steps"}[program]
+  assert set(loops) == set(part.trip_counts) - {absent}
+  assert set(map(loops.count, loops)) == {1}
 
 
 def make_sampler_case(program, topology, **rollouts):
@@ -248,39 +271,31 @@ def test_sampler_rows_are_what_the_engine_runs(program):
   }
   model = model_config(ModelSettings(**case.sections["model"]))
   mesh = make_mesh(MeshSettings(data=8, fsdp=1, context=1, tensor=1))
-  setup = Engine(
-    model, LetterTokenizer(), mesh, RolloutSettings(**section)
-  )._setup
+  engine = Engine(model, LetterTokenizer(), mesh, RolloutSettings(**section))
   plan = make_case_programs(case, jax.devices())
   part = plan.programs[0]
-  assert dict(plan.mesh.shape) == dict(setup.mesh.shape)
-  num_chunks = setup.num_chunks if program == "prefill" else 0
-  orders = blank_orders(
-    setup.sizes.num_replicas,
-    setup.sizes,
-    setup.table_len,
-    num_chunks,
-    setup.limits.rules,
-  )
-  assert jax.tree.map(np.shape, orders) == jax.tree.map(np.shape, part.args[2])
-  assert part.options == {"num_lanes": setup.num_lanes}
+  assert dict(plan.mesh.shape) == dict(engine.mesh.shape)
+  num_chunks = engine.sizes.num_chunks if program == "prefill" else 0
+  inputs = blank_inputs(4, engine.sizes, num_chunks, engine.stop_rules)
+  assert jax.tree.map(np.shape, inputs) == jax.tree.map(np.shape, part.args[2])
+  assert part.options == {"num_slots": engine.sizes.num_slots}
   with jax.set_mesh(plan.mesh):
-    state = jax.eval_shape(setup.programs.start, part.args[0])
+    state = jax.eval_shape(engine.programs.start, part.args[0])
   shapes = jax.tree.map(lambda x: (x.shape, x.dtype), state)
   assert shapes == jax.tree.map(lambda x: (x.shape, x.dtype), part.args[1])
-  # Pages of 1024 positions for each of four replicas, of four lanes each.
+  # Pages of 1024 positions for each of four replicas, of four slots each.
   assert plan.dispatch.cached_positions == 4 * 1024
   assert plan.dispatch.live_positions == 4 * min(1024, 4 * 256)
 
 
 def test_flops_of_a_dispatch():
-  """Layers and logits of every lane and step; attention looks at all pages."""
+  """Layers and logits of every slot and step; attention looks at all pages."""
   case = make_sampler_case("decode", "cpu:8")
   plan = make_case_programs(case, jax.devices())
   part = plan.programs[0]
   with jax.set_mesh(plan.mesh):
     jaxpr = part.function.trace(*part.args, **part.options).jaxpr
-  counted = flops.count_flops(jaxpr, while_trips=part.while_trips)
+  counted = flops.count_flops(jaxpr, trip_counts=part.trip_counts)
   model = model_config(ModelSettings(**case.sections["model"]))
   V, D, L, N, K, H, F = (model.sizes[dim] for dim in "VDLNKHF")
   tokens = 16 * case.sections["rollouts"]["steps_per_dispatch"]

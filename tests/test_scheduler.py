@@ -1,4 +1,4 @@
-"""The schedule, driven by a device of plain Python that obeys its plans.
+"""The scheduler, driven by a device of plain Python that obeys its plans.
 
 A cell of the device's cache holds the name of all tokens up to its own, so
 whatever a wrong page, copy or chunk would change is seen by who reads it.
@@ -11,10 +11,15 @@ import random
 
 import numpy as np
 
-from kimina_jax.rollouts import sequence as rowing
+from kimina_jax.rollouts.device_state import DispatchOutputs
 from kimina_jax.rollouts.pages import num_pages
-from kimina_jax.rollouts.scheduler import Schedule
-from kimina_jax.rollouts.state import Trace
+from kimina_jax.rollouts.scheduler import Scheduler
+from kimina_jax.rollouts.sequence import (
+  Sequence,
+  new_sequences,
+  resume_sequence,
+)
+from kimina_jax.rollouts.settings import EngineSizes
 from kimina_jax.types import Problem, Prompt, Rollout
 
 _NUM_WORKLOADS = 1500
@@ -34,7 +39,7 @@ def test_random_workloads():
       seen["in line"] += 1
     seen.update(stops)
     seen["preempted"] += bool(schedule.num_preempted)
-    seen["found"] += bool(schedule.num_found)
+    seen["found"] += bool(schedule.num_cached)
     seen["copies"] += any(plan[3] for plan in host.plans)
     seen["carried"] += any(row.num_carried for row in host.ended)
   # What these workloads are there for does happen.
@@ -51,11 +56,11 @@ def test_the_same_inputs_give_the_same_plans():
 def test_a_prompt_is_computed_once_and_all_but_its_last_page_is_shared():
   """Ten tokens, of which nine are the prefix: two pages of 4 and a rest."""
   tokens = np.arange(10, dtype=np.int32)
-  host = _host([tokens], per_prompt=3, num_lanes=3, page_size=4)
+  host = _host([tokens], per_prompt=3, num_slots=3, page_size=4)
   host.run()
   chunks = [chunk for plan in host.plans for chunk in plan[4]]
   assert [page for page, _ in chunks] == [0, 1, 2]
-  assert host.schedule.num_computed == 9 and host.schedule.num_found == 0
+  assert host.schedule.num_computed == 9 and host.schedule.num_cached == 0
   copies = [copy for plan in host.plans for copy in plan[3]]
   ((source,), targets) = map(set, zip(*copies, strict=True))
   assert source == chunks[2][1][2] and len(targets) == 3
@@ -67,18 +72,18 @@ def test_a_prompt_is_computed_once_and_all_but_its_last_page_is_shared():
 def test_prompts_that_begin_alike_share_their_full_pages():
   stem = np.arange(9, dtype=np.int32)
   prompts = [np.append(stem, tail).astype(np.int32) for tail in ([5], [6, 7])]
-  host = _host(prompts, per_prompt=1, num_lanes=2, page_size=4)
+  host = _host(prompts, per_prompt=1, num_slots=2, page_size=4)
   host.run()
   # Nine and ten tokens of prefix; the second finds two pages of 4.
   assert host.schedule.num_computed == 9 + 2
-  assert host.schedule.num_found == 8
+  assert host.schedule.num_cached == 8
 
 
 def test_whoever_came_last_makes_room_and_goes_on_next():
-  """Two lanes, whose rollouts come to need three of six pages each."""
+  """Two slots, whose rollouts come to need three of six pages each."""
   tokens = np.zeros(1, np.int32)
   host = _host(
-    [tokens], per_prompt=4, num_lanes=2, page_size=4, num_pages=6, length=11
+    [tokens], per_prompt=4, num_slots=2, page_size=4, num_pages=6, length=11
   )
   host.run()
   # The third waited beside them with a page, and goes before the fourth.
@@ -94,8 +99,8 @@ class _Seat:
   names: list[int]  # of the tokens up to each one, the next to feed included
   tokens: list[int]
   num_drawn: int
-  row: rowing.Row
-  serial: int
+  row: Sequence
+  admission: int
   code: int = 0
 
 
@@ -104,44 +109,44 @@ class _Device:
 
   def __init__(self, sizes: dict[str, int], ends: dict[int, int]):
     self._sizes, self._ends = sizes, ends
-    self._seats: list[_Seat | None] = [None] * sizes["num_residents"]
+    self._seats: list[_Seat | None] = [None] * sizes["num_running"]
     shape = (sizes["num_pages"], sizes["page_size"])
     self._cells = [[0] * shape[1] for _ in range(shape[0])]
 
-  def dispatch(self, plan) -> Trace:
-    """What lanes.py and programs.py say they do."""
+  def dispatch(self, plan) -> DispatchOutputs:
+    """What slots.py and programs.py say they do."""
     for source, target in plan.copies:
       self._cells[target] = list(self._cells[source])
-    for index in plan.gone:
+    for index in plan.removed:
       self._seats[index] = None
-    for index, row in plan.new.items():
+    for index, row in plan.admitted.items():
       tokens = [*row.prompt.tokens.tolist(), *row.response.tolist()]
       self._seats[index] = _Seat(
-        _names(tokens), tokens, row.num_drawn, row, row.serial
+        _names(tokens), tokens, row.num_drawn, row, row.admission
       )
     alive = {i for i, seat in enumerate(self._seats) if seat and not seat.code}
-    assert alive <= set(plan.tables)
-    queue = collections.deque(sorted(alive, key=self._serial))
-    lanes = [self._next(queue) for _ in range(self._sizes["num_lanes"])]
+    assert alive <= set(plan.block_tables)
+    queue = collections.deque(sorted(alive, key=self._admission))
+    slots = [self._next(queue) for _ in range(self._sizes["num_slots"])]
     steps = []
     # With chunks a dispatch is one step.
     for _ in range(1 if plan.chunks else self._sizes["num_steps"]):
-      if not plan.chunks and all(lane is None for lane in lanes):
+      if not plan.chunks and all(slot is None for slot in slots):
         break
-      steps.append(self._step(plan, lanes, plan.chunks))
-      for place, index in enumerate(lanes):
+      steps.append(self._step(plan, slots, plan.chunks))
+      for place, index in enumerate(slots):
         if index is None or self._seats[index].code:
-          lanes[place] = self._next(queue)
+          slots[place] = self._next(queue)
     return self._trace(steps)
 
-  def _serial(self, index: int) -> int:
-    return self._seats[index].serial
+  def _admission(self, index: int) -> int:
+    return self._seats[index].admission
 
   @staticmethod
   def _next(queue) -> int | None:
     return queue.popleft() if queue else None
 
-  def _step(self, plan, lanes, chunks) -> list[tuple[int, int]]:
+  def _step(self, plan, slots, chunks) -> list[tuple[int, int]]:
     """Stores all, then lets everybody look at what it may see."""
     size, written, seen = self._sizes["page_size"], [], []
     for page, prefix in chunks:
@@ -149,9 +154,9 @@ class _Device:
       seen.append((prefix.pages, names[: (page + 1) * size]))
       for at in range(page * size, min(len(names), (page + 1) * size)):
         written.append((prefix.pages[at // size], at % size, names[at]))
-    for index in lanes:
+    for index in slots:
       if index is not None:
-        names, table = self._seats[index].names, plan.tables[index]
+        names, table = self._seats[index].names, plan.block_tables[index]
         seen.append((table, names))
         at = len(names) - 1
         written.append((table[at // size], at % size, names[at]))
@@ -163,7 +168,7 @@ class _Device:
     for table, names in seen:
       cells = itertools.chain(*(self._cells[page] for page in table))
       assert list(itertools.islice(cells, len(names))) == names
-    return [self._advance(index) for index in lanes if index is not None]
+    return [self._advance(index) for index in slots if index is not None]
 
   def _advance(self, index: int) -> tuple[int, int]:
     seat = self._seats[index]
@@ -177,21 +182,23 @@ class _Device:
       seat.code = _LENGTH
     return index, token
 
-  def _trace(self, steps) -> Trace:
+  def _trace(self, steps) -> DispatchOutputs:
     none = len(self._seats)
-    shape = (self._sizes["num_steps"], self._sizes["num_lanes"])
-    resident_TB, tokens_TB = np.full(shape, none), np.zeros(shape, np.int32)
+    shape = (self._sizes["num_steps"], self._sizes["num_slots"])
+    sequence_TB, tokens_TB = np.full(shape, none), np.zeros(shape, np.int32)
     for t, step in enumerate(steps):
-      for lane, (index, token) in enumerate(step):
-        resident_TB[t, lane], tokens_TB[t, lane] = index, token
+      for slot, (index, token) in enumerate(step):
+        sequence_TB[t, slot], tokens_TB[t, slot] = index, token
     logps_TB = tokens_TB.astype(np.float32)
-    code_R = np.array([seat.code if seat else -1 for seat in self._seats])
-    return Trace(tokens_TB, logps_TB, logps_TB, resident_TB, code_R, False)
+    code_Q = np.array([seat.code if seat else -1 for seat in self._seats])
+    return DispatchOutputs(
+      tokens_TB, logps_TB, logps_TB, sequence_TB, code_Q, False
+    )
 
 
 def _assert_sole_owner(plan, index: int, page: int) -> None:
   """Nobody else reads or writes a page that a resident writes."""
-  for other, table in plan.tables.items():
+  for other, table in plan.block_tables.items():
     assert page not in table or other == index
 
 
@@ -211,14 +218,14 @@ class _Host:
   """Turns like those of generation.py, `late` dispatches late."""
 
   def __init__(self, sizes, groups, ends, rng, *, events, budget, late=1):
-    self.schedule = Schedule(**sizes)
+    self.schedule = Scheduler(_engine_sizes(sizes))
     self.sizes, self._rng, self._events = sizes, rng, events
     self._groups = collections.deque(groups)
     self._rows = [row for group in groups for row in group]
     self._device, self._budget = _Device(sizes, ends), budget
     self._late = late
-    self._traces: collections.deque[Trace] = collections.deque()
-    self.ended: list[rowing.Row] = []
+    self._in_flight: collections.deque[DispatchOutputs] = collections.deque()
+    self.ended: list[Sequence] = []
     self.plans: list[tuple] = []
     self.admitted: list[int] = []
 
@@ -229,53 +236,52 @@ class _Host:
   def run(self) -> None:
     schedule = self.schedule
     limit = 60 * (2 + len(self._rows))
-    while self._groups or not schedule.is_done:
+    while self._groups or not _is_done(schedule):
       assert len(self.plans) < limit, "it never ends"
-      while schedule.is_hungry and self._groups:
-        schedule.join(self._groups.popleft())
-      is_work = bool(schedule.line or schedule.num_resident)
-      if is_work:
-        self._traces.append(self._device.dispatch(self._plan()))
-      if self._traces and (not is_work or len(self._traces) > self._late):
-        _, ended = schedule.collect(self._traces.popleft())
+      while schedule.has_queue_room and self._groups:
+        schedule.add(self._groups.popleft())
+      has_work = schedule.has_work
+      if has_work:
+        self._in_flight.append(self._device.dispatch(self._plan()))
+      if self._in_flight and (
+        not has_work or len(self._in_flight) > self._late
+      ):
+        _, ended = schedule.process_outputs(self._in_flight.popleft())
         self.ended += ended
       self._check_pages()
       self._intervene()
 
   def _plan(self):
     plan = self.schedule.plan()
-    self.admitted += [row.index for _, row in sorted(plan.new.items())]
-    new = {index: row.index for index, row in plan.new.items()}
+    self.admitted += [row.index for _, row in sorted(plan.admitted.items())]
+    new = {index: row.index for index, row in plan.admitted.items()}
     chunks = [(page, list(prefix.pages)) for page, prefix in plan.chunks]
-    tables = {index: list(pages) for index, pages in plan.tables.items()}
-    self.plans.append((new, list(plan.gone), tables, plan.copies, chunks))
-    for index, row in plan.new.items():
-      assert plan.tables[index] is row.pages
+    tables = {index: list(pages) for index, pages in plan.block_tables.items()}
+    self.plans.append((new, list(plan.removed), tables, plan.copies, chunks))
+    for index, row in plan.admitted.items():
+      assert plan.block_tables[index] is row.pages
     self._check_pages()
     self._check_writers(plan)
     return plan
 
   def _check_pages(self) -> None:
     """What somebody holds is not free, and nothing else is kept."""
-    held = {
-      page for row in self.schedule.residents if row for page in row.pages
-    }
-    for row in self.schedule.line:
-      held |= set(row.prefix.pages)
+    running = self.schedule.running.values()
+    held = {page for row in running for page in row.pages}
+    for _, prompt_pages in self.schedule.waiting:
+      held |= set(prompt_pages.pages)
     num_held = self.sizes["num_pages"] - self.schedule.pages.num_free
     assert num_held == len(held)
 
   def _check_writers(self, plan) -> None:
     """No prefix holds a page that a resident is going to write."""
     size = self.sizes["page_size"]
-    for row in self.schedule.residents:
-      if row is None:
-        continue
+    for row in self.schedule.running.values():
       first_written = row.position // size
-      for waiting in self.schedule.line:
-        assert not set(row.pages[first_written:]) & set(waiting.prefix.pages)
+      for _, prompt_pages in self.schedule.waiting:
+        assert not set(row.pages[first_written:]) & set(prompt_pages.pages)
     for _, prefix in plan.chunks:
-      assert prefix.num_users
+      assert prefix.num_waiting
 
   def _intervene(self) -> None:
     if self._rng.random() < self._events:
@@ -285,7 +291,7 @@ class _Host:
     num_drawn = sum(row.num_drawn - row.num_carried for row in self._rows)
     if 0 < self._budget <= num_drawn:
       for row in self._rows:
-        if not (row.stop or row.leave):
+        if not (row.stop or row.abort_reason):
           self._remove(row, "budget")
 
   def _remove(self, row, stop: str) -> None:
@@ -297,20 +303,20 @@ class _Host:
         if not group:
           self._groups.remove(group)
         return
-    if self.schedule.remove(row, stop):
+    if self.schedule.abort(row, stop):
       self.ended.append(row)
 
 
 def _workload(seed: int):
   """A random size of everything, and a host that is ready to run."""
   rng = random.Random(seed)
-  num_lanes, page_size = rng.randint(1, 4), rng.randint(1, 5)
+  num_slots, page_size = rng.randint(1, 4), rng.randint(1, 5)
   longest_prompt, longest_response = rng.randint(1, 12), rng.randint(1, 20)
   least = num_pages(longest_prompt + longest_response, page_size) + 1
   sizes = {
-    "num_lanes": num_lanes,
-    "num_residents": 2 * num_lanes,
-    "num_pages": rng.choice((least, least + 1, 2 * num_lanes * least)),
+    "num_slots": num_slots,
+    "num_running": 2 * num_slots,
+    "num_pages": rng.choice((least, least + 1, 2 * num_slots * least)),
     "page_size": page_size,
     "num_steps": rng.randint(1, 6),
     "num_chunks": rng.randint(1, 5),
@@ -329,12 +335,12 @@ def _workload(seed: int):
     rng.randint(-(-longest_response // 2), longest_response)
     for _ in range(count)
   ]
-  groups = rowing.start_rows(
+  groups = new_sequences(
     prompts,
     range(len(prompts)),
     num_per_prompt=per_prompt,
     iteration=0,
-    max_lens=max_lens,
+    max_len=max_lens,
   )
   groups = _begin_some(groups, ends, rng)
   goal = rng.randint(1, 40) if rng.random() < 0.3 else 0
@@ -348,15 +354,15 @@ def _host(prompts, *, per_prompt, length=3, num_pages=64, **sizes):
   """Nothing random: all rows end with their token of number `length`."""
   prompts = [Prompt(Problem("", "", ""), "", tokens) for tokens in prompts]
   count = len(prompts) * per_prompt
-  groups = rowing.start_rows(
+  groups = new_sequences(
     prompts,
     range(len(prompts)),
     num_per_prompt=per_prompt,
     iteration=0,
-    max_lens=[length] * count,
+    max_len=length,
   )
   sizes |= {
-    "num_residents": 2 * sizes["num_lanes"],
+    "num_running": 2 * sizes["num_slots"],
     "num_pages": num_pages,
     "num_steps": 2,
     "num_chunks": 8,
@@ -380,10 +386,19 @@ def _begin_some(groups, ends, rng):
           row.prompt, row.index, tokens, logps, logps, "", "budget"
         )
         group.remove(row)
-        begun.append([rowing.resume_row(rollout, row.max_len)])
+        begun.append([resume_sequence(rollout, row.max_len)])
     if group:
       fresh.append(group)
   return begun + fresh
+
+
+def _is_done(scheduler: Scheduler) -> bool:
+  """Nothing waits or runs, and no evicted sequence is still to be settled."""
+  return not (scheduler.has_work or scheduler._leaving)
+
+
+def _engine_sizes(sizes: dict[str, int]) -> EngineSizes:
+  return EngineSizes(**sizes, table_len=0, dispatch_widths=())
 
 
 def _assert_whole(host, ends) -> None:
@@ -398,7 +413,7 @@ def _assert_whole(host, ends) -> None:
     else:
       assert row.stop == ("stop" if ends[row.index] == full else "length")
       assert len(response) == full
-    logps = row.rollout("").logps
+    logps = row.to_rollout("").logps
     np.testing.assert_array_equal(logps, np.array(response, np.float32))
     assert not row.pages
   assert host.schedule.pages.num_free == host.sizes["num_pages"]

@@ -42,14 +42,14 @@ def _scan(tokens_TB, max_len_B, table, rules):
     tokens_B, t = inputs
     drawn_B = jnp.full(tokens_B.shape, t + 1, jnp.int32)
     state, code_B = stops.advance(
-      state, tokens_B, drawn_B, max_len_B, rules=rules, table=table
+      state, tokens_B, drawn_B, max_len_B, rules=rules, table_AV=table
     )
     return state, (state, code_B)
 
   num_steps, num_rows = tokens_TB.shape
   _, outputs = jax.lax.scan(
     step,
-    stops.start(num_rows, rules),
+    stops.initial_state(num_rows, rules),
     (tokens_TB, jnp.arange(num_steps, dtype=jnp.int32)),
   )
   return outputs
@@ -59,7 +59,7 @@ def _run(tokens_BT, max_len_B, automaton, rules):
   return _scan(
     jnp.asarray(np.array(tokens_BT, np.int32).T),
     jnp.asarray(max_len_B, jnp.int32),
-    jnp.asarray(automaton.next_QV),
+    jnp.asarray(automaton.table_AV),
     rules,
   )
 
@@ -119,7 +119,7 @@ _STRINGS = st.lists(
 )
 @settings(max_examples=80, deadline=None)
 def test_device_stops_as_a_search_does(streams, strings, max_lens, window):
-  rules = stops.Rules(stop_id=_STOP_ID, window=window)
+  rules = stops.StopRules(stop_id=_STOP_ID, window=window)
   automaton = stops.build_automaton(strings, _TOKENS, vocab_size=_VOCAB_SIZE)
   states, codes_TB = _run(streams, max_lens, automaton, rules)
   for b, stream in enumerate(streams):
@@ -136,16 +136,16 @@ def test_device_stops_as_a_search_does(streams, strings, max_lens, window):
 
 
 def test_nothing_drawn_is_the_start():
-  rules = stops.Rules(stop_id=_STOP_ID, window=20)
+  rules = stops.StopRules(stop_id=_STOP_ID, window=20)
   automaton = stops.build_automaton(["ab"], _TOKENS, vocab_size=_VOCAB_SIZE)
   replayed = stops.replay(np.zeros(0, int), rules=rules, automaton=automaton)
-  for here, there in zip(replayed, stops.start(3, rules), strict=True):
+  for here, there in zip(replayed, stops.initial_state(3, rules), strict=True):
     np.testing.assert_array_equal(np.stack([here] * 3), there)
 
 
 @pytest.mark.parametrize("period", [1, 2, 63, 64, 65])
 def test_long_repetitions(period):
-  rules, length = stops.Rules(stop_id=-1, window=200), 300
+  rules, length = stops.StopRules(stop_id=-1, window=200), 300
   automaton = stops.build_automaton([], [], vocab_size=1000)
   rng = np.random.default_rng(period)
   stream = rng.permutation(1000)[:length]
@@ -158,8 +158,8 @@ def test_long_repetitions(period):
   np.testing.assert_array_equal(codes_TB[:, 0], expected_T)
   for t in (0, 1, 63, 64, 65, 150, 239, 299):
     replayed = stops.replay(stream[: t + 1], rules=rules, automaton=automaton)
-    np.testing.assert_array_equal(replayed.recent_BP, states.recent_BP[t, 0])
-    np.testing.assert_array_equal(replayed.runs_BP, states.runs_BP[t, 0])
+    np.testing.assert_array_equal(replayed.recent, states.recent[t, 0])
+    np.testing.assert_array_equal(replayed.runs, states.runs[t, 0])
 
 
 @given(strings=_STRINGS.filter(bool), text=st.text("abℝ∀x", max_size=30))
@@ -167,9 +167,9 @@ def test_long_repetitions(period):
 def test_single_bytes_show_where_a_string_is_complete(strings, text):
   token_bytes = [bytes([i]) for i in range(256)]
   automaton = stops.build_automaton(strings, token_bytes, vocab_size=256)
-  matched, state, data = len(automaton.next_QV) - 1, 0, text.encode()
+  matched, state, data = len(automaton.table_AV) - 1, 0, text.encode()
   for t, byte in enumerate(data):
-    state = automaton.next_QV[state, byte]
+    state = automaton.table_AV[state, byte]
     seen = any(string.encode() in data[: t + 1] for string in strings)
     assert (state == matched) == seen
 
@@ -191,7 +191,7 @@ def test_strings_of_real_tokens(kind, strings, text, request):
   automaton = stops.build_automaton(
     strings, token_bytes, vocab_size=tokenizer.vocab_size + 100
   )
-  rules = stops.Rules(stop_id=tokenizer.stop_id, window=0)
+  rules = stops.StopRules(stop_id=tokenizer.stop_id, window=0)
   tokens = tokenizer.encode(text).tolist()
   tokens.insert(1, tokenizer.vocab_size + 5)
   _, codes_TB = _run([tokens], [999], automaton, rules)
@@ -238,20 +238,20 @@ def test_a_cut_does_not_depend_on_what_was_drawn_after(text, strings, data):
 
 def test_no_strings_cost_nothing():
   automaton = stops.build_automaton([], _TOKENS, vocab_size=_VOCAB_SIZE)
-  assert automaton.next_QV.shape == (1, 1)
-  state = stops.start(8, stops.Rules(stop_id=_STOP_ID, window=0))
-  assert state.recent_BP.shape == state.runs_BP.shape == (8, 0)
+  assert automaton.table_AV.shape == (1, 1)
+  state = stops.initial_state(8, stops.StopRules(stop_id=_STOP_ID, window=0))
+  assert state.recent.shape == state.runs.shape == (8, 0)
 
 
 def test_many_states_are_wider_integers():
   string = "ab" * 20_000
   automaton = stops.build_automaton([string], [b"ab", b"b"], vocab_size=2)
-  assert automaton.next_QV.dtype == np.int32
+  assert automaton.table_AV.dtype == np.int32
   state = 0
   for _ in range(20_000):
     assert state < 40_000
-    state = automaton.next_QV[state, 0]
-  assert state == 40_000 == len(automaton.next_QV) - 1
+    state = automaton.table_AV[state, 0]
+  assert state == 40_000 == len(automaton.table_AV) - 1
 
 
 def test_wrong_strings_are_usage_errors():

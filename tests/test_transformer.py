@@ -21,7 +21,7 @@ from kimina_jax.model.config import (
   model_config,
 )
 from kimina_jax.model.hf_config import config_to_hf
-from kimina_jax.model.paged import Ragged
+from kimina_jax.model.paged import BlockTables
 
 TOLERANCE = 1e-4  # on logits
 
@@ -112,7 +112,7 @@ def test_scaled_rotary_equals_transformers(name, tmp_path):
 
 
 def test_pages_token_by_token_equal_transformers(case):
-  """Row b begins in forward b: its prompt by chunks, its others by a lane."""
+  """Row b begins in forward b: its prompt by chunks, its others in a slot."""
   config, weights, model = case
   prompt_len, total, size, num_seen = 9, 21, 4, 0
   tokens_BT = _tokens(config, 3, total)
@@ -124,13 +124,15 @@ def test_pages_token_by_token_equal_transformers(case):
     row = min(turn, 2)
     rows = np.append(np.arange(3), np.full(3 * size, row))
     positions = np.full(len(rows), -1, np.int32)
-    lanes = prompt_len + turn - 1 - np.arange(3)
-    positions[:3] = np.where((lanes < prompt_len) | (lanes >= total), -1, lanes)
+    slots = prompt_len + turn - 1 - np.arange(3)
+    positions[:3] = np.where((slots < prompt_len) | (slots >= total), -1, slots)
     if turn < 3:
       positions[3 : 3 + prompt_len] = np.arange(prompt_len)
     tokens = tokens_BT[rows, positions]
-    ragged = Ragged(tables_BJ[None], tables_BJ[None, [row] * 3])
-    got, cache = decode(weights, tokens[None], positions[None], cache, ragged)
+    block_tables = BlockTables(tables_BJ[None], tables_BJ[None, [row] * 3])
+    got, cache = decode(
+      weights, tokens[None], positions[None], cache, block_tables
+    )
     used = positions >= 0
     np.testing.assert_allclose(
       got[0][used], want[rows, positions][used], atol=TOLERANCE
@@ -303,11 +305,11 @@ def _forward(config):
 
 def _decode(config):
   @functools.partial(jax.jit, donate_argnums=3)
-  def run(weights, tokens, positions, cache, ragged):
+  def run(weights, tokens, positions, cache, block_tables):
     hidden, cache = transformer.forward(
       *(weights, config, tokens, positions),
       cache=cache,
-      ragged=ragged,
+      block_tables=block_tables,
       layout="decode",
     )
     return transformer.unembed(weights, config, hidden), cache

@@ -1,6 +1,7 @@
 """A tiny model, its tokenizer, prompts and engines, for test_engine.py."""
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -9,8 +10,8 @@ import numpy as np
 from kimina_jax.infra.mesh import MeshSettings, make_mesh
 from kimina_jax.model.config import ModelConfig
 from kimina_jax.model.params import abstract_params, param_shardings
-from kimina_jax.rollouts.engine import Engine
-from kimina_jax.rollouts.generation import Generation
+from kimina_jax.rollouts.engine import Engine, GenerationStream
+from kimina_jax.rollouts.sequence import new_sequences
 from kimina_jax.rollouts.settings import RolloutSettings
 from kimina_jax.types import Problem, Prompt
 
@@ -88,16 +89,19 @@ def generate(
   num_per_prompt: int = 3,
   seed: int = 0,
   iteration: int = 0,
+  max_lens: Sequence[int] | None = None,
   **more: Any,
-) -> Generation:
-  return engine.generate(
-    draw_params(one_device()) if params is None else params,
-    some_prompts() if prompts is None else prompts,
-    num_per_prompt=num_per_prompt,
-    seed=seed,
-    iteration=iteration,
-    **more,
+) -> GenerationStream:
+  """`engine.generate` with defaults; max_lens are by index of the rollout."""
+  params = draw_params(one_device()) if params is None else params
+  prompts = some_prompts() if prompts is None else prompts
+  numbering = {"num_per_prompt": num_per_prompt, "iteration": iteration}
+  if max_lens is None:
+    return engine.generate(params, prompts, seed=seed, **numbering, **more)
+  groups = new_sequences(
+    prompts, range(len(prompts)), max_len=max_lens, **numbering
   )
+  return engine.run(params, groups, seed=seed, **more)
 
 
 @functools.cache
@@ -133,7 +137,7 @@ def draw_prompt(rng: np.random.Generator, length: int = 0) -> Prompt:
   return Prompt(Problem(f"problem_{length}", "", ""), "", tokens)
 
 
-def by_row(rollouts):
+def by_index(rollouts):
   return sorted(rollouts, key=lambda rollout: rollout.index)
 
 

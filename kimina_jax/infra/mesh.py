@@ -53,7 +53,7 @@ _TRAIN_ACTIVATIONS: Table = {
   "V": "tensor",
   "P": ("data", "fsdp"),
   "R": ("data", "fsdp"),
-  "C": "tensor",
+  "O": None,
   "Y": "tensor",
 }
 

@@ -156,32 +156,13 @@ def _einsum(dims: str, x_BT: jax.Array, weight: jax.Array) -> jax.Array:
   the weight is then a sum over one dim; over two, XLA's CPU backend first
   transposes a copy of the activations and takes twice as long. Where positions
   are split, no layout of a merged dim would leave each token on its device.
-
-  Weights may come in groups, see apart.py: [group, out…, in…].
   """
-  if weight.ndim > len(dims.partition("->")[0].partition(",")[2]):
-    return _einsum_grouped(dims, x_BT, weight)
   mesh = jax.sharding.get_abstract_mesh()
   if not mesh.empty and num_shards(mesh, "T", STREAMS["train"]) > 1:
     return jnp.einsum(dims, x_BT, weight)
   x_T = x_BT.reshape(-1, *x_BT.shape[2:])
   out_T = jnp.einsum(dims.replace("BT", "T"), x_T, weight)
   return out_T.reshape(*x_BT.shape[:2], *out_T.shape[1:])
-
-
-def _einsum_grouped(dims: str, x_BT: jax.Array, weight: jax.Array) -> jax.Array:
-  """As `_einsum`; a batched product of the groups, put side by side."""
-  of_x, _, rest = dims.replace("BT", "M").partition(",")
-  of_weight, _, of_out = rest.partition("->")
-  contracted = "".join(dim for dim in of_weight if dim in of_x)
-  outs = of_out.removeprefix("M")
-  x_M = x_BT.reshape(-1, *x_BT.shape[2:])
-  out_gM = jnp.einsum(
-    f"M{contracted},g{outs}{contracted}->gM{outs}", x_M, weight
-  )
-  out_Mg = out_gM.swapaxes(0, 1)
-  shape = (weight.shape[0] * weight.shape[1], *out_gM.shape[3:])
-  return out_Mg.reshape(*x_BT.shape[:2], *shape)
 
 
 # Recomputing these in backward is cheaper than loading saved activations,

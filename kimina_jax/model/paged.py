@@ -1,13 +1,14 @@
-"""Attention to a KV cache that lies in pages.
+"""Paged attention: attention to a KV cache in pages, of any sequences.
 
-In: rotated queries, keys and values of new tokens, and which pages their
-sequences own. Out: the attended values, and the cache with the new keys. Never
-decides which page belongs to whom, and never copies a layer of the cache.
+In: rotated queries, keys and values of new tokens, and the block tables of
+their sequences. Out: the attended values, and the cache with the new keys and
+values. It never allocates a page, and never copies a layer of the cache.
 
-A row of a forward holds the tokens of one replica: one token of each lane, then
-the tokens of one page of each chunk. Lanes decode; chunks are pages of prompts,
-and several may belong to one prompt, since what is new is stored before
-anything attends. All layers share one pool, so that a layer is no slice of it.
+A row of a forward pass holds the tokens of one replica: one token of each
+decode slot, then the tokens of one page of each prefill chunk. Several chunks
+may belong to one prompt, since new keys and values are stored before anything
+attends. All layers share one pool of pages, so that a layer is not a slice of
+an array.
 """
 
 import functools
@@ -25,67 +26,73 @@ from kimina_jax.model.config import ModelConfig
 from kimina_jax.model.kv_quantization import (
   cache_dtype,
   interleave,
-  narrow,
+  quantize,
   scale_heads,
 )
 
-# Pages that are looked at together, so that they stay in a CPU's cache; other
-# machines want enough work at a time.
+# `jax.named_scope` of the loop that copies pages, whose number of iterations is
+# not static, see scale/.
+PAGE_COPIES = "page_copies"
+
+# Pages that attention without a kernel reads at a time: as many as stay in the
+# cache of a CPU; other devices need more work at a time.
 _PAGES_AT_ONCE = {"cpu": 32}
 _MANY_PAGES = 1024
 
 
 class PagedCache(NamedTuple):
-  """Keys and values of all layers, in pages of S positions.
+  """Keys and values of all layers, in pages of O positions.
 
-  Layer l's part of page p of a replica that has P pages is entry l P + p of
-  the replica's part of the pool.
-
-  Attributes:
-    kv_PSCH: C is the key and the value of head 0, then those of head 1, …
-    scale_LCH: float32, what keys and values were divided by to fit a narrow
-      dtype; None if they are as they were.
-  """
-
-  kv_PSCH: jax.Array
-  scale_LCH: jax.Array | None = None
-
-
-class Ragged(NamedTuple):
-  """Pages of the sequences that the tokens of a row belong to.
-
-  A row has Q + Q' × S tokens: those of the Q lanes, then of the Q' chunks.
+  Page p of layer l of a replica with P pages per layer is page l P + p of the
+  replica's part of the pool.
 
   Attributes:
-    lanes_BQJ: int32, page J of the sequence in each lane.
-    chunks_BQJ: int32, the same of the sequence of each chunk.
+    kv_POYH: key and value of head 0, then those of head 1, …
+    scale_LYH: float32, divisors of keys and values in a quantized dtype; None
+      in the others.
   """
 
-  lanes_BQJ: jax.Array
-  chunks_BQJ: jax.Array
+  kv_POYH: jax.Array
+  scale_LYH: jax.Array | None = None
 
 
-class Sequences(NamedTuple):
-  """Where the tokens of a forward are stored, and what they see; of any layer.
+class BlockTables(NamedTuple):
+  """Pages of the sequences to which the tokens of a replica belong.
+
+  A row of tokens has B + C × O: those of the slots, then those of the chunks.
 
   Attributes:
-    lanes_BQJ: pages of the lanes' sequences.
-    chunks_BQJ: pages of the chunks' sequences.
-    lane_positions_BQ: of the one token of each lane.
-    chunk_positions_BQS: of the tokens of each chunk.
-    page_BT: where each token is stored; -1 is nowhere.
-    offset_BT: at which position of that page.
-    lines: the lanes' pages as the plain path reads them; kernels do not, and
-      then nothing computes them.
+    slots_RBJ: int32, page j of the sequence in each slot.
+    chunks_RCJ: int32, page j of the sequence of each chunk.
   """
 
-  lanes_BQJ: jax.Array
-  chunks_BQJ: jax.Array
-  lane_positions_BQ: jax.Array
-  chunk_positions_BQS: jax.Array
-  page_BT: jax.Array
-  offset_BT: jax.Array
-  lines: tuple[paged_xla.Line, paged_xla.Line]
+  slots_RBJ: jax.Array
+  chunks_RCJ: jax.Array
+
+
+class AttentionMetadata(NamedTuple):
+  """Where the tokens are stored and which positions they see, in any layer.
+
+  Arrays have a leading dim R outside of `shard_map`.
+
+  Attributes:
+    slot_tables: int32 [B, J], pages of the sequences in the slots.
+    chunk_tables: int32 [C, J], pages of the sequences of the chunks.
+    slot_positions: int32 [B], of the token of each slot; -1 in an idle slot.
+    chunk_positions: int32 [C, O], of the tokens of each chunk.
+    page: int32 [T], where each token is stored; -1 is nowhere.
+    offset: int32 [T], position in that page.
+    page_readers: pages of the slots grouped for attention without a kernel;
+      where a kernel attends they are unused, and never computed.
+  """
+
+  slot_tables: jax.Array
+  chunk_tables: jax.Array
+  slot_positions: jax.Array
+  chunk_positions: jax.Array
+  page: jax.Array
+  offset: jax.Array
+  page_readers: tuple[paged_xla.PageReaders, paged_xla.PageReaders]
 
 
 def init_pages(
@@ -94,29 +101,31 @@ def init_pages(
   num_pages: int,
   page_size: int,
   dtype: str,
-  scale_LCH: jax.Array | None = None,
+  scale_LYH: jax.Array | None = None,
 ) -> PagedCache:
   """A pool of zeros.
 
   Args:
     config: of the model.
     num_pages: of all replicas, per layer.
-    page_size: S.
+    page_size: positions of a page.
     dtype: of kv_quantization.DTYPES; "auto" is that of the activations.
-    scale_LCH: see kv_quantization.py.
+    scale_LYH: see kv_quantization.py.
   """
   shape = (
-    *(config.num_layers * num_pages, page_size),
-    *(2 * config.num_kv_heads, config.head_dim),
+    config.num_layers * num_pages,
+    page_size,
+    2 * config.num_kv_heads,
+    config.head_dim,
   )
   zeros = jnp.zeros(shape, cache_dtype(config, dtype))
-  return PagedCache(zeros, scale_LCH)
+  return PagedCache(zeros, scale_LYH)
 
 
 def copy_pages(
   cache: PagedCache,
-  copies_BA2: jax.Array,
-  num_copies_B: jax.Array,
+  copies_RQ2: jax.Array,
+  num_copies_R: jax.Array,
   *,
   config: ModelConfig,
 ) -> PagedCache:
@@ -124,207 +133,239 @@ def copy_pages(
 
   Args:
     cache: donate it under jit and it is updated in place.
-    copies_BA2: int32, from which page to which, of each replica.
-    num_copies_B: int32, how many of them count.
+    copies_RQ2: int32, source and target pages of each replica.
+    num_copies_R: int32, how many of them count.
     config: of the model.
   """
   table = ACTIVATIONS["decode"]
-  pool, rows = spec("PSCH", table), spec("B", table)
+  pool, by_replica = spec("POYH", table), spec("R", table)
 
   @functools.partial(
-    jax.shard_map, in_specs=(pool, rows, rows), out_specs=pool, check_vma=False
+    jax.shard_map,
+    in_specs=(pool, by_replica, by_replica),
+    out_specs=pool,
+    check_vma=False,
   )
   def run(
-    kv_PSCH: jax.Array, copies_BA2: jax.Array, num_copies_B: jax.Array
+    kv_POYH: jax.Array, copies_RQ2: jax.Array, num_copies_R: jax.Array
   ) -> jax.Array:
-    def copy(index: jax.Array, kv_LPSCH: jax.Array) -> jax.Array:
-      source, target = copies_BA2[0, index]
-      page = jax.lax.dynamic_slice_in_dim(kv_LPSCH, source, 1, axis=1)
-      return jax.lax.dynamic_update_slice_in_dim(kv_LPSCH, page, target, axis=1)
+    def copy(index: jax.Array, kv_LPOYH: jax.Array) -> jax.Array:
+      source, target = copies_RQ2[0, index]
+      page = jax.lax.dynamic_slice_in_dim(kv_LPOYH, source, 1, axis=1)
+      return jax.lax.dynamic_update_slice_in_dim(kv_LPOYH, page, target, axis=1)
 
-    kv_LPSCH = kv_PSCH.reshape(config.num_layers, -1, *kv_PSCH.shape[1:])
-    kv_LPSCH = jax.lax.fori_loop(0, num_copies_B[0], copy, kv_LPSCH)
-    return kv_LPSCH.reshape(kv_PSCH.shape)
+    kv_LPOYH = kv_POYH.reshape(config.num_layers, -1, *kv_POYH.shape[1:])
+    with jax.named_scope(PAGE_COPIES):
+      kv_LPOYH = jax.lax.fori_loop(0, num_copies_R[0], copy, kv_LPOYH)
+    return kv_LPOYH.reshape(kv_POYH.shape)
 
-  return cache._replace(kv_PSCH=run(cache.kv_PSCH, copies_BA2, num_copies_B))
+  return cache._replace(kv_POYH=run(cache.kv_POYH, copies_RQ2, num_copies_R))
 
 
 def pages_at_once() -> int:
-  """How many pages the plain path looks at together, on the mesh's devices."""
+  """Number of pages that attention without a kernel reads at a time."""
   return _PAGES_AT_ONCE.get(mesh_platform(), _MANY_PAGES)
 
 
-def locate(
-  ragged: Ragged, positions_BT: jax.Array, *, cache: PagedCache, table: Table
-) -> Sequences:
-  """What all layers of a forward want to know; call it with a mesh set.
+def make_metadata(
+  block_tables: BlockTables,
+  positions_RT: jax.Array,
+  *,
+  cache: PagedCache,
+  table: Table,
+) -> AttentionMetadata:
+  """The metadata that all layers of a forward pass share.
+
+  Call it with a mesh set.
 
   Args:
-    ragged: pages of the sequences.
-    positions_BT: int32, -1 where there is no token.
-    cache: whose pages they are.
+    block_tables: pages of the sequences.
+    positions_RT: int32, -1 where there is no token.
+    cache: to which the pages belong.
     table: of the activations.
   """
-  rows = spec("B", table)
+  by_replica = spec("R", table)
   run = jax.shard_map(
-    functools.partial(_locate_here, cache.kv_PSCH.shape[1]),
-    in_specs=(rows, rows),
-    out_specs=rows,
+    functools.partial(_local_metadata, cache.kv_POYH.shape[1]),
+    in_specs=(by_replica, by_replica),
+    out_specs=by_replica,
     check_vma=False,
   )
-  return run(ragged, positions_BT)
+  return run(block_tables, positions_RT)
 
 
-def _locate_here(
-  page_size: int, ragged: Ragged, positions_BT: jax.Array
-) -> Sequences:
-  """Of the one replica that a device holds."""
-  if len(positions_BT) != 1:
+def _local_metadata(
+  page_size: int, block_tables: BlockTables, positions_RT: jax.Array
+) -> AttentionMetadata:
+  """Metadata of the one replica that a device holds (R = 1)."""
+  if len(positions_RT) != 1:
     raise ValueError(
-      f"{len(positions_BT)} rows; a device holds one for each replica"
+      f"{len(positions_RT)} rows; a device holds one for each replica"
     )
-  lanes_QJ, chunks_QJ = ragged.lanes_BQJ[0], ragged.chunks_BQJ[0]
-  positions_T = positions_BT[0]
-  num_lanes = len(lanes_QJ)
-  lanes_T = jnp.arange(num_lanes)
-  chunks_T = num_lanes + jnp.repeat(jnp.arange(len(chunks_QJ)), page_size)
-  sequence_T = jnp.concatenate((lanes_T, chunks_T))
-  pages_QJ = jnp.concatenate((lanes_QJ, chunks_QJ))
-  page_T = pages_QJ[sequence_T, jnp.maximum(positions_T, 0) // page_size]
-  lane_positions_Q = positions_T[:num_lanes]
-  sequences = Sequences(
-    lanes_QJ,
-    chunks_QJ,
-    lane_positions_Q,
-    positions_T[num_lanes:].reshape(-1, page_size),
-    jnp.where(positions_T < 0, -1, page_T),
-    positions_T % page_size,
-    paged_xla.stand_in_lines(
-      lanes_QJ,
-      lane_positions_Q,
+  slots_BJ = block_tables.slots_RBJ[0]
+  chunks_CJ = block_tables.chunks_RCJ[0]
+  positions_T = positions_RT[0]
+  num_slots = len(slots_BJ)
+  # The tables of slots and chunks one below the other, and the row in them of
+  # the sequence of each token.
+  row_T = jnp.concatenate(
+    (
+      jnp.arange(num_slots),
+      num_slots + jnp.repeat(jnp.arange(len(chunks_CJ)), page_size),
+    )
+  )
+  tables_BJ = jnp.concatenate((slots_BJ, chunks_CJ))
+  page_T = tables_BJ[row_T, jnp.maximum(positions_T, 0) // page_size]
+  slot_positions_B = positions_T[:num_slots]
+  metadata = AttentionMetadata(
+    slot_tables=slots_BJ,
+    chunk_tables=chunks_CJ,
+    slot_positions=slot_positions_B,
+    chunk_positions=positions_T[num_slots:].reshape(-1, page_size),
+    page=jnp.where(positions_T < 0, -1, page_T),
+    offset=positions_T % page_size,
+    page_readers=paged_xla.group_pages(
+      slots_BJ,
+      slot_positions_B,
       page_size=page_size,
       pages_at_once=pages_at_once(),
     ),
   )
-  return jax.tree.map(lambda x: x[None], sequences)
+  return jax.tree.map(lambda x: x[None], metadata)
 
 
 def attend_paged(
-  q_BTNH: jax.Array,
-  k_BTKH: jax.Array,
-  v_BTKH: jax.Array,
+  q_RTNH: jax.Array,
+  k_RTKH: jax.Array,
+  v_RTKH: jax.Array,
   cache: PagedCache,
   *,
   layer: jax.Array,
-  sequences: Sequences,
+  metadata: AttentionMetadata,
   config: ModelConfig,
   table: Table,
 ) -> tuple[jax.Array, PagedCache]:
-  """Stores the new keys and values, then attends what each token may see.
+  """Stores the new keys and values, then attends.
 
   A token sees the positions of its sequence up to its own. Call it with a mesh
-  set; B is the replicas, one to each device or group of devices. Where there
-  is no token nothing is stored, and what comes out means nothing.
+  set; a device, or a group of devices over `tensor`, holds one replica. Where
+  there is no token nothing is stored, and the output is arbitrary.
 
   Args:
-    q_BTNH: queries.
-    k_BTKH: keys.
-    v_BTKH: values.
+    q_RTNH: queries.
+    k_RTKH: keys.
+    v_RTKH: values.
     cache: donate it under jit and it is updated in place.
-    layer: int32 [], whose part of the cache it is.
-    sequences: as `locate` found them.
+    layer: int32 [], the layer whose part of the cache it is.
+    metadata: of `make_metadata`.
     config: of the model; `attention` names the kernel, and "auto" takes
-      ragged paged attention on TPU where it can serve.
+      ragged paged attention on TPU where the kernel supports the shapes.
     table: of the activations.
   """
-  pool, rows = spec("PSCH", table), spec("B", table)
-  q_spec, kv_spec = spec("BTNH", table), spec("BTKH", table)
-  scale_CH = None if cache.scale_LCH is None else cache.scale_LCH[layer]
+  pool, by_replica = spec("POYH", table), spec("R", table)
+  q_spec, kv_spec = spec("RTNH", table), spec("RTKH", table)
+  scale_YH = None if cache.scale_LYH is None else cache.scale_LYH[layer]
 
   run = jax.shard_map(
-    functools.partial(_attend_here, config),
+    functools.partial(_attend_local, config),
     in_specs=(
-      *(q_spec, kv_spec, kv_spec, pool, spec("CH", table)),
-      *(PartitionSpec(), rows),
+      q_spec,
+      kv_spec,
+      kv_spec,
+      pool,
+      spec("YH", table),
+      PartitionSpec(),
+      by_replica,
     ),
     out_specs=(q_spec, pool),
     check_vma=False,
   )
-  operands = (q_BTNH, k_BTKH, v_BTKH, cache.kv_PSCH, scale_CH, layer)
-  out_BTNH, kv_PSCH = run(*operands, sequences)
-  return out_BTNH, cache._replace(kv_PSCH=kv_PSCH)
+  out_RTNH, kv_POYH = run(
+    q_RTNH, k_RTKH, v_RTKH, cache.kv_POYH, scale_YH, layer, metadata
+  )
+  return out_RTNH, cache._replace(kv_POYH=kv_POYH)
 
 
-def _attend_here(
+def _attend_local(
   config: ModelConfig,
-  q_BTNH: jax.Array,
-  k_BTKH: jax.Array,
-  v_BTKH: jax.Array,
-  kv_PSCH: jax.Array,
-  scale_CH: jax.Array | None,
+  q_RTNH: jax.Array,
+  k_RTKH: jax.Array,
+  v_RTKH: jax.Array,
+  kv_POYH: jax.Array,
+  scale_YH: jax.Array | None,
   layer: jax.Array,
-  sequences: Sequences,
+  metadata: AttentionMetadata,
 ) -> tuple[jax.Array, jax.Array]:
-  """What one device holds: a replica, and its heads."""
-  first = layer * (kv_PSCH.shape[0] // config.num_layers)
-  sequences = jax.tree.map(lambda x: x[0], sequences)
-  new_TCH = interleave(k_BTKH[0], v_BTKH[0])
-  q_TNH = q_BTNH[0]
-  if scale_CH is not None:
-    new_TCH = narrow(new_TCH, scale_CH, kv_PSCH.dtype)
-    q_TNH = scale_heads(q_TNH, scale_CH[0::2])
-  kv_PSCH = _store(kv_PSCH, new_TCH, first, sequences)
-  attend = _kernel(config.attention, q_TNH, kv_PSCH)
-  out_TNH = attend(q_TNH, kv_PSCH, first, sequences)
-  if scale_CH is not None:
-    out_TNH = scale_heads(out_TNH, scale_CH[1::2])
-  return out_TNH[None], kv_PSCH
+  """Attention on one device: one replica (R = 1) and the device's heads."""
+  first_page = layer * (kv_POYH.shape[0] // config.num_layers)
+  metadata = jax.tree.map(lambda x: x[0], metadata)
+  new_TYH = interleave(k_RTKH[0], v_RTKH[0])
+  q_TNH = q_RTNH[0]
+  if scale_YH is not None:
+    new_TYH = quantize(new_TYH, scale_YH, kv_POYH.dtype)
+    q_TNH = scale_heads(q_TNH, scale_YH[0::2])
+  kv_POYH = _store(kv_POYH, new_TYH, first_page, metadata)
+  attend = _choose_kernel(config.attention, q_TNH, kv_POYH)
+  out_TNH = attend(q_TNH, kv_POYH, first_page, metadata)
+  if scale_YH is not None:
+    out_TNH = scale_heads(out_TNH, scale_YH[1::2])
+  return out_TNH[None], kv_POYH
 
 
 def _store(
-  kv_PSCH: jax.Array, new_TCH: jax.Array, first: jax.Array, sequences: Sequences
+  kv_POYH: jax.Array,
+  new_TYH: jax.Array,
+  first_page: jax.Array,
+  metadata: AttentionMetadata,
 ) -> jax.Array:
+  """Writes new keys and values to their pages."""
   beyond = jnp.iinfo(jnp.int32).max
-  page_T = sequences.page_BT
-  page_T = jnp.where(page_T < 0, beyond, first + page_T)
-  at = kv_PSCH.at[page_T, sequences.offset_BT]
-  return at.set(new_TCH.astype(kv_PSCH.dtype), mode="drop")
+  page_T = metadata.page
+  page_T = jnp.where(page_T < 0, beyond, first_page + page_T)
+  at = kv_POYH.at[page_T, metadata.offset]
+  return at.set(new_TYH.astype(kv_POYH.dtype), mode="drop")
 
 
-def _kernel(
-  name: str, q_TNH: jax.Array, kv_PSCH: jax.Array
+def _choose_kernel(
+  name: str, q_TNH: jax.Array, kv_POYH: jax.Array
 ) -> Callable[..., jax.Array]:
-  """The function that attends; each sees what one device holds."""
+  """The attention function for the arrays of one device."""
   on_tpu = mesh_platform() == "tpu"
   if name in ("auto", "splash") and on_tpu:
-    fault = ragged_kernel.fault(q_TNH, kv_PSCH)
-    if not fault:
+    reason = ragged_kernel.unsupported_reason(q_TNH, kv_POYH)
+    if not reason:
       return _attend_tpu
-    warn_once(f"paged attention is plain XLA instead of a kernel: {fault}")
+    warn_once(f"paged attention is plain XLA instead of a kernel: {reason}")
   return _attend_xla
 
 
 def _attend_xla(
-  q_TNH: jax.Array, kv_PSCH: jax.Array, first: jax.Array, sequences: Sequences
+  q_TNH: jax.Array,
+  kv_POYH: jax.Array,
+  first_page: jax.Array,
+  metadata: AttentionMetadata,
 ) -> jax.Array:
-  return paged_xla.attend(
+  return paged_xla.attend_pages(
     q_TNH,
-    kv_PSCH,
-    lines=sequences.lines,
-    chunks_QJ=sequences.chunks_BQJ,
-    chunk_positions_QS=sequences.chunk_positions_BQS,
-    first=first,
+    kv_POYH,
+    page_readers=metadata.page_readers,
+    chunks_CJ=metadata.chunk_tables,
+    chunk_positions_CO=metadata.chunk_positions,
+    first_page=first_page,
   )
 
 
 def _attend_tpu(
-  q_TNH: jax.Array, kv_PSCH: jax.Array, first: jax.Array, sequences: Sequences
+  q_TNH: jax.Array,
+  kv_POYH: jax.Array,
+  first_page: jax.Array,
+  metadata: AttentionMetadata,
 ) -> jax.Array:
-  return ragged_kernel.attend(
+  return ragged_kernel.attend_ragged(
     q_TNH,
-    kv_PSCH,
-    lanes_QJ=first + sequences.lanes_BQJ,
-    chunks_QJ=first + sequences.chunks_BQJ,
-    lane_positions_Q=sequences.lane_positions_BQ,
-    chunk_positions_Q=sequences.chunk_positions_BQS[..., 0],
+    kv_POYH,
+    slots_BJ=first_page + metadata.slot_tables,
+    chunks_CJ=first_page + metadata.chunk_tables,
+    slot_positions_B=metadata.slot_positions,
+    chunk_positions_C=metadata.chunk_positions[..., 0],
   )

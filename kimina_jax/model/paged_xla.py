@@ -1,11 +1,12 @@
-"""Paged attention without a kernel: gather some pages, look, add up.
+"""Paged attention without a kernel, in plain XLA.
 
-In: queries of lanes and chunks as paged.py lays them out. Out: the attended
-values. Work follows the pages that are in use, whatever the lengths of the
-sequences and however large the tables. Never stores a key.
+In: queries of slots and chunks in the order of paged.py, and block tables. Out:
+the attended values. Pages are gathered a few at a time; the work is
+proportional to the pages in use, whatever the lengths of the sequences and the
+width of the tables. It never stores a key.
 
-What each page gives is added to its queries by the online softmax (Milakov &
-Gimelshein 2018, arXiv 1805.02867, Alg. 3).
+Each page gives its queries a partial softmax; the partial results are combined
+by the online softmax (Milakov & Gimelshein 2018, arXiv 1805.02867, Alg. 3).
 """
 
 import functools
@@ -14,243 +15,281 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+# `jax.named_scope` of the loops over pages. Their numbers of iterations depend
+# on the sequences, so that scale/ has to state them by these names.
+PRIVATE_PAGES = "private_pages"
+SHARED_PAGES = "shared_pages"
+CHUNK_PAGES = "chunk_pages"
+
 # Below every score, and finite, since −∞ − −∞ is not a number.
 _LOWEST = -1e30
-# That read a page together; more of them read it again.
-_LANES_PER_PAGE = 8
+# Slots that read a shared page together; with more of them it is read again.
+_SLOTS_PER_PAGE = 8
 
 
-class Line(NamedTuple):
-  """Pages in use, one after the other, each with M of the lanes that want it.
+class PageReaders(NamedTuple):
+  """Pages in use, and the slots that read each of them.
 
-  So a long sequence costs its neighbours nothing. W of them are looked at
-  together, `num_looks` times. It depends on no layer.
+  The pages of all slots are one list, so that a long sequence does not slow
+  down the others. It is cut into Z batches of P pages, each of which is read
+  by up to B slots. The lists are the same in all layers.
+
+  Attributes:
+    num_batches: int32 [], how many of the Z batches hold pages.
+    page: int32 [Z, P].
+    slot: int32 [Z, P, B], the number of slots where a page has fewer readers.
+    last_position: int32 [Z, P, B], last position in the page that the slot
+      sees.
   """
 
-  num_looks: jax.Array
-  page_XW: jax.Array
-  lane_XWM: jax.Array  # Q is nobody
-  last_XWM: jax.Array  # position in the page that the lane sees last
+  num_batches: jax.Array
+  page: jax.Array
+  slot: jax.Array
+  last_position: jax.Array
 
 
-def stand_in_lines(
-  lanes_QJ: jax.Array,
-  positions_Q: jax.Array,
+def group_pages(
+  tables_BJ: jax.Array,
+  positions_B: jax.Array,
   *,
   page_size: int,
   pages_at_once: int,
-) -> tuple[Line, Line]:
-  """A line of the pages that one lane wants, and one of those that several do.
+) -> tuple[PageReaders, PageReaders]:
+  """Groups the pages in use by their readers: private pages and shared pages.
 
-  Rollouts of a prompt share its pages, all rollouts those of the system
-  prompt: each is read once for so many of them (Juravsky et al. 2024, arXiv
-  2402.05099, Sec. 3.2). Q and R count the same lanes.
+  A private page is read by one slot. A shared page is read by several, as the
+  rollouts of a prompt share its pages, and all rollouts those of the system
+  prompt: it is gathered once for up to _SLOTS_PER_PAGE slots (Juravsky et al.
+  2024, arXiv 2402.05099, Sec. 3.2).
 
   Args:
-    lanes_QJ: int32, pages of a lane's sequence.
-    positions_Q: int32, of the lanes' queries; -1 is an idle lane.
-    page_size: S.
-    pages_at_once: W.
+    tables_BJ: int32, pages of each slot's sequence.
+    positions_B: int32, of the slots' queries; -1 in an idle slot.
+    page_size: positions of a page.
+    pages_at_once: P, pages of a batch.
   """
-  Q, J = lanes_QJ.shape
-  width = max(1, min(pages_at_once, Q * J))
-  last_QJ = positions_Q[:, None] - page_size * jnp.arange(J)[None]
-  nobodys_Q1 = -1 - jnp.arange(Q)[:, None]
-  page_QJ = jnp.where(last_QJ < 0, nobodys_Q1, lanes_QJ)
-  same_QRJ = page_QJ[:, None] == page_QJ[None]
-  earlier_QR1 = (jnp.arange(Q)[None] < jnp.arange(Q)[:, None])[..., None]
-  rank_QJ = jnp.sum(same_QRJ & earlier_QR1, axis=1)
-  is_alone_QJ = jnp.sum(same_QRJ, axis=1) == 1
+  B, J = tables_BJ.shape
+  batch_size = max(1, min(pages_at_once, B * J))
+  last_BJ = positions_B[:, None] - page_size * jnp.arange(J)[None]
+  # Entries beyond the sequence get page numbers that no other slot has.
+  unused_B1 = -1 - jnp.arange(B)[:, None]
+  page_BJ = jnp.where(last_BJ < 0, unused_B1, tables_BJ)
+  is_same_BBJ = page_BJ[:, None] == page_BJ[None]
+  is_earlier_BB1 = (jnp.arange(B)[None] < jnp.arange(B)[:, None])[..., None]
+  # The number of a slot among those that read the page.
+  rank_BJ = jnp.sum(is_same_BBJ & is_earlier_BB1, axis=1)
+  is_private_BJ = jnp.sum(is_same_BBJ, axis=1) == 1
 
-  def line(is_here_QJ: jax.Array, per_page: int) -> Line:
-    """The first of every `per_page` that share a page brings it here."""
-    size = min(per_page, 2)  # of the smallest group
-    num_entries = -(-Q * J // size // width) * width
-    place_QJ = rank_QJ % per_page
-    is_first_QJ = is_here_QJ & (place_QJ == 0)
-    number_QJ = jnp.cumsum(is_first_QJ).reshape(Q, J) - 1
-    if per_page > 1:
-      leads_QRJ = same_QRJ & (rank_QJ[None] == (rank_QJ - place_QJ)[:, None])
-      number_QJ = jnp.sum(jnp.where(leads_QRJ, number_QJ[None], 0), axis=1)
-    number_QJ = jnp.where(is_here_QJ, number_QJ, num_entries)
+  def group(is_member_BJ: jax.Array, slots_per_page: int) -> PageReaders:
+    """An entry for every `slots_per_page` slots that read the same page."""
+    min_readers = min(slots_per_page, 2)
+    num_entries = -(-B * J // min_readers // batch_size) * batch_size
+    place_BJ = rank_BJ % slots_per_page
+    is_first_BJ = is_member_BJ & (place_BJ == 0)
+    entry_BJ = jnp.cumsum(is_first_BJ).reshape(B, J) - 1
+    if slots_per_page > 1:
+      # The other slots of an entry take its number from the first one.
+      leads_BBJ = is_same_BBJ & (rank_BJ[None] == (rank_BJ - place_BJ)[:, None])
+      entry_BJ = jnp.sum(jnp.where(leads_BBJ, entry_BJ[None], 0), axis=1)
+    entry_BJ = jnp.where(is_member_BJ, entry_BJ, num_entries)
 
-    def fill(empty: int, values_QJ: jax.Array) -> jax.Array:
-      entries_XM = jnp.full((num_entries, per_page), empty, jnp.int32)
-      entries_XM = entries_XM.at[number_QJ, place_QJ].set(
-        values_QJ, mode="drop"
-      )
-      return entries_XM.reshape(-1, width, per_page)
+    def fill(empty: int, values_BJ: jax.Array) -> jax.Array:
+      entries_PB = jnp.full((num_entries, slots_per_page), empty, jnp.int32)
+      entries_PB = entries_PB.at[entry_BJ, place_BJ].set(values_BJ, mode="drop")
+      return entries_PB.reshape(-1, batch_size, slots_per_page)
 
-    return Line(
-      (jnp.sum(is_first_QJ) + width - 1) // width,
-      fill(0, lanes_QJ)[..., 0],
-      fill(Q, jnp.broadcast_to(jnp.arange(Q)[:, None], (Q, J))),
-      fill(-1, last_QJ),
+    return PageReaders(
+      num_batches=(jnp.sum(is_first_BJ) + batch_size - 1) // batch_size,
+      page=fill(0, tables_BJ)[..., 0],
+      slot=fill(B, jnp.broadcast_to(jnp.arange(B)[:, None], (B, J))),
+      last_position=fill(-1, last_BJ),
     )
 
-  is_used_QJ = last_QJ >= 0
+  is_used_BJ = last_BJ >= 0
   return (
-    line(is_used_QJ & is_alone_QJ, 1),
-    line(is_used_QJ & ~is_alone_QJ, _LANES_PER_PAGE),
+    group(is_used_BJ & is_private_BJ, 1),
+    group(is_used_BJ & ~is_private_BJ, _SLOTS_PER_PAGE),
   )
 
 
-def attend(
+def attend_pages(
   q_TNH: jax.Array,
-  kv_PSCH: jax.Array,
+  kv_POYH: jax.Array,
   *,
-  lines: tuple[Line, Line],
-  chunks_QJ: jax.Array,
-  chunk_positions_QS: jax.Array,
-  first: jax.Array,
+  page_readers: tuple[PageReaders, PageReaders],
+  chunks_CJ: jax.Array,
+  chunk_positions_CO: jax.Array,
+  first_page: jax.Array,
 ) -> jax.Array:
-  """softmax(q·k / √H) v over what each query's sequence has up to it.
+  """softmax(q·k / √H) v over the positions of each query's sequence up to it.
 
   Args:
-    q_TNH: one query of each lane, then S queries of each chunk.
-    kv_PSCH: the pool; C is key and value of head 0, of head 1, …
-    lines: what the lanes see, see `stand_in_lines`.
-    chunks_QJ: int32, pages of a chunk's sequence.
-    chunk_positions_QS: int32, of the chunks' queries; -1 is none.
-    first: int32 [], entry of the pool that is page 0 of this layer.
+    q_TNH: one query of each slot, then O queries of each chunk.
+    kv_POYH: the pool: key and value of head 0, of head 1, …
+    page_readers: pages that the slots read, see `group_pages`.
+    chunks_CJ: int32, pages of each chunk's sequence.
+    chunk_positions_CO: int32, of the chunks' queries; -1 is none.
+    first_page: int32 [], page of the pool that is page 0 of this layer.
   """
   T, N, H = q_TNH.shape
-  K = kv_PSCH.shape[2] // 2
+  K = kv_POYH.shape[2] // 2
   q_TKGH = (q_TNH * H**-0.5).reshape(T, K, N // K, H)
-  num_lanes = T - chunk_positions_QS.size
+  num_slots = T - chunk_positions_CO.size
   outs = []
-  if num_lanes:
-    outs.append(_attend_lanes(q_TKGH[:num_lanes], kv_PSCH, lines, first))
-  if len(chunks_QJ):
-    chunks = (first + chunks_QJ, chunk_positions_QS)
-    outs.append(_attend_chunks(q_TKGH[num_lanes:], kv_PSCH, *chunks))
+  if num_slots:
+    outs.append(
+      _attend_slots(q_TKGH[:num_slots], kv_POYH, page_readers, first_page)
+    )
+  if len(chunks_CJ):
+    chunks_CJ = first_page + chunks_CJ
+    outs.append(
+      _attend_chunks(q_TKGH[num_slots:], kv_POYH, chunks_CJ, chunk_positions_CO)
+    )
   return jnp.concatenate(outs).reshape(T, N, H).astype(q_TNH.dtype)
 
 
-def _attend_lanes(
-  q_QKGH: jax.Array,
-  kv_PSCH: jax.Array,
-  lines: tuple[Line, Line],
-  first: jax.Array,
+def _attend_slots(
+  q_BKGH: jax.Array,
+  kv_POYH: jax.Array,
+  page_readers: tuple[PageReaders, PageReaders],
+  first_page: jax.Array,
 ) -> jax.Array:
-  """Looks at the pages that are in use, and at no other, some at a time."""
-  S = kv_PSCH.shape[1]
+  """Attends to the pages in use, a batch at a time."""
+  positions_O = jnp.arange(kv_POYH.shape[1])
 
-  def look(line: Line, index: jax.Array, sums: _Sums) -> _Sums:
-    lane_WM = line.lane_XWM[index]
-    q_WMKGH = q_QKGH.at[lane_WM].get(mode="fill", fill_value=0)
-    visible_WMS = jnp.arange(S)[None, None] <= line.last_XWM[index][..., None]
-    kv_WSCH = kv_PSCH[first + line.page_XW[index]]
-    found_WM = _look(q_WMKGH, kv_WSCH, visible_WMS)
-    return _merge_at(sums, found_WM, lane_WM)
+  def attend_batch(
+    readers: PageReaders, batch: jax.Array, sums: _SoftmaxSums
+  ) -> _SoftmaxSums:
+    slot_PB = readers.slot[batch]
+    q_PBKGH = q_BKGH.at[slot_PB].get(mode="fill", fill_value=0)
+    last_PB1 = readers.last_position[batch][..., None]
+    visible_PBO = positions_O[None, None] <= last_PB1
+    batch_POYH = kv_POYH[first_page + readers.page[batch]]
+    partial = _attend_page(q_PBKGH, batch_POYH, visible_PBO)
+    return _combine_at(sums, partial, slot_PB)
 
-  def look_along(line: Line, sums: _Sums) -> _Sums:
-    run = functools.partial(look, line)
-    return jax.lax.fori_loop(0, line.num_looks, run, sums)
-
-  alone, shared = lines
-  sums = look_along(alone, _no_sums(q_QKGH.shape))
-  # A loop inside a loop that runs once or never: who counts what a program
-  # does (scaling/) can tell it from the other.
-  is_any = jnp.minimum(shared.num_looks, 1)
-  sums = jax.lax.fori_loop(
-    0, is_any, lambda _, sums: look_along(shared, sums), sums
-  )
-  return _mean(sums)
+  sums = _zero_sums(q_BKGH.shape)
+  scopes = (PRIVATE_PAGES, SHARED_PAGES)
+  for scope, readers in zip(scopes, page_readers, strict=True):
+    attend = functools.partial(attend_batch, readers)
+    with jax.named_scope(scope):
+      sums = jax.lax.fori_loop(0, readers.num_batches, attend, sums)
+  return _normalize(sums)
 
 
 def _attend_chunks(
   q_TKGH: jax.Array,
-  kv_PSCH: jax.Array,
-  chunks_QJ: jax.Array,
-  positions_QS: jax.Array,
+  kv_POYH: jax.Array,
+  chunks_CJ: jax.Array,
+  positions_CO: jax.Array,
 ) -> jax.Array:
-  """All chunks look at their first page, at their second, … together."""
-  Q, S = positions_QS.shape
-  q_QSKGH = q_TKGH.reshape(Q, S, *q_TKGH.shape[1:])
+  """Attends to the first page of all chunks, then to their second, …"""
+  page_size = positions_CO.shape[1]
+  q_CTKGH = q_TKGH.reshape(*positions_CO.shape, *q_TKGH.shape[1:])
 
-  def look(place: jax.Array, sums: _Sums) -> _Sums:
-    key_S = place * S + jnp.arange(S)
-    visible_QTS = key_S[None, None] <= positions_QS[..., None]
-    kv_QSCH = kv_PSCH[chunks_QJ[:, place]]
-    return _merge(sums, _look(q_QSKGH, kv_QSCH, visible_QTS))
+  def attend_place(place: jax.Array, sums: _SoftmaxSums) -> _SoftmaxSums:
+    key_O = place * page_size + jnp.arange(page_size)
+    visible_CTO = key_O[None, None] <= positions_CO[..., None]
+    pages_COYH = kv_POYH[chunks_CJ[:, place]]
+    return _combine(sums, _attend_page(q_CTKGH, pages_COYH, visible_CTO))
 
-  num_looks = jnp.max(positions_QS) // S + 1
-  sums = jax.lax.fori_loop(0, num_looks, look, _no_sums(q_QSKGH.shape))
-  return _mean(sums).reshape(q_TKGH.shape)
-
-
-class _Sums(NamedTuple):
-  """Of exponentials of scores above the highest one, and of values by them."""
-
-  highest: jax.Array  # float32 […, K, G]
-  weight: jax.Array  # float32 […, K, G]
-  value: jax.Array  # float32 […, K, G, H]
+  num_places = jnp.max(positions_CO) // page_size + 1
+  with jax.named_scope(CHUNK_PAGES):
+    sums = jax.lax.fori_loop(
+      0, num_places, attend_place, _zero_sums(q_CTKGH.shape)
+    )
+  return _normalize(sums).reshape(q_TKGH.shape)
 
 
-def _no_sums(shape: tuple[int, ...]) -> _Sums:
-  zeros = jnp.zeros(shape[:-1], jnp.float32)
-  return _Sums(zeros + _LOWEST, zeros, jnp.zeros(shape, jnp.float32))
+class _SoftmaxSums(NamedTuple):
+  """Partial softmax of queries over some of their keys.
 
-
-def _look(
-  q_WMKGH: jax.Array, kv_WSCH: jax.Array, visible_WMS: jax.Array
-) -> _Sums:
-  """M queries look at one page.
-
-  X is M and G in one: a product of more rows, and one that XLA turns round
-  in no other way than this.
+  Attributes:
+    highest: float32 […, K, G], highest score.
+    weight: float32 […, K, G], sum of exp(score − highest).
+    value: float32 […, K, G, H], sum of values weighted by that.
   """
-  W, M, K, G, H = q_WMKGH.shape
-  q_WKXH = q_WMKGH.swapaxes(1, 2).reshape(W, K, M * G, H)
-  kv_WSCH = kv_WSCH.astype(q_WKXH.dtype)
-  k_WSKH, v_WSKH = kv_WSCH[:, :, 0::2], kv_WSCH[:, :, 1::2]
-  score_WKXS = jnp.einsum(
-    "WKXH,WSKH->WKXS", q_WKXH, k_WSKH, preferred_element_type=jnp.float32
+
+  highest: jax.Array
+  weight: jax.Array
+  value: jax.Array
+
+
+def _zero_sums(shape: tuple[int, ...]) -> _SoftmaxSums:
+  """The sums over no key, of queries of a shape […, K, G, H]."""
+  zeros = jnp.zeros(shape[:-1], jnp.float32)
+  return _SoftmaxSums(zeros + _LOWEST, zeros, jnp.zeros(shape, jnp.float32))
+
+
+def _attend_page(
+  q_PBKGH: jax.Array, kv_POYH: jax.Array, visible_PBO: jax.Array
+) -> _SoftmaxSums:
+  """Partial softmax of B queries over the keys of one page, for P pages.
+
+  The queries of a page and the query heads of a kv head are merged into one
+  dim: a larger matrix product, and one that XLA does not transpose.
+  """
+  P, B, K, G, H = q_PBKGH.shape
+  # From here on G counts the query heads of all B queries.
+  q_PKGH = q_PBKGH.swapaxes(1, 2).reshape(P, K, B * G, H)
+  kv_POYH = kv_POYH.astype(q_PKGH.dtype)
+  k_POKH, v_POKH = kv_POYH[:, :, 0::2], kv_POYH[:, :, 1::2]
+  score_PKGO = jnp.einsum(
+    "PKGH,POKH->PKGO", q_PKGH, k_POKH, preferred_element_type=jnp.float32
   )
-  visible_W1XS = jnp.repeat(visible_WMS, G, axis=1)[:, None]
-  score_WKXS = jnp.where(visible_W1XS, score_WKXS, _LOWEST)
-  highest_WKX = jnp.max(score_WKXS, axis=-1)
-  share_WKXS = jnp.exp(score_WKXS - highest_WKX[..., None])
+  visible_P1GO = jnp.repeat(visible_PBO, G, axis=1)[:, None]
+  score_PKGO = jnp.where(visible_P1GO, score_PKGO, _LOWEST)
+  highest_PKG = jnp.max(score_PKGO, axis=-1)
+  share_PKGO = jnp.exp(score_PKGO - highest_PKG[..., None])
   # Where nothing is visible all shares are one, and none counts.
-  share_WKXS = jnp.where(visible_W1XS, share_WKXS, 0)
-  value_WKXH = jnp.einsum(
-    "WKXS,WSKH->WKXH",
-    share_WKXS.astype(v_WSKH.dtype),
-    v_WSKH,
+  share_PKGO = jnp.where(visible_P1GO, share_PKGO, 0)
+  value_PKGH = jnp.einsum(
+    "PKGO,POKH->PKGH",
+    share_PKGO.astype(v_POKH.dtype),
+    v_POKH,
     preferred_element_type=jnp.float32,
   )
-  found = _Sums(highest_WKX, jnp.sum(share_WKXS, axis=-1), value_WKXH)
+  sums = _SoftmaxSums(highest_PKG, jnp.sum(share_PKGO, axis=-1), value_PKGH)
   return jax.tree.map(
-    lambda x: x.reshape(W, K, M, G, *x.shape[3:]).swapaxes(1, 2), found
+    lambda x: x.reshape(P, K, B, G, *x.shape[3:]).swapaxes(1, 2), sums
   )
 
 
-def _merge(sums: _Sums, found: _Sums) -> _Sums:
-  highest = jnp.maximum(sums.highest, found.highest)
-  old, new = jnp.exp(sums.highest - highest), jnp.exp(found.highest - highest)
-  return _Sums(
+def _combine(sums: _SoftmaxSums, partial: _SoftmaxSums) -> _SoftmaxSums:
+  """The sums over the keys of both (online softmax)."""
+  highest = jnp.maximum(sums.highest, partial.highest)
+  old = jnp.exp(sums.highest - highest)
+  new = jnp.exp(partial.highest - highest)
+  return _SoftmaxSums(
     highest,
-    sums.weight * old + found.weight * new,
-    sums.value * old[..., None] + found.value * new[..., None],
+    sums.weight * old + partial.weight * new,
+    sums.value * old[..., None] + partial.value * new[..., None],
   )
 
 
-def _merge_at(sums_Q: _Sums, found_WM: _Sums, lane_WM: jax.Array) -> _Sums:
-  """As `_merge`, where several of what was found belong to one lane."""
-  highest = sums_Q.highest.at[lane_WM].max(found_WM.highest, mode="drop")
-  old = jnp.exp(sums_Q.highest - highest)
-  new = jnp.exp(found_WM.highest - highest[lane_WM])
-  return _Sums(
+def _combine_at(
+  sums: _SoftmaxSums, partial: _SoftmaxSums, slot_PB: jax.Array
+) -> _SoftmaxSums:
+  """As `_combine`, where several partial sums may belong to one slot.
+
+  Args:
+    sums: of each slot.
+    partial: [P, B, …].
+    slot_PB: the slot of each partial sum; beyond the last slot it is dropped.
+  """
+  highest = sums.highest.at[slot_PB].max(partial.highest, mode="drop")
+  old = jnp.exp(sums.highest - highest)
+  new = jnp.exp(partial.highest - highest[slot_PB])
+  return _SoftmaxSums(
     highest,
-    (sums_Q.weight * old).at[lane_WM].add(found_WM.weight * new, mode="drop"),
-    (sums_Q.value * old[..., None])
-    .at[lane_WM]
-    .add(found_WM.value * new[..., None], mode="drop"),
+    (sums.weight * old).at[slot_PB].add(partial.weight * new, mode="drop"),
+    (sums.value * old[..., None])
+    .at[slot_PB]
+    .add(partial.value * new[..., None], mode="drop"),
   )
 
 
-def _mean(sums: _Sums) -> jax.Array:
-  """Zero where nothing was visible."""
+def _normalize(sums: _SoftmaxSums) -> jax.Array:
+  """The attended values; zero where nothing was visible."""
   weight = jnp.where(sums.weight == 0, 1, sums.weight)
   return sums.value / weight[..., None]

@@ -1,11 +1,11 @@
-"""Ragged paged attention on TPU: a kernel of jax.experimental.
+"""Ragged paged attention on TPU: a Pallas kernel of jax.experimental.
 
-In: queries of lanes and chunks as paged.py lays them out. Out: the attended
-values. Never stores a key. Adapts shapes, says when it cannot serve, and what
-a call costs.
+In: queries of slots and chunks in the order of paged.py. Out: the attended
+values; also whether the kernel supports the shapes, and the cost of a call. It
+never stores a key.
 
-Lanes and chunks are calls of their own: whatever a block of queries has of a
-sequence, the kernel multiplies the whole block by that sequence's keys.
+Slots and chunks are separate calls: if a block of queries has only one query
+of a sequence, the kernel still multiplies the whole block by its keys.
 """
 
 from typing import NamedTuple
@@ -14,76 +14,76 @@ import jax
 import jax.numpy as jnp
 from jax.experimental.pallas.ops.tpu import ragged_paged_attention as kernels
 
-# How compiled programs and jaxprs call it.
+# Name of the kernel in compiled programs and jaxprs.
 NAME = "ragged_paged_attention"
-# Positions of a block of keys, and queries of a block: of lanes, which have one
+# Positions of a block of keys, and queries of a block: of slots, which have one
 # query each, and of chunks, at most.
 _BLOCK_KV = 1024
-_BLOCK_LANES, _BLOCK_CHUNKS = 8, 128
-# Columns of a register, to which a row of page numbers is filled up.
+_BLOCK_SLOTS, _BLOCK_CHUNKS = 8, 128
+# Columns of a register, to which a row of page numbers is padded.
 _COLUMNS = 128
-# Page numbers of a call. They lie in scalar memory, 1 MiB for all of a call.
+# Page numbers of a call. They are in scalar memory, 1 MiB for all of a call.
 _MAX_PAGES = 2**17
 _VMEM_BYTES = 64 * 2**20
 
 
-class Work(NamedTuple):
-  """What a call does, and its operands' shapes do not say.
+class KernelCost(NamedTuple):
+  """Cost of a kernel call that does not follow from its operands' shapes.
 
   Attributes:
-    flops: executed.
-    num_bytes: read of the pool.
+    flops: floating-point operations executed.
+    num_bytes: bytes read from the page pool.
   """
 
   flops: float
   num_bytes: int
 
 
-def fault(q_TNH: jax.Array, kv_PSCH: jax.Array) -> str:
-  """Why the kernel cannot serve; empty if it can."""
-  C, H = kv_PSCH.shape[2:]
-  packing = 4 // kv_PSCH.dtype.itemsize
+def unsupported_reason(q_TNH: jax.Array, kv_POYH: jax.Array) -> str:
+  """Why the kernel does not support these arrays; empty if it does."""
+  Y, H = kv_POYH.shape[2:]
+  packing = 4 // kv_POYH.dtype.itemsize
   if H % _COLUMNS:
     return f"head_dim {H} is no multiple of {_COLUMNS}"
-  if C % packing:
+  if Y % packing:
     return (
-      f"{C // 2} kv heads on a device do not fill a word of"
-      f" {kv_PSCH.dtype.name}"
+      f"{Y // 2} kv heads on a device do not fill a word of"
+      f" {kv_POYH.dtype.name}"
     )
   if q_TNH.dtype != jnp.bfloat16:
     return f"queries are {q_TNH.dtype.name}, not bfloat16"
   return ""
 
 
-def attend(
+def attend_ragged(
   q_TNH: jax.Array,
-  kv_PSCH: jax.Array,
+  kv_POYH: jax.Array,
   *,
-  lanes_QJ: jax.Array,
-  chunks_QJ: jax.Array,
-  lane_positions_Q: jax.Array,
-  chunk_positions_Q: jax.Array,
+  slots_BJ: jax.Array,
+  chunks_CJ: jax.Array,
+  slot_positions_B: jax.Array,
+  chunk_positions_C: jax.Array,
 ) -> jax.Array:
-  """softmax(q·k / √H) v over what each query's sequence has up to it.
+  """softmax(q·k / √H) v over the positions of each query's sequence up to it.
 
   Args:
-    q_TNH: one query of each lane, then S queries of each chunk.
-    kv_PSCH: the pool; C is key and value of head 0, of head 1, …
-    lanes_QJ: int32, entries of the pool that hold a lane's sequence.
-    chunks_QJ: int32, the same for the chunks.
-    lane_positions_Q: int32, of the lanes' queries; -1 is an idle lane.
-    chunk_positions_Q: int32, of the chunks' first queries.
+    q_TNH: one query of each slot, then O queries of each chunk.
+    kv_POYH: the pool: key and value of head 0, of head 1, …
+    slots_BJ: int32, pages of the pool that hold the sequence in each slot.
+    chunks_CJ: int32, pages of the pool that hold the sequence of each chunk.
+    slot_positions_B: int32, of the slots' queries; -1 in an idle slot.
+    chunk_positions_C: int32, of the chunks' first queries.
   """
-  num_lanes, page_size = len(lanes_QJ), kv_PSCH.shape[1]
-  lens_Q = jnp.maximum(lane_positions_Q, 0) + 1
-  outs = _attend_all(q_TNH[:num_lanes], kv_PSCH, lanes_QJ, lens_Q)
-  if len(chunks_QJ):
-    lens_Q = jnp.maximum(chunk_positions_Q, 0) + page_size
-    outs += _attend_all(q_TNH[num_lanes:], kv_PSCH, chunks_QJ, lens_Q)
+  num_slots, page_size = len(slots_BJ), kv_POYH.shape[1]
+  lens_B = jnp.maximum(slot_positions_B, 0) + 1
+  outs = _attend_all(q_TNH[:num_slots], kv_POYH, slots_BJ, lens_B)
+  if len(chunks_CJ):
+    lens_C = jnp.maximum(chunk_positions_C, 0) + page_size
+    outs += _attend_all(q_TNH[num_slots:], kv_POYH, chunks_CJ, lens_C)
   return jnp.concatenate(outs)
 
 
-def work(
+def kernel_cost(
   *,
   num_sequences: int,
   num_queries: int,
@@ -91,11 +91,11 @@ def work(
   num_heads: int,
   key_bytes: int,
   head_dim: int,
-) -> Work:
-  """What a call costs, in whole blocks of queries.
+) -> KernelCost:
+  """Cost of a call, which computes whole blocks of queries.
 
   Args:
-    num_sequences: Q of the call.
+    num_sequences: of the call.
     num_queries: of each sequence.
     num_keys: of each sequence, on average.
     num_heads: N.
@@ -103,51 +103,54 @@ def work(
     head_dim: H.
   """
   block = _block_q(num_queries)
-  # Blocks of queries times the sequences that they have a part of.
+  # Keys that are read: those of its sequence for each block of queries.
   visited = num_sequences * -(-num_queries // block) * num_keys
-  return Work(
+  return KernelCost(
     flops=4.0 * visited * block * num_heads * head_dim,
     num_bytes=int(visited * key_bytes),
   )
 
 
 def _block_q(num_queries: int) -> int:
-  return _BLOCK_LANES if num_queries == 1 else min(num_queries, _BLOCK_CHUNKS)
+  return _BLOCK_SLOTS if num_queries == 1 else min(num_queries, _BLOCK_CHUNKS)
 
 
 def _attend_all(
-  q_TNH: jax.Array, kv_PSCH: jax.Array, pages_QJ: jax.Array, lens_Q: jax.Array
+  q_TNH: jax.Array, kv_POYH: jax.Array, pages_BJ: jax.Array, lens_B: jax.Array
 ) -> list[jax.Array]:
-  """Sequences with equally many queries, in as many calls as it takes."""
-  Q, J = pages_QJ.shape
-  num_queries = len(q_TNH) // Q
+  """Attends sequences with equally many queries, split into several calls.
+
+  A call has at most _MAX_PAGES page numbers.
+  """
+  B, J = pages_BJ.shape
+  num_queries = len(q_TNH) // B
   width = -(-J // _COLUMNS) * _COLUMNS
   size = max(1, _MAX_PAGES // width)
   return [
     _call(
       q_TNH[first * num_queries : (first + size) * num_queries],
-      kv_PSCH,
-      pages_QJ[first : first + size],
-      lens_Q[first : first + size],
+      kv_POYH,
+      pages_BJ[first : first + size],
+      lens_B[first : first + size],
     )
-    for first in range(0, Q, size)
+    for first in range(0, B, size)
   ]
 
 
 def _call(
-  q_TNH: jax.Array, kv_PSCH: jax.Array, pages_QJ: jax.Array, lens_Q: jax.Array
+  q_TNH: jax.Array, kv_POYH: jax.Array, pages_BJ: jax.Array, lens_B: jax.Array
 ) -> jax.Array:
-  Q, J = pages_QJ.shape
-  num_queries = len(q_TNH) // Q
+  B, J = pages_BJ.shape
+  num_queries = len(q_TNH) // B
   return kernels.ragged_paged_attention(
     q_TNH,
-    kv_PSCH,
-    lens_Q,
-    pages_QJ,
-    jnp.arange(Q + 1, dtype=jnp.int32) * num_queries,
-    jnp.array([Q], jnp.int32),
+    kv_POYH,
+    lens_B,
+    pages_BJ,
+    jnp.arange(B + 1, dtype=jnp.int32) * num_queries,
+    jnp.array([B], jnp.int32),
     sm_scale=q_TNH.shape[-1] ** -0.5,
-    num_kv_pages_per_block=min(max(1, _BLOCK_KV // kv_PSCH.shape[1]), J),
+    num_kv_pages_per_block=min(max(1, _BLOCK_KV // kv_POYH.shape[1]), J),
     num_queries_per_block=min(_block_q(num_queries), len(q_TNH)),
     vmem_limit_bytes=_VMEM_BYTES,
   )

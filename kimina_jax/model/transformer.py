@@ -7,7 +7,6 @@ the one of `jax.set_mesh`; layouts are pinned here and nowhere else.
 """
 
 import functools
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -28,11 +27,11 @@ from kimina_jax.model.attention import packed_attention
 from kimina_jax.model.config import ModelConfig
 from kimina_jax.model.embedding import embed_sharded
 from kimina_jax.model.paged import (
+  AttentionMetadata,
+  BlockTables,
   PagedCache,
-  Ragged,
-  Sequences,
   attend_paged,
-  locate,
+  make_metadata,
 )
 from kimina_jax.model.rope import rotary_angles, rotate
 
@@ -45,25 +44,27 @@ def forward(
   *,
   segments_BT: jax.Array | None = None,
   cache: PagedCache | None = None,
-  ragged: Ragged | None = None,
+  block_tables: BlockTables | None = None,
   layout: str = "train",
 ) -> tuple[jax.Array, PagedCache | None]:
   """Qwen2.5 up to and including the final norm.
 
-  Without a cache, token t attends the tokens before it in its segment. With
-  one, a row holds the tokens of one replica, of as many sequences as `ragged`
-  says: a token is stored in its sequence's pages and attends what lies there,
-  up to its own position. Call it under jit, with a mesh set.
+  Without a cache, token t attends to the tokens before it in its segment. With
+  one, a row holds the tokens of one replica, of the sequences of
+  `block_tables`: keys and values of a token are stored in its sequence's pages,
+  and it attends to the positions there up to its own. Call it under jit, with a
+  mesh set.
 
   Args:
-    params: as `init_params` makes them, or apart, see apart.py.
+    params: as `init_params` makes them.
     config: static under jit.
     tokens_BT: int32.
     positions_BT: int32, from 0 within each segment or sequence; with a cache,
       -1 is no token.
     segments_BT: int32, 0 for padding; None is one segment per row.
     cache: donate it under jit and it is updated in place.
-    ragged: which sequence a token belongs to, and its pages.
+    block_tables: pages of the sequences to which the tokens belong; needed
+      with a cache.
     layout: "train" or "decode", which activation table pins the layouts.
 
   Returns:
@@ -72,10 +73,10 @@ def forward(
   table = ACTIVATIONS[layout]
   if cache is None:
     mask = jnp.ones_like(tokens_BT) if segments_BT is None else segments_BT
-  elif segments_BT is not None:
-    raise ValueError("pages say who attends whom: pass no segments_BT")
+  elif segments_BT is not None or block_tables is None:
+    raise ValueError("with a cache, pass block_tables and no segments_BT")
   else:
-    mask = locate(ragged, positions_BT, cache=cache, table=table)
+    mask = make_metadata(block_tables, positions_BT, cache=cache, table=table)
   model = layers.Transformer(config)
   embed, norm = (_part(params, model, name) for name in ("embed", "norm"))
   step = _Step(
@@ -93,20 +94,9 @@ def forward(
   else:
     x_BTD = constrain(embed.encode(tokens_BT), "BTD", table)
   carry = (x_BTD, cache)
-  x_BTD, cache = _through(body, carry, params["layers"], config.num_layers)
+  numbered = (jnp.arange(config.num_layers), params["layers"])
+  (x_BTD, cache), _ = jax.lax.scan(body, carry, numbered)
   return constrain(norm(x_BTD), "BTD", table), cache
-
-
-def _through(
-  body: Callable[..., Any], carry: Any, stack: Any, num_layers: int
-) -> Any:
-  """From layer to layer: in a scan, or one by one if they are a tuple."""
-  if isinstance(stack, tuple):
-    for index, layer in enumerate(stack):
-      carry, _ = body(carry, (jnp.int32(index), layer))
-    return carry
-  carry, _ = jax.lax.scan(body, carry, (jnp.arange(num_layers), stack))
-  return carry
 
 
 def unembed(
@@ -123,7 +113,7 @@ class _Step(NamedTuple):
   graphdef: nnx.GraphDef
   config: ModelConfig
   angles: tuple[jax.Array, jax.Array]
-  mask: jax.Array | Sequences
+  mask: jax.Array | AttentionMetadata
   table: Table
   stream: Table
   training: bool
@@ -174,7 +164,7 @@ def _attend(
     *heads,
     cache,
     layer=index,
-    sequences=step.mask,
+    metadata=step.mask,
     config=step.config,
     table=step.table,
   )

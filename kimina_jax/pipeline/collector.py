@@ -18,8 +18,7 @@ from kimina_jax.infra import distributed, interruption
 from kimina_jax.pipeline.partial_rollouts import PartialGroup, split_groups
 from kimina_jax.pipeline.setup import Setup
 from kimina_jax.rewards.reward import score
-from kimina_jax.rollouts.engine import Engine
-from kimina_jax.rollouts.generation import Watch
+from kimina_jax.rollouts.engine import Engine, GenerationStream, OnTokens
 from kimina_jax.types import (
   Problem,
   Rollout,
@@ -45,7 +44,8 @@ class ExperienceCollector:
     engine: samples.
     pool: verifies.
     stats: metrics of the last call of `collect`, of all processes together:
-      `checker/…`, see VerificationPool.stats, and `sampler/…`, see Generation.
+      `checker/…`, see VerificationPool.stats, and `sampler/…`, see
+      GenerationStream.stats.
   """
 
   def __init__(self, setup: Setup):
@@ -78,7 +78,7 @@ class ExperienceCollector:
     carried: Sequence[PartialGroup] = (),
     max_tokens: int = 0,
     confirm: bool = False,
-    watch: Watch | None = None,
+    on_tokens: OnTokens | None = None,
   ) -> tuple[list[Sample], list[PartialGroup]]:
     """Samples, verifies and scores k rollouts of each problem.
 
@@ -94,7 +94,7 @@ class ExperienceCollector:
       max_tokens: about how many tokens all processes together sample before
         unfinished rollouts are left as they are; 0 finishes all rollouts.
       confirm: whether the second verifier must confirm each proof.
-      watch: called with the new tokens of each rollout, see Engine.generate.
+      on_tokens: called with the new tokens of each rollout, see Engine.generate.
 
     Returns:
       The samples of complete groups in the order in which they began, all k of
@@ -114,10 +114,10 @@ class ExperienceCollector:
       num_per_prompt=num_per_problem,
       seed=seed,
       iteration=iteration,
-      begun=begun,
+      unfinished=begun,
       max_tokens=-(-max_tokens // engine.group.count),
       poll=interruption.check,
-      watch=watch,
+      on_tokens=on_tokens,
     )
     total = len(engine.share(prompts)) * num_per_problem + len(begun)
     samples, unfinished = self._gather(
@@ -130,7 +130,7 @@ class ExperienceCollector:
 
   def _gather(
     self,
-    rollouts: Iterable[Rollout],
+    rollouts: GenerationStream,
     *,
     total: int,
     progress: Progress,
@@ -156,7 +156,7 @@ class ExperienceCollector:
       # The work of the other processes is discarded too: `agree` raises there.
       samples, unfinished = [], []
     interruption.agree()
-    counts = dict(self.engine.stats) if total and not group.rank else {}
+    counts = rollouts.stats if total and not group.rank else {}
     parts = distributed.gather((samples, unfinished, self.pool.stats(), counts))
     all_checks = merge_stats([checks for _, _, checks, _ in parts])
     alarm = failure_alarm(all_checks)
@@ -247,13 +247,15 @@ def _merge_counts(stats: Sequence[Mapping[str, float]]) -> dict[str, float]:
   if not stats:
     return {}
   merged = {name: sum(one[name] for one in stats) for name in stats[0]}
-  # Tokens that the decode slots could have sampled, of which lane_use is used.
+  # Slots × decode steps; the share of them that drew a token is used.
   capacity = sum(
-    one["tokens"] / one["lane_use"] for one in stats if one["lane_use"]
+    one["tokens"] / one["slot_utilization"]
+    for one in stats
+    if one["slot_utilization"]
   )
   return {
     **merged,
-    "lane_use": merged["tokens"] / capacity if capacity else 0.0,
+    "slot_utilization": merged["tokens"] / capacity if capacity else 0.0,
     "peak_pages": max(one["peak_pages"] for one in stats),
   }
 

@@ -39,7 +39,7 @@ from kimina_jax.pipeline.partial_rollouts import PartialGroup
 from kimina_jax.pipeline.setup import Setup
 from kimina_jax.pipeline.state import Resumed, resume_state, save_state
 from kimina_jax.problems.curriculum import Curriculum
-from kimina_jax.rollouts.weights import make_reshard
+from kimina_jax.rollouts.resharding import make_reshard
 from kimina_jax.types import Problem, UsageError
 
 

@@ -29,8 +29,7 @@ from kimina_jax.pipeline.setup import (
 from kimina_jax.problems.load import load_eval_problems, load_train_problems
 from kimina_jax.prompts.tokenizer import Tokenizer, load_tokenizer
 from kimina_jax.rewards.advantage import check_tau
-from kimina_jax.rollouts.checks import check_model, slots_each
-from kimina_jax.rollouts.pages import pages_of_cache
+from kimina_jax.rollouts.settings import check_model, engine_sizes
 from kimina_jax.types import Problem, UsageError
 from kimina_jax.verification.pool import make_backend
 
@@ -69,7 +68,12 @@ def validate(
   if program in _SAMPLING and model:
     faults.collect(_check_positions, experiment, model)
   if program in _SAMPLING and model and tokenizer:
-    faults.collect(check_model, model, tokenizer, experiment.rollouts.tensor)
+    faults.collect(
+      check_model,
+      experiment.rollouts,
+      model,
+      num_tokens=tokenizer.vocab_size,
+    )
   if program in _SAMPLING and model and mesh:
     faults.collect(_check_replicas, experiment, model, mesh)
   if program == "train":
@@ -146,13 +150,9 @@ def _check_replicas(
   settings = experiment.rollouts
   replicas = replica_mesh(mesh, tensor=settings.tensor)
   process_group(replicas)
-  num_pages = pages_of_cache(
-    settings.cache_tokens,
-    page_size=settings.page_size,
-    longest=settings.max_sequence_len,
-    num_slots=slots_each(replicas, settings.num_slots),
-  )
-  num_bytes = num_pages * settings.page_size * _token_bytes(experiment, model)
+  sizes = engine_sizes(settings, num_replicas=replicas.shape["data"])
+  positions = sizes.num_pages * sizes.page_size
+  num_bytes = positions * _token_bytes(experiment, model)
   room = _device_bytes(replicas.local_devices[0]) * settings.tensor
   if num_bytes > room:
     raise UsageError(

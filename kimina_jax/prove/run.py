@@ -235,7 +235,7 @@ def _attempt(
   tokenizer = setup.tokenizer
   detokenizer = StreamingDetokenizer(tokenizer.decode)
 
-  def watch(index: int, tokens: np.ndarray) -> None:
+  def show_tokens(index: int, tokens: np.ndarray) -> None:
     del index  # there is one rollout
     text = tokens[tokens != tokenizer.stop_id]
     view.print_response(detokenizer.add(text))
@@ -253,7 +253,7 @@ def _attempt(
     seed=setup.experiment.seed,
     iteration=number,
     progress=progress,
-    watch=watch,
+    on_tokens=show_tokens,
   )
   final = extract(sample.rollout.text).final
   return ProofAttempt(number, sample.rollout, final, sample.verdict)

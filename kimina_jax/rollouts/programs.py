@@ -1,13 +1,13 @@
-"""The device programs of the sampler: start and dispatch.
+"""Device programs of the sampler: `start` and `dispatch`.
 
-In: weights, the state of R rollouts per replica that have pages, and the
-host's orders. Out: the next state and a Trace for the host. Nothing here talks
-to the host or knows of time; log lines run when JAX traces, so once per
-compilation; state.py explains the letters.
+In: weights, the DeviceState and the DispatchInputs of the host. Out: the next
+state and DispatchOutputs. The host is not involved while a program runs; log
+lines are written when JAX traces, so once per compilation.
 
-A dispatch draws up to T tokens in each lane. A lane whose rollout ends takes
-the next resident one at the next step, without asking the host. With chunks,
-pages of prompts to come, a dispatch is one step, in which they go along.
+A dispatch runs T decode steps in the slots of all replicas. A slot whose
+sequence ends takes the next running sequence at the next step. A dispatch with
+prefill chunks is one step, which computes pages of prompts along with the
+tokens of the slots (chunked prefill).
 """
 
 import functools
@@ -20,228 +20,266 @@ from absl import logging
 
 from kimina_jax.infra import mesh as meshes
 from kimina_jax.model.config import ModelConfig
-from kimina_jax.model.cpu_weights import is_large, take_apart
 from kimina_jax.model.kv_quantization import kv_scales
 from kimina_jax.model.paged import (
+  BlockTables,
   PagedCache,
-  Ragged,
   copy_pages,
   init_pages,
 )
 from kimina_jax.model.transformer import forward, unembed
-from kimina_jax.rollouts import lanes
-from kimina_jax.rollouts.sampling import Draw, sample
-from kimina_jax.rollouts.state import (
-  Limits,
-  Orders,
-  Residents,
-  Sizes,
-  State,
-  Trace,
-  no_residents,
+from kimina_jax.rollouts import slots
+from kimina_jax.rollouts.device_state import (
+  DeviceState,
+  DispatchInputs,
+  DispatchOutputs,
+  RunningSequences,
+  empty_running,
   state_shardings,
 )
+from kimina_jax.rollouts.sampling import Draw, sample
+from kimina_jax.rollouts.settings import EngineSizes, RolloutSettings
+from kimina_jax.rollouts.stops import StopRules
+
+# `jax.named_scope` of the loop over decode steps. Its number of iterations
+# depends on the sequences, so that scale/ has to state it by this name.
+DECODE_STEPS = "decode_steps"
 
 
-class Programs(NamedTuple):
-  """The compiled three; call and lower them inside `jax.set_mesh`.
+class SamplerPrograms(NamedTuple):
+  """The compiled programs; call and lower them inside `jax.set_mesh`.
 
   Attributes:
-    prepare: params -> params as a dispatch wants them on these devices, which
-      may be another copy.
-    start: params -> State.
-    dispatch: (params, state, orders, seed, table_QV, asked_X, num_lanes=…) ->
-      State and Trace; the state is donated, num_lanes is static.
+    start: params -> DeviceState.
+    dispatch: (params, state, inputs, seed, table_AV, stop_requested_X,
+      num_slots=…) -> DeviceState and DispatchOutputs; the state is donated,
+      num_slots is static.
   """
 
-  prepare: Callable[..., Any]
-  start: Callable[..., State]
-  dispatch: Callable[..., tuple[State, Trace]]
+  start: Callable[..., DeviceState]
+  dispatch: Callable[..., tuple[DeviceState, DispatchOutputs]]
 
 
 def make_programs(
   config: ModelConfig,
   mesh: jax.sharding.Mesh,
   *,
-  limits: Limits,
-  sizes: Sizes,
-) -> Programs:
-  """Names the programs and where their results lie.
+  settings: RolloutSettings,
+  sizes: EngineSizes,
+  stop_rules: StopRules,
+) -> SamplerPrograms:
+  """Jits the programs, with the shardings of their results.
 
   Args:
     config: of the model.
-    mesh: of the replicas, which data and fsdp count; heads over tensor.
-    limits: how to draw, when to stop.
-    sizes: of the state.
+    mesh: of the replicas: `data` of them, each of `tensor` devices.
+    settings: how to sample.
+    sizes: of a replica.
+    stop_rules: when responses end.
   """
-  state = state_shardings(mesh, limits=limits, sizes=sizes)
-  everywhere = meshes.sharding(mesh, "", meshes.ACTIVATIONS["decode"])
-  return Programs(
-    prepare=_make_prepare(config, mesh),
+  state = state_shardings(mesh, cache_dtype=settings.cache_dtype)
+  replicated = meshes.sharding(mesh, "", meshes.ACTIVATIONS["decode"])
+  return SamplerPrograms(
     start=jax.jit(
-      functools.partial(start, config=config, limits=limits, sizes=sizes),
+      functools.partial(
+        start,
+        num_replicas=mesh.shape["data"],
+        config=config,
+        cache_dtype=settings.cache_dtype,
+        sizes=sizes,
+        stop_rules=stop_rules,
+      ),
       out_shardings=state,
     ),
     dispatch=jax.jit(
-      functools.partial(dispatch, config=config, limits=limits),
-      static_argnames="num_lanes",
+      functools.partial(
+        dispatch, config=config, settings=settings, stop_rules=stop_rules
+      ),
+      static_argnames="num_slots",
       donate_argnums=1,
-      out_shardings=(state, everywhere),
+      out_shardings=(state, replicated),
     ),
-  )
-
-
-def _make_prepare(
-  config: ModelConfig, mesh: jax.sharding.Mesh
-) -> Callable[..., Any]:
-  """CPUs read large weights in another order; else they are as they are."""
-  on_cpu = mesh.devices.flat[0].platform == "cpu"
-  if not on_cpu or mesh.shape["tensor"] > 1 or not is_large(config):
-    return lambda params: params
-  everywhere = meshes.sharding(mesh, "", meshes.ACTIVATIONS["decode"])
-  return jax.jit(
-    functools.partial(take_apart, config=config), out_shardings=everywhere
   )
 
 
 def start(
-  params: dict[str, Any], *, config: ModelConfig, limits: Limits, sizes: Sizes
-) -> State:
-  """Nobody resident, and pages of zeros."""
+  params: dict[str, Any],
+  *,
+  num_replicas: int,
+  config: ModelConfig,
+  cache_dtype: str,
+  sizes: EngineSizes,
+  stop_rules: StopRules,
+) -> DeviceState:
+  """Empty running sets, and pages of zeros."""
   cache = init_pages(
     config,
-    num_pages=sizes.num_replicas * sizes.num_pages,
+    num_pages=num_replicas * sizes.num_pages,
     page_size=sizes.page_size,
-    dtype=sizes.cache_dtype,
-    scale_LCH=kv_scales(params, config, sizes.cache_dtype),
+    dtype=cache_dtype,
+    scale_LYH=kv_scales(params, config, cache_dtype),
   )
-  return State(cache, no_residents(limits=limits, sizes=sizes))
+  return DeviceState(cache, empty_running(num_replicas, sizes, stop_rules))
+
+
+class _Progress(NamedTuple):
+  """Loop state of a dispatch: `step` decode steps are done."""
+
+  step: jax.Array
+  cache: PagedCache
+  running: RunningSequences
+  slots: slots.SlotAssignment
+  outputs: DispatchOutputs
 
 
 def dispatch(
   params: dict[str, Any],
-  state: State,
-  orders: Orders,
+  state: DeviceState,
+  inputs: DispatchInputs,
   seed: jax.Array,
-  table_QV: jax.Array,
-  asked_X: jax.Array,
+  table_AV: jax.Array,
+  stop_requested_X: jax.Array,
   *,
-  num_lanes: int,
+  num_slots: int,
   config: ModelConfig,
-  limits: Limits,
-) -> tuple[State, Trace]:
-  """Carries out the orders, then draws for T steps; with chunks, for one.
+  settings: RolloutSettings,
+  stop_rules: StopRules,
+) -> tuple[DeviceState, DispatchOutputs]:
+  """Applies the inputs, then runs T decode steps; with chunks, one.
 
-  Token t of row r of iteration i is drawn with fold_in(fold_in(fold_in(
-  key(seed), i), r), t), whatever lane r sits in and whoever sits beside it.
+  Token t of the rollout of index n of iteration i is drawn with the key
+  fold_in(fold_in(fold_in(key(seed), i), n), t), whatever its slot and the other
+  sequences are.
 
   Args:
-    params: in decode layout, prepared.
+    params: in decode layout.
     state: donated.
-    orders: of the host.
+    inputs: of the host.
     seed: uint32 [].
-    table_QV: of the automaton that finds stop strings.
-    asked_X: bool, of each device, whether its process was asked to stop.
-    num_lanes: static, B.
+    table_AV: of the automaton that finds stop strings.
+    stop_requested_X: bool, of each device, whether its process was asked to
+      stop.
+    num_slots: static, slots of a replica that are used.
     config: static.
-    limits: static.
+    settings: static.
+    stop_rules: static.
   """
-  E, R = orders.new_ER.shape
-  num_chunks = orders.chunks_EQJ.shape[1]
-  num_steps = 1 if num_chunks else limits.num_steps
+  R, Q = inputs.admitted.shape
+  num_chunks = inputs.chunk_table.shape[1]
+  num_steps = 1 if num_chunks else settings.steps_per_dispatch
   logging.info(
-    "compiling a dispatch: %d replicas × %d lanes × %d steps, %d chunks",
-    *(E, num_lanes, num_steps, num_chunks),
+    "compiling a dispatch: %d replicas × %d slots × %d steps, %d chunks",
+    R,
+    num_slots,
+    num_steps,
+    num_chunks,
   )
-  residents = jax.vmap(lanes.enter, (0, 0, None))(state.residents, orders, seed)
-  seats = jax.vmap(functools.partial(lanes.first_lanes, num_lanes))(residents)
+  running = jax.vmap(slots.apply_admissions, (0, 0, None))(
+    state.running, inputs, seed
+  )
+  assign = functools.partial(slots.assign_slots, num_slots)
   cache = copy_pages(
-    state.cache, orders.copies_ER2, orders.num_copies_E, config=config
+    state.cache, inputs.copies, inputs.num_copies, config=config
   )
-  nobody_TEB = jnp.full((num_steps, E, num_lanes), R, jnp.int32)
-  zeros_TEB = jnp.zeros(nobody_TEB.shape, jnp.float32)
-  trace = Trace(
-    *(nobody_TEB, zeros_TEB, zeros_TEB, nobody_TEB, residents.code_ER),
-    asked=jnp.any(asked_X),
+  none_TRB = jnp.full((num_steps, R, num_slots), Q, jnp.int32)
+  zeros_TRB = jnp.zeros(none_TRB.shape, jnp.float32)
+  progress = _Progress(
+    step=jnp.int32(0),
+    cache=cache,
+    running=running,
+    slots=jax.vmap(assign)(running),
+    outputs=DispatchOutputs(
+      tokens=none_TRB,
+      logps=zeros_TRB,
+      model_logps=zeros_TRB,
+      sequence=none_TRB,
+      code=running.code,
+      stop_requested=jnp.any(stop_requested_X),
+    ),
   )
-  step = functools.partial(
-    _step, params, orders, table_QV, config=config, limits=limits
+  run_step = functools.partial(
+    _decode_step,
+    params,
+    inputs,
+    table_AV,
+    config=config,
+    settings=settings,
+    stop_rules=stop_rules,
   )
-  work = _Work(jnp.int32(0), cache, residents, seats, trace)
+
+  def is_unfinished(progress: _Progress) -> jax.Array:
+    is_any = jnp.any(progress.slots.sequence < Q)
+    return (progress.step < num_steps) & is_any
+
   if num_chunks:
-    work = step(work)
+    progress = run_step(progress)
   else:
-    work = jax.lax.while_loop(
-      lambda work: (work.t < num_steps) & jnp.any(work.seats.resident_EB < R),
-      step,
-      work,
-    )
-  trace = work.trace._replace(code_ER=work.residents.code_ER)
-  return State(work.cache, work.residents), trace
+    with jax.named_scope(DECODE_STEPS):
+      progress = jax.lax.while_loop(is_unfinished, run_step, progress)
+  outputs = progress.outputs._replace(code=progress.running.code)
+  return DeviceState(progress.cache, progress.running), outputs
 
 
-class _Work(NamedTuple):
-  """A dispatch halfway."""
-
-  t: jax.Array
-  cache: PagedCache
-  residents: Residents
-  seats: lanes.Lanes
-  trace: Trace
-
-
-def _step(
+def _decode_step(
   params: dict[str, Any],
-  orders: Orders,
-  table_QV: jax.Array,
-  work: _Work,
+  inputs: DispatchInputs,
+  table_AV: jax.Array,
+  progress: _Progress,
   *,
   config: ModelConfig,
-  limits: Limits,
-) -> _Work:
-  """Feeds the token of each lane, and the chunks; draws, records, refills."""
-  t, cache, residents, seats, trace = work
-  now = jax.vmap(lanes.pick)(residents, seats.resident_EB)
-  E, B = seats.resident_EB.shape
-  idle_EB = seats.resident_EB == residents.code_ER.shape[1]
-  lanes_EBJ = jax.vmap(lanes.pick)(orders.table_ERJ, seats.resident_EB)
-  chunks = (orders.chunk_tokens_EQS, orders.chunk_positions_EQS)
-  tokens_ET, positions_ET = (
-    jnp.concatenate((of_lanes_EB, of_chunks_EQS.reshape(E, -1)), axis=1)
-    for of_lanes_EB, of_chunks_EQS in zip(
-      (now.token_ER, jnp.where(idle_EB, -1, now.position_ER)),
-      chunks,
-      strict=True,
-    )
+  settings: RolloutSettings,
+  stop_rules: StopRules,
+) -> _Progress:
+  """Feeds the slots and chunks, draws, records the tokens, refills slots."""
+  step, cache, running, assignment, outputs = progress
+  current = jax.vmap(slots.take)(running, assignment.sequence)
+  R, B = assignment.sequence.shape
+  is_idle_RB = assignment.sequence == running.code.shape[1]
+  table_RBJ = jax.vmap(slots.take)(inputs.block_table, assignment.sequence)
+  positions_RB = jnp.where(is_idle_RB, -1, current.position)
+  # The tokens of a replica are one row of the forward pass.
+  tokens_RT = jnp.concatenate(
+    (current.token, inputs.chunk_tokens.reshape(R, -1)), axis=1
   )
-  hidden_ETD, cache = forward(
+  positions_RT = jnp.concatenate(
+    (positions_RB, inputs.chunk_positions.reshape(R, -1)), axis=1
+  )
+  hidden_RTD, cache = forward(
     params,
     config,
-    tokens_ET,
-    positions_ET,
+    tokens_RT,
+    positions_RT,
     cache=cache,
-    ragged=Ragged(lanes_EBJ, orders.chunks_EQJ),
+    block_tables=BlockTables(table_RBJ, inputs.chunk_table),
     layout="decode",
   )
-  logits_EBV = unembed(params, config, hidden_ETD[:, :B])
-  draw_EB = _draw(now, logits_EBV, limits)
-  advance = functools.partial(lanes.advance, limits.rules, table_QV)
-  residents, seated = jax.vmap(advance)(residents, seats, now, draw_EB.tokens_B)
-  drawn = (*draw_EB, seats.resident_EB)
-  records = (x.at[t].set(y) for x, y in zip(trace[:4], drawn, strict=True))
-  trace = Trace(*records, *trace[4:])
-  return _Work(t + 1, cache, residents, seated, trace)
-
-
-def _draw(now: Residents, logits_EBV: jax.Array, limits: Limits) -> Draw:
-  E, B, V = logits_EBV.shape
-  keys_B = jax.random.wrap_key_data(now.key_ER2.reshape(E * B, 2))
-  draw_B = sample(
-    jax.vmap(jax.random.fold_in)(keys_B, now.drawn_ER.reshape(E * B)),
-    logits_EBV.reshape(E * B, V),
-    temperature=limits.temperature,
-    top_p=limits.top_p,
-    top_k=limits.top_k,
-    min_p=limits.min_p,
+  logits_RBV = unembed(params, config, hidden_RTD[:, :B])
+  draw = _draw(current, logits_RBV, settings)
+  advance = functools.partial(slots.advance, stop_rules, table_AV)
+  running, refilled = jax.vmap(advance)(
+    running, assignment, current, draw.tokens
   )
-  return jax.tree.map(lambda x_B: x_B.reshape(E, B), draw_B)
+  outputs = outputs._replace(
+    tokens=outputs.tokens.at[step].set(draw.tokens),
+    logps=outputs.logps.at[step].set(draw.logps),
+    model_logps=outputs.model_logps.at[step].set(draw.model_logps),
+    sequence=outputs.sequence.at[step].set(assignment.sequence),
+  )
+  return _Progress(step + 1, cache, running, refilled, outputs)
+
+
+def _draw(
+  current: RunningSequences, logits_RBV: jax.Array, settings: RolloutSettings
+) -> Draw:
+  """A token for each slot of each replica: a Draw of arrays [R, B]."""
+  R, B, V = logits_RBV.shape
+  keys_B = jax.random.wrap_key_data(current.key.reshape(R * B, 2))
+  draw = sample(
+    jax.vmap(jax.random.fold_in)(keys_B, current.num_drawn.reshape(R * B)),
+    logits_RBV.reshape(R * B, V),
+    temperature=settings.temperature,
+    top_p=settings.top_p,
+    top_k=settings.top_k,
+    min_p=settings.min_p,
+  )
+  return jax.tree.map(lambda x: x.reshape(R, B), draw)

@@ -1,10 +1,9 @@
-"""Draws the next token of each slot.
+"""Draws the next token of each slot: temperature, top-k, top-p and min-p.
 
 In: one key and one row of logits per slot. Out: a token per slot with its
 log-probability, under the distribution it was drawn from and under the model.
-Never sorts the vocabulary, never gathers one that is sharded, and never lets
-one slot's draw depend on another's. J counts blocks of the vocabulary, I the
-tokens inside one.
+It never sorts the vocabulary and never gathers a sharded one, and the draw of
+one slot does not depend on the other slots.
 """
 
 import math
@@ -15,11 +14,17 @@ import jax.numpy as jnp
 
 
 class Draw(NamedTuple):
-  """Tokens of B slots: int32 [B], float32 [B], float32 [B]."""
+  """Tokens drawn for B slots, and their log-probabilities.
 
-  tokens_B: jax.Array
-  logps_B: jax.Array
-  model_logps_B: jax.Array
+  Attributes:
+    tokens: int32 [B].
+    logps: float32 [B], under the distribution drawn from.
+    model_logps: float32 [B], under the model.
+  """
+
+  tokens: jax.Array
+  logps: jax.Array
+  model_logps: jax.Array
 
 
 def sample(
@@ -31,7 +36,7 @@ def sample(
   top_k: int = 0,
   min_p: float = 0.0,
 ) -> Draw:
-  """Draws from softmax(logits / temperature), cut by three filters.
+  """Draws from softmax(logits / temperature), restricted by three filters.
 
   They apply in the order top_k, top_p, min_p, each to the renormalised
   distribution that the one before it left. All four numbers are static.
@@ -46,12 +51,12 @@ def sample(
       keeps every token.
 
   Returns:
-    tokens and both log-probabilities in nats. Where a row holds a NaN, some
-    token and NaN under the model.
+    tokens and both log-probabilities in nats. Where a row holds a NaN, an
+    arbitrary token, and NaN under the model.
   """
   max_B1 = jnp.max(logits_BV, axis=-1, keepdims=True)
   if temperature == 0:
-    # A NaN equals nothing, so that no token is the first.
+    # A NaN equals nothing: then no token is the first, and the last is taken.
     last = logits_BV.shape[-1] - 1
     tokens_B = jnp.minimum(_first(logits_BV == max_B1), last)
     zeros_B = jnp.zeros(tokens_B.shape)
@@ -168,18 +173,18 @@ def _draw(
   One number for both would leave few bits to the tokens of a small block.
   """
   u_B2 = _uniforms(keys_B)
-  logits_BJI = _blocks(logits_BV)
-  sums_BJ = _block_sums(logits_BJI, max_B1)
-  block_B = _invert(sums_BJ, u_B2[:, 0])
-  logits_BI = jnp.take_along_axis(
-    logits_BJI, block_B[:, None, None], axis=1, mode="clip"
+  logits_BWV = _blocks(logits_BV)
+  sums_BW = _block_sums(logits_BWV, max_B1)
+  block_B = _inverse_cdf(sums_BW, u_B2[:, 0])
+  block_BV = jnp.take_along_axis(
+    logits_BWV, block_B[:, None, None], axis=1, mode="clip"
   )[:, 0]
   # Relative to the block's own largest, which so has mass 1: no block that
   # was drawn can turn out empty, not even by underflow.
-  largest_B1 = jnp.max(logits_BI, axis=-1, keepdims=True)
-  inside_B = _invert(jnp.exp(logits_BI - largest_B1), u_B2[:, 1])
-  tokens_B = block_B * logits_BJI.shape[-1] + inside_B
-  return tokens_B, jnp.log(jnp.sum(sums_BJ, axis=-1))
+  largest_B1 = jnp.max(block_BV, axis=-1, keepdims=True)
+  inside_B = _inverse_cdf(jnp.exp(block_BV - largest_B1), u_B2[:, 1])
+  tokens_B = block_B * logits_BWV.shape[-1] + inside_B
+  return tokens_B, jnp.log(jnp.sum(sums_BW, axis=-1))
 
 
 def _uniforms(keys_B: jax.Array) -> jax.Array:
@@ -188,32 +193,33 @@ def _uniforms(keys_B: jax.Array) -> jax.Array:
   return (bits_B2 >> 8).astype(jnp.float32) * 2.0**-24
 
 
-def _invert(mass_BI: jax.Array, u_B: jax.Array) -> jax.Array:
+def _inverse_cdf(mass_BV: jax.Array, u_B: jax.Array) -> jax.Array:
   """The first index whose cumulative mass exceeds u * total.
 
-  Never one of mass 0, if any has more: rounded cumulative sums may rise where
-  nothing is added, and u * total may be rounded up to the total. So only
-  positive masses count, and the last of them is drawn where none is first.
+  V counts tokens, or blocks of them. Never an index of mass 0, if any has more:
+  rounded cumulative sums may rise where nothing is added, and u * total may be
+  rounded up to the total. So only positive masses count, and the last of them
+  is drawn where none is first.
   A row of NaN gives 0.
   """
-  positive_BI = mass_BI > 0
-  goal_B = u_B * jnp.sum(mass_BI, axis=-1)
-  beyond_BI = jnp.cumsum(mass_BI, axis=-1) > goal_B[:, None]
-  first_B = _first(positive_BI & beyond_BI)
-  size = mass_BI.shape[-1]
-  ids_1I = jnp.arange(size, dtype=jnp.int32)[None]
-  last_B = jnp.max(jnp.where(positive_BI, ids_1I, 0), axis=-1)
+  positive_BV = mass_BV > 0
+  goal_B = u_B * jnp.sum(mass_BV, axis=-1)
+  beyond_BV = jnp.cumsum(mass_BV, axis=-1) > goal_B[:, None]
+  first_B = _first(positive_BV & beyond_BV)
+  size = mass_BV.shape[-1]
+  ids_1V = jnp.arange(size, dtype=jnp.int32)[None]
+  last_B = jnp.max(jnp.where(positive_BV, ids_1V, 0), axis=-1)
   return jnp.where(first_B < size, first_B, last_B)
 
 
-def _first(mask_BI: jax.Array) -> jax.Array:
+def _first(mask_BV: jax.Array) -> jax.Array:
   """The first true index of each row, or the row's length.
 
   As a plain reduction: argmax is one over pairs, which CPUs do not vectorise.
   """
-  size = mask_BI.shape[-1]
-  ids_1I = jnp.arange(size, dtype=jnp.int32)[None]
-  return jnp.min(jnp.where(mask_BI, ids_1I, size), axis=-1)
+  size = mask_BV.shape[-1]
+  ids_1V = jnp.arange(size, dtype=jnp.int32)[None]
+  return jnp.min(jnp.where(mask_BV, ids_1V, size), axis=-1)
 
 
 def _at(logits_BV: jax.Array, tokens_B: jax.Array) -> jax.Array:
@@ -222,12 +228,12 @@ def _at(logits_BV: jax.Array, tokens_B: jax.Array) -> jax.Array:
 
 def _log_total(logits_BV: jax.Array, max_B1: jax.Array) -> jax.Array:
   """log sum exp(logits - max), summed by blocks: fewer roundings in a row."""
-  sums_BJ = _block_sums(_blocks(logits_BV), max_B1)
-  return jnp.log(jnp.sum(sums_BJ, axis=-1))
+  sums_BW = _block_sums(_blocks(logits_BV), max_B1)
+  return jnp.log(jnp.sum(sums_BW, axis=-1))
 
 
-def _block_sums(logits_BJI: jax.Array, max_B1: jax.Array) -> jax.Array:
-  return jnp.sum(jnp.exp(logits_BJI - max_B1[:, :, None]), axis=-1)
+def _block_sums(logits_BWV: jax.Array, max_B1: jax.Array) -> jax.Array:
+  return jnp.sum(jnp.exp(logits_BWV - max_B1[:, :, None]), axis=-1)
 
 
 def _blocks(logits_BV: jax.Array) -> jax.Array:

@@ -1,336 +1,350 @@
-"""Which rollout has which pages and goes on when: the host's side, per replica.
+"""Continuous-batching scheduler of one replica, on the host.
 
-In: rows in line, and what the last dispatches drew. Out: orders for the device,
-and the rows that ended. Reads no clock and never waits: the same inputs always
-give the same orders, so that processes that share a replica agree on them.
+In: sequences to sample, and the outputs of dispatches. Out: a DispatchPlan for
+each dispatch (which sequences are admitted to the running set, which leave it,
+their block tables, prefill chunks), and the sequences that ended. It reads no
+clock and never waits: the same inputs always give the same plans, so that
+processes that share a replica agree on them without communication.
 
-The host is one dispatch late: while it prepares one, the one before is still
-running. So every resident is given pages for both, and what an index of the
-residents means is kept with each dispatch until its trace is in.
+Planning runs one dispatch ahead of the outputs: while a dispatch is planned,
+the one before it is still running. Every running sequence is therefore given
+pages for both, and the running set of each dispatch in flight is kept until its
+outputs have been read.
 
-Pages run short: prefixes that wait in line give up theirs, then the resident
-admitted last goes back into line, to be computed again.
+When pages run short, waiting sequences lose the prompt pages computed for them;
+then the running sequence that was admitted last is preempted: it goes back to
+the head of the waiting queue and is computed again later.
 """
 
 import collections
-import dataclasses
+from typing import NamedTuple
 
-import numpy as np
-
-from kimina_jax.rollouts.pages import Pages, num_pages
-from kimina_jax.rollouts.sequence import Prefix, Row, make_prefix
-from kimina_jax.rollouts.state import Trace
+from kimina_jax.rollouts.device_state import DispatchOutputs, DispatchPlan
+from kimina_jax.rollouts.pages import PageAllocator, num_pages
+from kimina_jax.rollouts.sequence import PromptPages, Sequence
+from kimina_jax.rollouts.settings import EngineSizes
 from kimina_jax.rollouts.stops import STOPS
 
 
-@dataclasses.dataclass(frozen=True)
-class Plan:
-  """What one replica is to do in the next dispatch.
+class WaitingSequence(NamedTuple):
+  """A sequence in the waiting queue, and the pages that it waits for."""
+
+  sequence: Sequence
+  prompt_pages: PromptPages
+
+
+class Scheduler:
+  """Owns the waiting queue, the running set and the pages of one replica.
 
   Attributes:
-    new: residents by index who come in.
-    gone: indices of residents who leave.
-    tables: pages of every resident, by index.
-    copies: from which page to which.
-    chunks: page number within its prefix, and the prefix.
+    waiting: the waiting queue, the next sequence to admit first.
+    running: sequences that hold pages, by their index in the running set.
+    pages: allocator of the KV cache.
+    num_preempted: number of preemptions.
+    num_computed: prompt tokens that were computed (prefilled) ...
+    num_cached: ... and that were found in the prefix cache.
   """
 
-  new: dict[int, Row]
-  gone: list[int]
-  tables: dict[int, list[int]]
-  copies: list[tuple[int, int]]
-  chunks: list[tuple[int, Prefix]]
-
-
-class Schedule:
-  """Owns the line, the residents and the pages of one replica.
-
-  Attributes:
-    line: rows that wait, the next one first.
-    residents: rows that have pages, by index.
-    pages: who owns which.
-    num_preempted: how often a resident had to go back into line.
-    num_computed: tokens of prefixes that were computed ...
-    num_found: ... and that were found in the cache, when first needed.
-  """
-
-  def __init__(
-    self,
-    *,
-    num_lanes: int,
-    num_residents: int,
-    num_pages: int,
-    page_size: int,
-    num_steps: int,
-    num_chunks: int,
-  ):
-    self.line: collections.deque[Row] = collections.deque()
-    self.residents: list[Row | None] = [None] * num_residents
-    self.pages = Pages(num_pages)
-    self.num_preempted = self.num_computed = self.num_found = 0
-    self._num_lanes, self._page_size = num_lanes, page_size
-    self._num_steps, self._num_chunks = num_steps, num_chunks
-    self._serial = 0
-    self._gone: list[int] = []
-    # Residents of the dispatches whose traces are not in, the oldest first.
-    self._flights: collections.deque[list[Row | None]] = collections.deque()
-    self._leaving: list[Row] = []
+  def __init__(self, sizes: EngineSizes):
+    self.waiting: collections.deque[WaitingSequence] = collections.deque()
+    self.running: dict[int, Sequence] = {}
+    self.pages = PageAllocator(sizes.num_pages)
+    self.num_preempted = self.num_computed = self.num_cached = 0
+    self._sizes = sizes
+    self._next_admission = 0
+    self._removed: list[int] = []
+    # The running sets of the dispatches in flight, the oldest first.
+    self._in_flight: collections.deque[dict[int, Sequence]] = (
+      collections.deque()
+    )
+    # Preempted and aborted sequences that a dispatch in flight still runs.
+    self._leaving: list[Sequence] = []
 
   @property
-  def num_resident(self) -> int:
-    return sum(row is not None for row in self.residents)
+  def has_work(self) -> bool:
+    """Whether a sequence is waiting or running."""
+    return bool(self.waiting or self.running)
 
   @property
-  def is_done(self) -> bool:
-    """Nobody is in line or resident, and no trace is missing that matters."""
-    return not (self.line or self.num_resident or self._leaving)
+  def has_queue_room(self) -> bool:
+    """Whether the waiting queue is short enough to take more sequences."""
+    return len(self.waiting) < self._sizes.num_slots
 
-  @property
-  def is_hungry(self) -> bool:
-    """Whether more rows should join the line."""
-    return len(self.line) < self._num_lanes
+  def add(self, group: list[Sequence]) -> None:
+    """Appends sequences of one prompt, which share its pages, to the queue."""
+    page_size = self._sizes.page_size
+    shared = PromptPages.of(group[0].prompt.tokens, page_size)
+    for sequence in group:
+      own = sequence.num_drawn > 0
+      pages = PromptPages.of(sequence.tokens, page_size) if own else shared
+      self.waiting.append(self._waiting(sequence, pages))
 
-  def join(self, rows: list[Row]) -> None:
-    """Rows go to the end of the line; those of one prompt share its prefix."""
-    prefix = make_prefix(rows[0].prompt.tokens, self._page_size)
-    for row in rows:
-      self._wait(row, None if row.num_drawn else prefix)
-      self.line.append(row)
-
-  def plan(self) -> Plan:
-    """Decides the next dispatch, which has to follow."""
+  def plan(self) -> DispatchPlan:
+    """Plans the next dispatch, which the caller has to start."""
+    for _, prompt_pages in self.waiting:
+      prompt_pages.in_plan = False
+    self._evict_aborted()
+    self._allocate_decode_pages()
     copies: list[tuple[int, int]] = []
-    new: dict[int, Row] = {}
-    for row in self.line:
-      row.prefix.fresh = False
-    self._dismiss()
-    self._grow()
-    for index, resident in enumerate(self.residents):
-      if resident is None and not self._admit(index, copies):
+    admitted: dict[int, Sequence] = {}
+    for index in range(self._sizes.num_running):
+      if index in self.running:
+        continue
+      sequence = self._admit_next(index, copies)
+      if sequence is None:
         break
-      if resident is None:
-        new[index] = self.residents[index]
-    chunks = self._order_chunks()
-    gone, self._gone = self._gone, []
-    self._flights.append(list(self.residents))
-    tables = {
-      index: row.pages for index, row in enumerate(self.residents) if row
-    }
-    return Plan(new, gone, tables, copies, chunks)
+      admitted[index] = sequence
+    chunks = self._schedule_prefill()
+    removed, self._removed = self._removed, []
+    self._in_flight.append(dict(self.running))
+    return DispatchPlan(
+      admitted=admitted,
+      removed=removed,
+      block_tables={i: sequence.pages for i, sequence in self.running.items()},
+      copies=copies,
+      chunks=chunks,
+    )
 
-  def collect(self, trace: Trace) -> tuple[list[Row], list[Row]]:
-    """Takes in the trace of the oldest dispatch that is still out.
+  def process_outputs(
+    self, outputs: DispatchOutputs
+  ) -> tuple[list[Sequence], list[Sequence]]:
+    """Takes the outputs of the oldest dispatch in flight.
 
     Args:
-      trace: of this replica alone, its arrays [T, B] and [R].
+      outputs: of this replica alone, [T, B] and [Q].
 
     Returns:
-      The rows that drew tokens, and those that ended or left.
+      The sequences that drew tokens, and those that ended or were aborted.
     """
-    flight, drew, ended = self._flights.popleft(), [], []
-    for index, row in enumerate(flight):
-      if row is None or row.stop:
+    drew: list[Sequence] = []
+    ended: list[Sequence] = []
+    for index, sequence in sorted(self._in_flight.popleft().items()):
+      if sequence.stop:
         continue
-      mine_TB = trace.resident_TEB == index
+      mine_TB = outputs.sequence == index
       if mine_TB.any():
-        row.add(*(x_TB[mine_TB] for x_TB in trace[:3]))
-        drew.append(row)
-      if trace.code_ER[index] > 0:
-        row.stop = STOPS[trace.code_ER[index]]
-        ended.append(row)
-        if self.residents[index] is row:
-          self._free(index)
-    return drew, ended + self._settle()
+        sequence.append(
+          outputs.tokens[mine_TB],
+          outputs.logps[mine_TB],
+          outputs.model_logps[mine_TB],
+        )
+        drew.append(sequence)
+      if outputs.code[index] > 0:
+        sequence.stop = STOPS[outputs.code[index]]
+        ended.append(sequence)
+        if self.running.get(index) is sequence:
+          self._remove_running(index)
+    return drew, ended + self._settle_leaving()
 
-  def remove(self, row: Row, stop: str) -> Row | None:
-    """Ends a row from outside.
+  def abort(self, sequence: Sequence, reason: str) -> bool:
+    """Ends a waiting or running sequence before it ends by itself.
 
     Returns:
-      The row if it ended at once; else it is among those that a later trace
-      ends, unless it has ended by itself by then.
+      Whether it ended at once. A running one is among those that a later
+      `process_outputs` returns, unless it has ended by itself by then.
     """
-    if row in self.line:
-      self.line.remove(row)
-      self._unwait(row)
-      row.stop = stop
-      return row
-    row.leave = stop
-    return None
+    for waiting in self.waiting:
+      if waiting.sequence is sequence:
+        self.waiting.remove(waiting)
+        self._release_if_unused(waiting.prompt_pages)
+        sequence.stop = reason
+        return True
+    sequence.abort_reason = reason
+    return False
 
-  def _dismiss(self) -> None:
-    """Residents who were told to leave do."""
-    for index, row in enumerate(self.residents):
-      if row is not None and row.leave:
-        self._vacate(index)
+  def _evict_aborted(self) -> None:
+    """Evicts the running sequences that were aborted."""
+    for index in sorted(self.running):
+      if self.running[index].abort_reason:
+        self._evict(index)
 
-  def _grow(self) -> None:
-    """Residents get pages for this dispatch, who came first first."""
-    for index in sorted(
-      (i for i, row in enumerate(self.residents) if row),
-      key=lambda i: self.residents[i].serial,
-    ):
-      row = self.residents[index]
-      if row is None:  # it went to make room
+  def _allocate_decode_pages(self) -> None:
+    """Allocates pages for this dispatch, first come, first served.
+
+    Preempts the sequence admitted last while pages are short.
+    """
+
+    def admission(index: int) -> int:
+      return self.running[index].admission
+
+    for index in sorted(self.running, key=admission):
+      sequence = self.running.get(index)
+      if sequence is None:  # preempted by one that was admitted earlier
         continue
-      while (more := self.pages.take(self._num_wanted(row))) is None:
-        if self._drop_prefix():
+      while True:
+        pages = self.pages.allocate(self._num_pages_needed(sequence))
+        if pages is not None:
+          sequence.pages += pages
+          break
+        if self._release_prompt_pages():
           continue
-        victim = max(
-          (i for i, other in enumerate(self.residents) if other),
-          key=lambda i: self.residents[i].serial,
-        )
+        victim = max(self.running, key=admission)
         self.num_preempted += 1
-        self._vacate(victim)
+        self._evict(victim)
         if victim == index:
           break
-      if more:
-        row.pages += more
 
-  def _num_wanted(self, row: Row) -> int:
-    """Pages that it lacks for all dispatches that are out, and this one."""
-    first = len(row.prompt.tokens) - 1
-    ahead = self._num_steps * (len(self._flights) + 1)
-    end = first + min(row.num_drawn + ahead, row.max_len)
-    return max(0, num_pages(end, self._page_size) - len(row.pages))
+  def _num_pages_needed(self, sequence: Sequence) -> int:
+    """Pages that it lacks for the dispatches in flight and this one."""
+    first = len(sequence.prompt.tokens) - 1
+    ahead = self._sizes.num_steps * (len(self._in_flight) + 1)
+    end = first + min(sequence.num_drawn + ahead, sequence.max_len)
+    needed = num_pages(end, self._sizes.page_size) - len(sequence.pages)
+    return max(0, needed)
 
-  def _admit(self, index: int, copies: list[tuple[int, int]]) -> bool:
-    """The first in line becomes a resident, if it can."""
-    if not self.line:
-      return False
-    row = self.line[0]
-    prefix = row.prefix
-    if prefix.num_missing(self._page_size):
-      return False
-    num_full = len(prefix.contents)
-    row.pages = prefix.pages[:num_full]
-    wanted = self._num_wanted(row)
-    more = self.pages.take(wanted) if self._has_room(wanted) else None
-    if more is None:
-      row.pages = []
-      return False
-    for page in row.pages:
-      self.pages.share(page)
-    if len(prefix.pages) > num_full:
-      copies.append((prefix.pages[-1], more[0]))
-    row.pages = row.pages + more
-    self.line.popleft()
-    self._unwait(row)
-    row.serial, self._serial = self._serial, self._serial + 1
-    self.residents[index] = row
-    return True
+  def _admit_next(
+    self, index: int, copies: list[tuple[int, int]]
+  ) -> Sequence | None:
+    """Moves the head of the waiting queue to the running set.
 
-  def _order_chunks(self) -> list[tuple[int, Prefix]]:
-    """Pages of the prefixes in line, as many as there are chunks.
-
-    Not a few at a time, unless lanes would fall idle: a chunk costs what it
-    costs, however full.
+    Returns:
+      The sequence; None if nothing waits, if its prompt is not computed yet,
+      or if there are no pages for it.
     """
-    chunks: list[tuple[int, Prefix]] = []
-    near = self._prefixes()
-    missing = sum(p.num_missing(self._page_size) for p in near)
-    is_short = self.num_resident < self._num_lanes * 3 // 2
-    if missing < self._num_chunks and not is_short:
+    if not self.waiting:
+      return None
+    sequence, prompt_pages = self.waiting[0]
+    if prompt_pages.num_missing(self._sizes.page_size):
+      return None
+    num_full = len(prompt_pages.hashes)
+    sequence.pages = prompt_pages.pages[:num_full]
+    own = self._allocate_for_waiting(self._num_pages_needed(sequence))
+    if own is None:
+      sequence.pages = []
+      return None
+    for page in sequence.pages:
+      self.pages.add_reference(page)
+    if len(prompt_pages.pages) > num_full:
+      copies.append((prompt_pages.pages[-1], own[0]))
+    sequence.pages += own
+    self.waiting.popleft()
+    self._release_if_unused(prompt_pages)
+    sequence.admission = self._next_admission
+    self._next_admission += 1
+    self.running[index] = sequence
+    return sequence
+
+  def _schedule_prefill(self) -> list[tuple[int, PromptPages]]:
+    """Pages of waiting prompts to compute in this dispatch (chunked prefill).
+
+    None while fewer pages are missing than there are chunks, unless slots
+    would be idle: a dispatch with chunks costs the same however many it has.
+    """
+    chunks: list[tuple[int, PromptPages]] = []
+    sizes, prompts = self._sizes, self._next_prompts()
+    missing = sum(prompt.num_missing(sizes.page_size) for prompt in prompts)
+    is_short = len(self.running) < sizes.num_slots * 3 // 2
+    if missing < sizes.num_chunks and not is_short:
       return chunks
-    for prefix in near:
-      self._find(prefix)
-      while prefix.num_missing(self._page_size):
-        if len(chunks) == self._num_chunks or not self._order(prefix):
+    for prompt in prompts:
+      self._reuse_cached_pages(prompt)
+      while prompt.num_missing(sizes.page_size):
+        if len(chunks) == sizes.num_chunks or not self._schedule_page(prompt):
           return chunks
-        chunks.append((len(prefix.pages) - 1, prefix))
+        chunks.append((len(prompt.pages) - 1, prompt))
     return chunks
 
-  def _prefixes(self) -> dict[Prefix, None]:
-    """Those that the next rows in line need, each once."""
-    count = min(len(self.line), 2 * self._num_lanes)
-    return dict.fromkeys(self.line[i].prefix for i in range(count))
+  def _next_prompts(self) -> list[PromptPages]:
+    """The prompts of the next sequences in the queue, each once."""
+    count = min(len(self.waiting), 2 * self._sizes.num_slots)
+    prompts = (self.waiting[i].prompt_pages for i in range(count))
+    return list(dict.fromkeys(prompts))
 
-  def _find(self, prefix: Prefix) -> None:
-    """Takes the next pages that are in the cache already."""
-    while len(prefix.pages) < len(prefix.contents):
-      page = self.pages.find(prefix.contents[len(prefix.pages)])
+  def _reuse_cached_pages(self, prompt: PromptPages) -> None:
+    """Takes the prompt's next pages from the prefix cache, while found."""
+    while len(prompt.pages) < len(prompt.hashes):
+      page = self.pages.find(prompt.hashes[len(prompt.pages)])
       if page is None:
         return
-      prefix.pages.append(page)
-      prefix.fresh = True
-      self.num_found += self._page_size
+      prompt.pages.append(page)
+      prompt.in_plan = True
+      self.num_cached += self._sizes.page_size
 
-  def _order(self, prefix: Prefix) -> bool:
-    """Has one more page of a prefix computed, if there is one free."""
-    if not self._has_room(1):
+  def _schedule_page(self, prompt: PromptPages) -> bool:
+    """Schedules one more page of a prompt; False if no page is free for it."""
+    pages = self._allocate_for_waiting(1)
+    if pages is None:
       return False
-    (page,) = self.pages.take(1)
-    place = len(prefix.pages)
-    if place < len(prefix.contents):
-      self.pages.publish(page, prefix.contents[place])
-    prefix.pages.append(page)
-    prefix.fresh = True
-    rest = len(prefix.tokens) - place * self._page_size
-    self.num_computed += min(rest, self._page_size)
+    place, page_size = len(prompt.pages), self._sizes.page_size
+    if place < len(prompt.hashes):
+      self.pages.cache(pages[0], prompt.hashes[place])
+    prompt.pages += pages
+    prompt.in_plan = True
+    rest = len(prompt.tokens) - place * page_size
+    self.num_computed += min(rest, page_size)
     return True
 
-  def _has_room(self, count: int) -> bool:
-    """Whether so many pages may be taken for who is not resident yet.
+  def _allocate_for_waiting(self, count: int) -> list[int] | None:
+    """Pages for the waiting queue; None if they would not leave a reserve.
 
-    Residents will want more soon. Without any, the first in line has to get
-    what there is.
+    The reserve is a page for each running sequence, which will need one soon.
+    If none is running, the head of the queue gets what there is.
     """
-    num_resident = self.num_resident
-    if num_resident:
-      return self.pages.num_free >= count + num_resident
+    num_running = len(self.running)
+    if num_running and self.pages.num_free < count + num_running:
+      return None
     while self.pages.num_free < count:
-      if not self._drop_prefix(keep=self.line[0].prefix):
-        return False
-    return True
+      if not self._release_prompt_pages(keep=self.waiting[0].prompt_pages):
+        return None
+    return self.pages.allocate(count)
 
-  def _drop_prefix(self, keep: Prefix | None = None) -> bool:
-    """The last prefix in line that has pages gives them up."""
-    for row in reversed(self.line):
-      if row.prefix.pages and row.prefix is not keep and not row.prefix.fresh:
-        self.pages.release(row.prefix.pages)
-        row.prefix.pages = []
+  def _release_prompt_pages(self, keep: PromptPages | None = None) -> bool:
+    """Frees the pages of the last prompt in the queue that has some."""
+    for _, prompt in reversed(self.waiting):
+      if prompt.pages and prompt is not keep and not prompt.in_plan:
+        self.pages.free(prompt.pages)
+        prompt.pages = []
         return True
     return False
 
-  def _vacate(self, index: int) -> None:
-    """A resident leaves; what it is still drawing counts."""
-    self._leaving.append(self.residents[index])
-    self._gone.append(index)
-    self._free(index)
+  def _evict(self, index: int) -> None:
+    """Removes a sequence from the running set while dispatches run it.
 
-  def _free(self, index: int) -> None:
-    row = self.residents[index]
-    self.residents[index] = None
-    self.pages.release(row.pages)
-    row.pages = []
+    It is requeued or ended when their outputs have been read.
+    """
+    self._leaving.append(self.running[index])
+    self._removed.append(index)
+    self._remove_running(index)
 
-  def _settle(self) -> list[Row]:
-    """Rows that left and whose traces are in end, or go back into line."""
-    ended, leaving = [], self._leaving
-    self._leaving = []
-    for row in leaving:
-      if any(row in flight for flight in self._flights):
-        self._leaving.append(row)
-      elif row.stop:
-        continue  # it ended by itself, on its way out
-      elif row.leave:
-        row.stop = row.leave
-        ended.append(row)
+  def _remove_running(self, index: int) -> None:
+    """Removes a sequence from the running set and frees its pages."""
+    sequence = self.running.pop(index)
+    self.pages.free(sequence.pages)
+    sequence.pages = []
+
+  def _settle_leaving(self) -> list[Sequence]:
+    """Ends or requeues evicted sequences that no dispatch runs any more.
+
+    Returns:
+      The aborted ones, which end here; preempted ones are waiting again.
+    """
+    ended: list[Sequence] = []
+    leaving, self._leaving = self._leaving, []
+    for sequence in leaving:
+      if any(sequence in running.values() for running in self._in_flight):
+        self._leaving.append(sequence)
+      elif sequence.stop:
+        continue  # it ended by itself before it was removed
+      elif sequence.abort_reason:
+        sequence.stop = sequence.abort_reason
+        ended.append(sequence)
       else:
-        self._wait(row, None)
-        self.line.appendleft(row)
+        pages = PromptPages.of(sequence.tokens, self._sizes.page_size)
+        self.waiting.appendleft(self._waiting(sequence, pages))
     return ended
 
-  def _wait(self, row: Row, prefix: Prefix | None) -> None:
-    if prefix is None:
-      tokens = np.concatenate((row.prompt.tokens, row.response))
-      prefix = make_prefix(tokens, self._page_size)
-    row.prefix = prefix
-    prefix.num_users += 1
+  def _waiting(
+    self, sequence: Sequence, prompt_pages: PromptPages
+  ) -> WaitingSequence:
+    prompt_pages.num_waiting += 1
+    return WaitingSequence(sequence, prompt_pages)
 
-  def _unwait(self, row: Row) -> None:
-    """A prefix that nobody in line needs lets go of its pages."""
-    prefix, row.prefix = row.prefix, None
-    prefix.num_users -= 1
-    if not prefix.num_users:
-      self.pages.release(prefix.pages)
-      prefix.pages = []
+  def _release_if_unused(self, prompt_pages: PromptPages) -> None:
+    """Counts a sequence less; frees the pages if it was the last in the queue.
+
+    Its own references keep the pages of a sequence that was admitted.
+    """
+    prompt_pages.num_waiting -= 1
+    if not prompt_pages.num_waiting:
+      self.pages.free(prompt_pages.pages)
+      prompt_pages.pages = []

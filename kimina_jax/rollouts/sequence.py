@@ -1,93 +1,107 @@
-"""A rollout on its way, and the beginning of its sequence in the cache.
+"""Sequences being sampled, on the host, and the pages of their prompts.
 
-In: prompts, and rollouts that were left unfinished. Out: rows for the schedule,
-and Rollouts. Never touches the device.
+In: prompts, and unfinished rollouts of earlier iterations. Out: Sequences for
+the scheduler, and Rollouts. It never touches the device.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections import abc
 
 import numpy as np
 
-from kimina_jax.rollouts.pages import contents, num_pages
+from kimina_jax.rollouts.pages import num_pages, page_hashes
 from kimina_jax.types import Prompt, Rollout
 
 
 @dataclasses.dataclass(eq=False)
-class Prefix:
-  """All of a sequence but its last token, which the next step feeds.
+class PromptPages:
+  """The pages that have to be in the KV cache before a sequence can decode.
 
-  Rollouts of one prompt share it. Each takes the full pages as they are, and a
-  copy of the last one if that is not full.
+  They hold all its tokens but the last one, which the first decode step feeds.
+  The sequences of one prompt share them: each takes the full pages as they are,
+  and a copy of the last page if that is not full.
 
   Attributes:
-    tokens: int32.
-    contents: names of what the full pages hold.
-    pages: those that are in the cache, or were ordered to be computed.
-    num_users: rows in line that need it.
-    fresh: whether the last order is of the dispatch that is being prepared.
+    tokens: int32, to be computed (prefill).
+    hashes: of the full pages, see `page_hashes`.
+    pages: found in the prefix cache or scheduled to be computed, in order.
+    num_waiting: sequences in the waiting queue that need these pages.
+    in_plan: whether a page was scheduled or found for the dispatch that is
+      being planned, so that the pages must not be freed.
   """
 
   tokens: np.ndarray
-  contents: list[bytes]
+  hashes: list[bytes]
   pages: list[int] = dataclasses.field(default_factory=list)
-  num_users: int = 0
-  fresh: bool = False
+  num_waiting: int = 0
+  in_plan: bool = False
+
+  @classmethod
+  def of(cls, tokens: np.ndarray, page_size: int) -> "PromptPages":
+    """Pages of a sequence that consists of these tokens so far."""
+    tokens = np.asarray(tokens[:-1], np.int32)
+    return cls(tokens, page_hashes(tokens, page_size))
 
   def num_missing(self, page_size: int) -> int:
-    """Pages that nobody ordered yet."""
+    """Number of pages that are not scheduled yet."""
     return num_pages(len(self.tokens), page_size) - len(self.pages)
 
 
 @dataclasses.dataclass(eq=False)
-class Row:
-  """A rollout on its way.
+class Sequence:
+  """A rollout that is being sampled: its state on the host.
 
   Attributes:
-    prompt: what is asked.
+    prompt: of the rollout.
     iteration: in which it began; with `index` it selects its random numbers.
     index: as in Rollout.
-    max_len: tokens of the response at most.
-    pieces: tokens and both log-probabilities, as they came.
-    num_drawn: their number.
-    num_carried: how many of them are from earlier iterations.
-    prefix: what has to be in the cache before it can go on.
-    pages: its own and its shares, while it is resident.
-    serial: of its last admission.
-    leave: why it is to leave; "" if it may stay.
-    stop: why it ended; "" while it goes on.
+    max_len: largest number of response tokens.
+    outputs: tokens and both log-probabilities of each dispatch.
+    num_drawn: number of response tokens.
+    num_carried: how many of them earlier iterations drew.
+    pages: block table while it is running: the pages of its positions.
+    admission: number of its last admission to the running set, ascending.
+    abort_reason: why it is to be removed from the running set; "" if it is
+      not.
+    stop: why it ended, as in Rollout; "" while it is unfinished.
   """
 
   prompt: Prompt
   iteration: int
   index: int
   max_len: int
-  pieces: list[tuple[np.ndarray, ...]] = dataclasses.field(default_factory=list)
+  outputs: list[tuple[np.ndarray, ...]] = dataclasses.field(
+    default_factory=list
+  )
   num_drawn: int = 0
   num_carried: int = 0
-  prefix: Prefix | None = None
   pages: list[int] = dataclasses.field(default_factory=list)
-  serial: int = -1
-  leave: str = ""
+  admission: int = -1
+  abort_reason: str = ""
   stop: str = ""
 
   @property
   def position(self) -> int:
-    """Where its last token stands."""
+    """Position of its last token, which the next decode step feeds."""
     return len(self.prompt.tokens) - 1 + self.num_drawn
 
   @property
   def response(self) -> np.ndarray:
-    """int32, the tokens drawn so far."""
+    """The tokens drawn so far, int32."""
     return self._joined(0, np.int32)
 
-  def add(self, *drawn_T: np.ndarray) -> None:
-    """Takes tokens and both log-probabilities."""
-    self.pieces.append(drawn_T)
-    self.num_drawn += len(drawn_T[0])
+  @property
+  def tokens(self) -> np.ndarray:
+    """Prompt and response so far, int32."""
+    return np.concatenate((self.prompt.tokens, self.response))
 
-  def rollout(self, text: str) -> Rollout:
-    """What the caller sees of it."""
+  def append(self, *outputs_T: np.ndarray) -> None:
+    """Appends tokens and both log-probabilities."""
+    self.outputs.append(outputs_T)
+    self.num_drawn += len(outputs_T[0])
+
+  def to_rollout(self, text: str) -> Rollout:
+    """The rollout with what has been drawn so far; `text` is the response's."""
     return Rollout(
       prompt=self.prompt,
       index=self.index,
@@ -100,39 +114,45 @@ class Row:
       num_carried=self.num_carried,
     )
 
-  def _joined(self, index: int, dtype: type) -> np.ndarray:
-    parts = [piece[index] for piece in self.pieces]
+  def _joined(self, field: int, dtype: type) -> np.ndarray:
+    parts = [output[field] for output in self.outputs]
     return np.concatenate([np.zeros(0, dtype), *parts]).astype(dtype)
 
 
-def start_rows(
-  prompts: Sequence[Prompt],
-  numbers: Sequence[int],
+def new_sequences(
+  prompts: abc.Sequence[Prompt],
+  numbers: abc.Iterable[int],
   *,
   num_per_prompt: int,
   iteration: int,
-  max_lens: Sequence[int],
-) -> list[list[Row]]:
-  """A group of rows for each of the prompts with these numbers."""
+  max_len: int | abc.Sequence[int],
+) -> list[list[Sequence]]:
+  """Sequences without a response, in groups of one prompt each.
+
+  Args:
+    prompts: of the whole job.
+    numbers: indices of the prompts to make sequences of.
+    num_per_prompt: sequences of each prompt.
+    iteration: of the run.
+    max_len: largest number of response tokens: of every sequence, or by the
+      index of the sequence.
+  """
+
+  def sequence(number: int, attempt: int) -> Sequence:
+    index = number * num_per_prompt + attempt
+    longest = max_len if isinstance(max_len, int) else max_len[index]
+    return Sequence(prompts[number], iteration, index, longest)
+
   return [
-    [
-      Row(prompts[number], iteration, index, max_lens[index])
-      for index in range(number * num_per_prompt, (number + 1) * num_per_prompt)
-    ]
+    [sequence(number, attempt) for attempt in range(num_per_prompt)]
     for number in numbers
   ]
 
 
-def resume_row(rollout: Rollout, max_len: int) -> Row:
-  """A row that goes on where a rollout was left."""
-  row = Row(rollout.prompt, rollout.iteration, rollout.index, max_len)
+def resume_sequence(rollout: Rollout, max_len: int) -> Sequence:
+  """A sequence that continues an unfinished rollout."""
+  sequence = Sequence(rollout.prompt, rollout.iteration, rollout.index, max_len)
   if len(rollout.tokens):
-    row.add(rollout.tokens, rollout.logps, rollout.model_logps)
-  row.num_carried = row.num_drawn
-  return row
-
-
-def make_prefix(tokens: np.ndarray, page_size: int) -> Prefix:
-  """The prefix of a sequence that has these tokens so far."""
-  tokens = np.asarray(tokens[:-1], np.int32)
-  return Prefix(tokens, contents(tokens, page_size))
+    sequence.append(rollout.tokens, rollout.logps, rollout.model_logps)
+  sequence.num_carried = sequence.num_drawn
+  return sequence

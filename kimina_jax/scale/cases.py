@@ -16,7 +16,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from kimina_jax.infra.mesh import AXES, MeshSettings
-from kimina_jax.rollouts.pages import pages_of_cache
+from kimina_jax.rollouts.settings import RolloutSettings, engine_sizes
 from kimina_jax.scale.topologies import Topology, parse_topology
 from kimina_jax.types import UsageError
 
@@ -210,17 +210,37 @@ def _replicas(
       f"{slots} slots over {replicas} replicas of {tensor} devices: choose a"
       f" multiple of {replicas} with --rows"
     )
-  pages_of_cache(
-    config.rollouts.cache_tokens,
-    page_size=config.rollouts.page_size,
-    longest=length,
-    num_slots=slots // replicas,
+  settings = rollout_settings(
+    config.rollouts.to_dict(), sequence_len=length, num_slots=slots
   )
+  engine_sizes(settings, num_replicas=replicas)  # refuses a small cache
   sizes = {"data": replicas, "fsdp": 1, "context": 1, "tensor": tensor}
   fault = _fault(config, sizes, program, length, slots)
   if fault:
     raise UsageError(f"rollouts.tensor = {tensor}: {fault}")
   return sizes
+
+
+def rollout_settings(
+  section: Mapping[str, Any], *, sequence_len: int, num_slots: int
+) -> RolloutSettings:
+  """The `rollouts` section with the study's number of slots and lengths.
+
+  Args:
+    section: of the experiment.
+    sequence_len: positions of the longest sequence; the prompt is shortened
+      if it does not leave room for a response.
+    num_slots: of all replicas.
+  """
+  prompt_len = min(section["max_prompt_len"], sequence_len - 1)
+  return RolloutSettings(
+    **{
+      **section,
+      "num_slots": num_slots,
+      "max_prompt_len": prompt_len,
+      "max_response_len": sequence_len - prompt_len,
+    }
+  )
 
 
 def _factorisations(

@@ -17,7 +17,7 @@ skips `while` and `cond`.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -31,33 +31,28 @@ _FLASH = "splash_"
 def count_flops(
   jaxpr: ClosedJaxpr,
   *,
-  while_trips: tuple[int, ...] = (1,),
+  trip_counts: Mapping[str, int] | None = None,
   kernels: KernelCosts | None = None,
 ) -> float:
   """FLOPs of a program over all devices.
 
   Args:
     jaxpr: of `jax.jit(f).trace(...)`, with global shapes.
-    while_trips: trip count of `while` loops, then of those nested in one, …;
-      the last number holds for all deeper ones.
+    trip_counts: of `while` loops, by the name of the `jax.named_scope` around
+      them; others count once.
     kernels: costs of kernels whose work depends on values.
 
   Example:
     count_flops(jax.jit(lambda x, y: x @ y).trace(a, b).jaxpr)
   """
-  return float(_count(jaxpr.jaxpr, _Dynamic(while_trips, kernels or {})))
+  return float(_count(jaxpr.jaxpr, _Dynamic(trip_counts or {}, kernels or {})))
 
 
 class _Dynamic(NamedTuple):
   """Costs that depend on values and are not in the jaxpr."""
 
-  while_trips: tuple[int, ...]
+  trip_counts: Mapping[str, int]
   kernels: KernelCosts
-
-  @property
-  def inside(self) -> "_Dynamic":
-    """For the body of a `while`."""
-    return self._replace(while_trips=self.while_trips[1:] or self.while_trips)
 
 
 def _count(jaxpr: Any, dynamic: _Dynamic) -> float:
@@ -79,18 +74,18 @@ def _equation(eqn: Any, dynamic: _Dynamic) -> float:
     for label, work in dynamic.kernels.items():
       if _label(eqn).startswith(label):
         return work([v.aval.shape for v in eqn.invars]).flops
-  within = dynamic.inside if name == "while" else dynamic
-  inner = sum(_count(sub, within) for sub in _subjaxprs(eqn))
-  return inner * _times(eqn, dynamic.while_trips[0]) if inner else 0
+  inner = sum(_count(sub, dynamic) for sub in _subjaxprs(eqn))
+  return inner * _times(eqn, dynamic.trip_counts) if inner else 0
 
 
-def _times(eqn: Any, while_trips: int) -> float:
+def _times(eqn: Any, trip_counts: Mapping[str, int]) -> float:
   """Executions of the body of an equation, over all devices."""
   name = eqn.primitive.name
   if name == "scan":
     return eqn.params["length"]
   if name == "while":
-    return while_trips
+    scope = str(eqn.source_info.name_stack).rpartition("/")[2]
+    return trip_counts.get(scope, 1)
   if name == "shard_map":
     mesh, manual = eqn.params["mesh"], eqn.params["newly_manual_axes"]
     return math.prod(mesh.shape[axis] for axis in manual)

@@ -55,6 +55,13 @@ class Instruction(NamedTuple):
   def arrays(self) -> tuple[ArrayType, ...]:
     return arrays(self.type)
 
+  @property
+  def scope(self) -> str:
+    """Innermost `jax.named_scope` (or transformation) around an operation."""
+    match = re.search(r'op_name="([^"]*)"', self.attributes)
+    path = match[1].split("/") if match else []
+    return path[-2] if len(path) > 1 else ""
+
   def called(self, *roles: str) -> list[str]:
     """Computations that it calls, in the roles given (`body`, `calls`)."""
     found = []
@@ -86,15 +93,12 @@ class Execution(NamedTuple):
     scope: the loop body, or the entry computation, that it is part of.
     fused: whether it is inside a fusion or an asynchronous wrapper, so that
       its values need not exist in memory.
-    while_trips: trip counts of loops in it without a static one, the outermost
-      first.
   """
 
   computation: str
   times: int
   scope: str
   fused: bool
-  while_trips: tuple[int, ...]
 
 
 def parse_module(text: str) -> Module:
@@ -116,21 +120,23 @@ def parse_module(text: str) -> Module:
 
 
 def executions(
-  module: Module, *, while_trips: tuple[int, ...] = (1,)
+  module: Module, *, trip_counts: Mapping[str, int] | None = None
 ) -> Iterator[Execution]:
   """Every executed computation, once per place where it is called.
 
   Args:
     module: the program.
-    while_trips: trip count of loops without a static one, then of such loops
-      nested in one, …; the last number holds for all deeper ones.
+    trip_counts: of loops without a static trip count, by the name of the
+      `jax.named_scope` around them; others count once.
   """
-  stack = [Execution(module.entry, 1, module.entry, False, while_trips)]
+  stack = [Execution(module.entry, 1, module.entry, False)]
   while stack:
     execution = stack.pop()
     yield execution
     for instruction in module.computations[execution.computation]:
-      stack += _called_executions(module, execution, instruction)
+      stack += _called_executions(
+        module, execution, instruction, trip_counts or {}
+      )
 
 
 def arrays(type_text: str) -> tuple[ArrayType, ...]:
@@ -216,14 +222,17 @@ def _operands(text: str) -> tuple[str, ...]:
 
 
 def _called_executions(
-  module: Module, execution: Execution, instruction: Instruction
+  module: Module,
+  execution: Execution,
+  instruction: Instruction,
+  trip_counts: Mapping[str, int],
 ) -> Iterator[Execution]:
   if instruction.op == "while":
-    count, trips = trip_count(module, instruction), execution.while_trips
+    count = trip_count(module, instruction)
     if count is None:
-      count, trips = trips[0], trips[1:] or trips
+      count = trip_counts.get(instruction.scope, 1)
     for name in instruction.called("body"):
-      yield Execution(name, execution.times * count, name, False, trips)
+      yield Execution(name, execution.times * count, name, False)
     return
   for name in instruction.called("branch_computations", "true_computation"):
     yield execution._replace(computation=name)

@@ -108,7 +108,7 @@ def _compile(
   row = {
     "compile_s": round(compile_s, 1),
     "flops": flops.count_flops(
-      traced.jaxpr, while_trips=spec.while_trips, kernels=spec.kernels
+      traced.jaxpr, trip_counts=spec.trip_counts, kernels=spec.kernels
     ),
   }
   if compiled is None:
@@ -127,10 +127,10 @@ def _analyse(
   """Memory, traffic and the roofline bound of a compiled program."""
   module = hlo.parse_module(compiled.as_text())
   collectives = traffic.find_collectives(
-    module, dict(programs.mesh.shape), while_trips=spec.while_trips
+    module, dict(programs.mesh.shape), trip_counts=spec.trip_counts
   )
   moved = traffic.hbm_bytes(
-    module, while_trips=spec.while_trips, kernels=spec.kernels
+    module, trip_counts=spec.trip_counts, kernels=spec.kernels
   )
   times = roofline.bound_seconds(
     flops=executed_flops,

@@ -22,7 +22,7 @@ from kimina_jax.learning.update import (
   make_update_programs,
 )
 from kimina_jax.model.config import ModelConfig, ModelSettings, model_config
-from kimina_jax.rollouts.weights import make_reshard
+from kimina_jax.rollouts.resharding import make_reshard
 from kimina_jax.scale.cases import StudyCase
 from kimina_jax.scale.sampler import make_sampler_programs
 from kimina_jax.scale.specs import (

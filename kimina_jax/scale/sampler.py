@@ -18,21 +18,24 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from kimina_jax.infra import mesh as meshes
-from kimina_jax.model import paged, ragged_kernel
+from kimina_jax.model import paged, paged_xla, ragged_kernel
 from kimina_jax.model.config import ModelConfig
-from kimina_jax.rollouts.orders import blank_orders
-from kimina_jax.rollouts.pages import num_pages, pages_of_cache
-from kimina_jax.rollouts.programs import Programs, make_programs
-from kimina_jax.rollouts.state import (
-  Limits,
-  Orders,
-  Sizes,
-  State,
+from kimina_jax.rollouts.device_state import (
+  DeviceState,
+  DispatchInputs,
+  blank_inputs,
   state_shardings,
 )
-from kimina_jax.rollouts.stops import Rules
-from kimina_jax.rollouts.weights import decode_formats
-from kimina_jax.scale.cases import StudyCase
+from kimina_jax.rollouts.pages import num_pages
+from kimina_jax.rollouts.programs import DECODE_STEPS, make_programs
+from kimina_jax.rollouts.resharding import decode_formats
+from kimina_jax.rollouts.settings import (
+  EngineSizes,
+  RolloutSettings,
+  engine_sizes,
+)
+from kimina_jax.rollouts.stops import StopRules
+from kimina_jax.scale.cases import StudyCase, rollout_settings
 from kimina_jax.scale.specs import (
   CasePrograms,
   DispatchFacts,
@@ -54,27 +57,29 @@ def make_sampler_programs(
   case: StudyCase, model: ModelConfig, mesh: Mesh
 ) -> CasePrograms:
   """The dispatch of a case; `mesh` is that of the replicas."""
-  shape = _shape(case)
-  programs = make_programs(model, mesh, limits=shape.limits, sizes=shape.sizes)
+  dispatch = _worst_dispatch(case)
+  programs = make_programs(
+    model,
+    mesh,
+    settings=dispatch.settings,
+    sizes=dispatch.sizes,
+    stop_rules=dispatch.stop_rules,
+  )
   weights = abstract_weights(model, mesh, "decode", model.compute_dtype)
   weights = with_shardings(weights, decode_formats(model, mesh))
   with jax.set_mesh(mesh):
     state = jax.eval_shape(programs.start, weights)
-    trips = _trips(shape)
-  where = state_shardings(mesh, limits=shape.limits, sizes=shape.sizes)
-  state, orders = with_shardings(state, where), _orders(shape)
+    trip_counts = _trip_counts(dispatch)
+  where = state_shardings(mesh, cache_dtype=dispatch.settings.cache_dtype)
+  state, inputs = with_shardings(state, where), _inputs(dispatch)
   spec = ProgramSpec(
     case.program,
     programs.dispatch,
-    (
-      _prepared(programs, weights, mesh),
-      state,
-      *_from_host(orders, mesh),
-    ),
-    options={"num_lanes": shape.num_lanes},
-    while_trips=trips,
-    kernels=_kernels(shape, state),
-    values={2: orders},
+    (weights, state, *_from_host(inputs, mesh)),
+    options={"num_slots": dispatch.sizes.num_slots},
+    trip_counts=trip_counts,
+    kernels=_kernels(dispatch, state),
+    values={2: inputs},
   )
   return CasePrograms(
     programs=[spec],
@@ -83,44 +88,44 @@ def make_sampler_programs(
       "parameters": device_bytes(weights),
       "kv cache": device_bytes(state.cache),
     },
-    model_flops=_model_flops(shape, model),
-    tokens=shape.num_drawn + shape.num_prompt,
-    dispatch=_dispatch_facts(shape, model, weights, state),
+    model_flops=_model_flops(dispatch, model),
+    tokens=dispatch.num_drawn + dispatch.num_prompt,
+    dispatch=_dispatch_facts(dispatch, model, weights, state),
   )
 
 
-class _Shape(NamedTuple):
-  """Of a dispatch.
+class _WorstDispatch(NamedTuple):
+  """A dispatch with all slots in use and sequences as long as they may be.
 
   Attributes:
-    sizes: of the state.
-    limits: how to draw.
-    table_len: pages of the longest sequence.
-    num_lanes: of a replica.
-    num_chunks: pages of prompts that go along.
-    num_steps: of the dispatch.
-    lane_keys: positions of each lane's sequence, at the last step.
-    chunk_pages: which page of its prompt each chunk is.
+    settings: how to sample.
+    sizes: of a replica.
+    stop_rules: when responses end.
+    num_replicas: R.
+    num_chunks: pages of prompts that are computed; 0 in "decode".
+    num_steps: decode steps.
+    sequence_len: positions of the sequence in each slot, at the last step.
+    chunk_pages: int [C], number of each chunk's page in its prompt.
   """
 
-  sizes: Sizes
-  limits: Limits
-  table_len: int
-  num_lanes: int
+  settings: RolloutSettings
+  sizes: EngineSizes
+  stop_rules: StopRules
+  num_replicas: int
   num_chunks: int
   num_steps: int
-  lane_keys: int
+  sequence_len: int
   chunk_pages: np.ndarray
 
   @property
   def num_drawn(self) -> int:
     """Tokens that all replicas draw."""
-    return self.sizes.num_replicas * self.num_lanes * self.num_steps
+    return self.num_replicas * self.sizes.num_slots * self.num_steps
 
   @property
   def num_prompt(self) -> int:
     """Tokens of prompts that all replicas compute."""
-    return self.sizes.num_replicas * self.num_chunks * self.sizes.page_size
+    return self.num_replicas * self.num_chunks * self.sizes.page_size
 
   @property
   def chunk_keys(self) -> float:
@@ -130,141 +135,132 @@ class _Shape(NamedTuple):
     return (float(self.chunk_pages.mean()) + 1) * self.sizes.page_size
 
 
-def _shape(case: StudyCase) -> _Shape:
-  section = case.sections["rollouts"]
-  page_size, num_replicas = section["page_size"], case.mesh["data"]
-  num_lanes, longest = case.num_rows // num_replicas, case.sequence_len
-  sizes = Sizes(
-    num_replicas=num_replicas,
-    num_residents=2 * num_lanes,
-    num_pages=pages_of_cache(
-      section["cache_tokens"],
-      page_size=page_size,
-      longest=longest,
-      num_slots=num_lanes,
-    ),
-    page_size=page_size,
-    cache_dtype=section["cache_dtype"],
+def _worst_dispatch(case: StudyCase) -> _WorstDispatch:
+  section, num_replicas = case.sections["rollouts"], case.mesh["data"]
+  longest = case.sequence_len
+  settings = rollout_settings(
+    section, sequence_len=longest, num_slots=case.num_rows
   )
-  limits = Limits(
-    **{name: section[name] for name in ("temperature", "top_p", "top_k")},
-    min_p=section["min_p"],
-    # No token ends a response: every dispatch runs all its steps.
-    rules=Rules(stop_id=-1, window=section["repetition_window"]),
-    num_steps=section["steps_per_dispatch"],
-  )
+  sizes = engine_sizes(settings, num_replicas=num_replicas)
   with_chunks = case.program == "prefill"
-  num_chunks = max(1, section["chunk_tokens"] // page_size) * with_chunks
-  # Spread over a prompt, as its chunks are over the dispatches that take it.
-  prompt_pages = num_pages(min(section["max_prompt_len"], longest), page_size)
-  return _Shape(
+  num_chunks = sizes.num_chunks if with_chunks else 0
+  # Spread over a prompt, as its chunks are over the dispatches that compute it.
+  prompt_len = min(section["max_prompt_len"], longest)
+  prompt_pages = num_pages(prompt_len, sizes.page_size)
+  cached = sizes.num_pages * sizes.page_size
+  return _WorstDispatch(
+    settings=settings,
     sizes=sizes,
-    limits=limits,
-    table_len=num_pages(longest, page_size),
-    num_lanes=num_lanes,
+    # No token ends a response: every dispatch runs all its steps.
+    stop_rules=StopRules(stop_id=-1, window=settings.repetition_window),
+    num_replicas=num_replicas,
     num_chunks=num_chunks,
-    num_steps=1 if with_chunks else limits.num_steps,
-    lane_keys=min(longest, sizes.num_pages * page_size // num_lanes),
+    num_steps=1 if with_chunks else sizes.num_steps,
+    sequence_len=min(longest, cached // sizes.num_slots),
     chunk_pages=np.arange(num_chunks) * prompt_pages // max(1, num_chunks),
   )
 
 
-def _orders(shape: _Shape) -> Orders:
-  """Every lane gets a sequence, whose last step reaches `lane_keys`."""
-  sizes, J = shape.sizes, shape.table_len
-  orders = blank_orders(
-    *(sizes.num_replicas, sizes, J, shape.num_chunks, shape.limits.rules)
+def _inputs(dispatch: _WorstDispatch) -> DispatchInputs:
+  """Admits a sequence to every slot; the last step reaches `sequence_len`."""
+  sizes = dispatch.sizes
+  inputs = blank_inputs(
+    dispatch.num_replicas, sizes, dispatch.num_chunks, dispatch.stop_rules
   )
-  orders.new_ER[:, : shape.num_lanes] = True
-  orders.serial_ER[:] = np.arange(sizes.num_residents)
-  orders.position_ER[:] = max(0, shape.lane_keys - shape.num_steps)
-  orders.max_len_ER[:] = _NO_END
-  orders.table_ERJ[:] = _tables(sizes.num_residents, J, sizes.num_pages)
-  first_Q = shape.chunk_pages * sizes.page_size
-  positions_QS = first_Q[:, None] + np.arange(sizes.page_size)
-  orders.chunk_positions_EQS[:] = positions_QS
-  orders.chunks_EQJ[:] = _tables(shape.num_chunks, J, sizes.num_pages)
-  return orders
+  inputs.admitted[:, : sizes.num_slots] = True
+  inputs.admission[:] = np.arange(sizes.num_running)
+  inputs.position[:] = max(0, dispatch.sequence_len - dispatch.num_steps)
+  inputs.max_len[:] = _NO_END
+  inputs.block_table[:] = _tables(sizes.num_running, sizes)
+  first_C = dispatch.chunk_pages * sizes.page_size
+  positions_CO = first_C[:, None] + np.arange(sizes.page_size)
+  inputs.chunk_positions[:] = positions_CO
+  inputs.chunk_table[:] = _tables(dispatch.num_chunks, sizes)
+  return inputs
 
 
-def _tables(count: int, table_len: int, num_pages: int) -> np.ndarray:
-  """One after the other through the pool, and again from its start."""
-  return np.arange(count * table_len).reshape(count, table_len) % num_pages
+def _tables(count: int, sizes: EngineSizes) -> np.ndarray:
+  """Block tables with the pages of the pool in turn, from its start again."""
+  pages = np.arange(count * sizes.table_len) % sizes.num_pages
+  return pages.reshape(count, sizes.table_len)
 
 
-def _trips(shape: _Shape) -> tuple[int, ...]:
-  """Steps, then looks at some pages, where no kernel attends.
+def _trip_counts(dispatch: _WorstDispatch) -> dict[str, int]:
+  """Trip counts of the loops of a dispatch whose bounds are not static.
 
-  Chunks and lanes look side by side: the fewer of the two, as a bound must.
-  No two lanes share a page here, so that what is further in never runs.
+  Those over pages exist only where no kernel attends. No two slots share a page
+  here. With chunks, the smaller count of slots and chunks is that of both, as a
+  lower bound must be. Page copies are few: their count hardly matters.
   """
-  pages = shape.num_lanes * num_pages(shape.lane_keys, shape.sizes.page_size)
-  looks = math.ceil(pages / paged.pages_at_once())
-  if shape.num_chunks:
-    return min(looks, int(shape.chunk_pages.max()) + 1), 0
-  return shape.num_steps, looks, 0
+  page_size, num_slots = dispatch.sizes.page_size, dispatch.sizes.num_slots
+  pages = num_slots * num_pages(dispatch.sequence_len, page_size)
+  batches, copies = math.ceil(pages / paged.pages_at_once()), dispatch.num_steps
+  if dispatch.num_chunks:
+    batches = copies = min(batches, int(dispatch.chunk_pages.max()) + 1)
+  return {
+    DECODE_STEPS: dispatch.num_steps,
+    paged.PAGE_COPIES: copies,
+    paged_xla.PRIVATE_PAGES: batches,
+    paged_xla.SHARED_PAGES: 0,
+    paged_xla.CHUNK_PAGES: batches,
+  }
 
 
-def _kernels(shape: _Shape, state: State) -> KernelCosts:
-  """Ragged paged attention: as long as the sequences are."""
-  itemsize = state.cache.kv_PSCH.dtype.itemsize
+def _kernels(dispatch: _WorstDispatch, state: DeviceState) -> KernelCosts:
+  """Cost of ragged paged attention, by the lengths of the sequences."""
+  itemsize = state.cache.kv_POYH.dtype.itemsize
 
-  def work(shapes: Sequence[tuple[int, ...]]) -> ragged_kernel.Work:
+  def cost(shapes: Sequence[tuple[int, ...]]) -> ragged_kernel.KernelCost:
     # Lengths, pages, starts, two numbers for the kernel, queries, pool.
-    (Q, _), (T, N, H), (_, _, C, _) = shapes[1], shapes[5], shapes[6]
-    return ragged_kernel.work(
-      num_sequences=Q,
-      num_queries=T // Q,
-      num_keys=shape.lane_keys if T == Q else shape.chunk_keys,
+    (B, _), (T, N, H), (_, _, Y, _) = shapes[1], shapes[5], shapes[6]
+    of_slots = T == B
+    return ragged_kernel.kernel_cost(
+      num_sequences=B,
+      num_queries=T // B,
+      num_keys=dispatch.sequence_len if of_slots else dispatch.chunk_keys,
       num_heads=N,
-      key_bytes=C * H * itemsize,
+      key_bytes=Y * H * itemsize,
       head_dim=H,
     )
 
-  return {ragged_kernel.NAME: work}
+  return {ragged_kernel.NAME: cost}
 
 
-def _model_flops(shape: _Shape, model: ModelConfig) -> float:
-  drawn = forward_flops(model, tokens=shape.num_drawn, keys=shape.lane_keys)
-  keys = shape.chunk_keys - shape.sizes.page_size / 2
+def _model_flops(dispatch: _WorstDispatch, model: ModelConfig) -> float:
+  drawn = forward_flops(
+    model, tokens=dispatch.num_drawn, keys=dispatch.sequence_len
+  )
+  keys = dispatch.chunk_keys - dispatch.sizes.page_size / 2
   return drawn + forward_flops(
-    model, tokens=shape.num_prompt, keys=keys, logits=False
+    model, tokens=dispatch.num_prompt, keys=keys, logits=False
   )
 
 
 def _dispatch_facts(
-  shape: _Shape, model: ModelConfig, weights: PyTree, state: State
+  dispatch: _WorstDispatch,
+  model: ModelConfig,
+  weights: PyTree,
+  state: DeviceState,
 ) -> DispatchFacts:
-  sizes = shape.sizes
-  live = shape.num_lanes * shape.lane_keys
-  position_bytes = device_bytes(state.cache.kv_PSCH) // (
-    sizes.num_pages * sizes.page_size
-  )
+  sizes = dispatch.sizes
+  cached = sizes.num_pages * sizes.page_size
+  live = sizes.num_slots * dispatch.sequence_len
+  position_bytes = device_bytes(state.cache.kv_POYH) // cached
   read = {**weights} if model.tied else {**weights, "embed": {}}
-  keys = live + shape.num_chunks * shape.chunk_keys
+  keys = live + dispatch.num_chunks * dispatch.chunk_keys
   return DispatchFacts(
-    steps=shape.num_steps,
-    cached_positions=sizes.num_replicas * sizes.num_pages * sizes.page_size,
-    live_positions=sizes.num_replicas * live,
+    steps=dispatch.num_steps,
+    cached_positions=dispatch.num_replicas * cached,
+    live_positions=dispatch.num_replicas * live,
     least_bytes=device_bytes(read) + int(keys * position_bytes),
   )
 
 
-def _prepared(programs: Programs, weights: PyTree, mesh: Mesh) -> PyTree:
-  """Weights as the devices want them; where that is a copy, it is whole."""
-  with jax.set_mesh(mesh):
-    prepared = jax.eval_shape(programs.prepare, weights)
-  if jax.tree.structure(prepared) == jax.tree.structure(weights):
-    return weights
-  everywhere = meshes.sharding(mesh, "", meshes.ACTIVATIONS["decode"])
-  return with_shardings(prepared, jax.tree.map(lambda _: everywhere, prepared))
-
-
-def _from_host(orders: Orders, mesh: Mesh) -> tuple[PyTree, ...]:
-  """What else a dispatch takes: orders, seed, stop strings, flags."""
+def _from_host(inputs: DispatchInputs, mesh: Mesh) -> tuple[PyTree, ...]:
+  """The other arguments: inputs, seed, automaton of stop strings, flags."""
   flags = NamedSharding(mesh, PartitionSpec(meshes.AXES))
   return (
-    jax.tree.map(lambda x: abstract_array(mesh, "B", x.shape, x.dtype), orders),
+    jax.tree.map(lambda x: abstract_array(mesh, "R", x.shape, x.dtype), inputs),
     abstract_array(mesh, "", (), jnp.uint32),
     # Of no strings: the table depends on the tokenizer.
     abstract_array(mesh, "", (1, 1), jnp.int16),

@@ -16,13 +16,13 @@ from jax.sharding import Mesh
 from kimina_jax.infra import mesh as meshes
 from kimina_jax.model.config import ModelConfig
 from kimina_jax.model.params import abstract_params, param_shardings
-from kimina_jax.model.ragged_kernel import Work
+from kimina_jax.model.ragged_kernel import KernelCost
 
 PyTree = Any
 # Costs of kernels whose work depends on the values of their operands (sequence
 # lengths), not on the shapes alone: by prefix of the kernel's name, a function
 # from the operands' shapes on one device to the work of a call.
-KernelCosts = Mapping[str, Callable[[Sequence[tuple[int, ...]]], Work]]
+KernelCosts = Mapping[str, Callable[[Sequence[tuple[int, ...]]], KernelCost]]
 
 
 class ProgramSpec(NamedTuple):
@@ -33,8 +33,8 @@ class ProgramSpec(NamedTuple):
     function: jitted.
     args: abstract arguments.
     options: static keyword arguments.
-    while_trips: trip counts of loops without a static bound, the outermost
-      first, see hlo.executions.
+    trip_counts: of loops without a static trip count, by the name of the
+      `jax.named_scope` around them.
     held: bytes per device that are not among the arguments but stay allocated
       while the program runs.
     kernels: costs of its kernels.
@@ -46,7 +46,7 @@ class ProgramSpec(NamedTuple):
   function: Any
   args: tuple[Any, ...]
   options: Mapping[str, Any] = {}
-  while_trips: tuple[int, ...] = (1,)
+  trip_counts: Mapping[str, int] = {}
   held: int = 0
   kernels: KernelCosts = {}
   values: Mapping[int, PyTree] = {}

@@ -95,18 +95,18 @@ def find_collectives(
   module: hlo.Module,
   mesh_shape: dict[str, int],
   *,
-  while_trips: tuple[int, ...] = (1,),
+  trip_counts: Mapping[str, int] | None = None,
 ) -> list[Collective]:
   """Every collective of a program, once.
 
   Args:
     module: the program.
     mesh_shape: axis name → size, in the mesh's order.
-    while_trips: see hlo.executions.
+    trip_counts: see hlo.executions.
   """
   seen: set[tuple] = set()
   found: list[Collective] = []
-  for execution in hlo.executions(module, while_trips=while_trips):
+  for execution in hlo.executions(module, trip_counts=trip_counts):
     for line in module.computations[execution.computation]:
       kind = line.op.removesuffix("-start")
       if kind not in COLLECTIVE_KINDS:
@@ -250,14 +250,14 @@ def _ints(text: str) -> tuple[int, ...]:
 def hbm_bytes(
   module: hlo.Module,
   *,
-  while_trips: tuple[int, ...] = (1,),
+  trip_counts: Mapping[str, int] | None = None,
   kernels: KernelCosts | None = None,
 ) -> int:
   """Bytes of HBM traffic per device and run of the program.
 
   Args:
     module: the program.
-    while_trips: see hlo.executions.
+    trip_counts: see hlo.executions.
     kernels: costs of kernels that read parts of an operand.
   """
   computations = {
@@ -269,7 +269,7 @@ def hbm_bytes(
     * _instruction_bytes(
       line, computations[execution.computation], computations, kernels or {}
     )
-    for execution in hlo.executions(module, while_trips=while_trips)
+    for execution in hlo.executions(module, trip_counts=trip_counts)
     if not execution.fused
     for line in module.computations[execution.computation]
   )

@@ -1,7 +1,8 @@
-"""Moves the trainer's weights to where the sampler wants them.
+"""Resharding: a copy of the trainer's weights in the layout of the sampler.
 
 In: params in the train layout and the master dtype. Out: a copy in the decode
-layout and the compute dtype. Never changes or aliases the trainer's own.
+layout and the compute dtype. The trainer's own params are never changed or
+aliased.
 """
 
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from jax.sharding import Mesh, NamedSharding
 from kimina_jax.model.config import ModelConfig
 from kimina_jax.model.params import param_dims, param_shardings
 
-# How a TPU wants a weight to lie when it decodes, outermost dim first.
+# Memory layout of weights for decoding on TPU, outermost dim first.
 _TPU_ORDERS = {"LDNH": (0, 2, 1, 3), "LDKH": (0, 2, 1, 3), "LDF": (0, 1, 2)}
 
 
@@ -47,11 +48,11 @@ def make_reshard(
 
 
 def decode_formats(config: ModelConfig, replicas: Mesh) -> dict[str, Any]:
-  """Where weights lie on the replicas; on TPU, also in which order.
+  """Shardings of the weights on the replicas; on TPU, memory layouts, too.
 
-  Left to itself, a TPU lays dims out so that little is filled up, say D inside
-  a shard of F that is no multiple of 128. A dispatch would copy all such
-  weights at once, which takes a third of the weights' memory again.
+  By default the TPU compiler chooses the layout with the least padding, say D
+  innermost where a shard of F is no multiple of 128. A dispatch would then copy
+  all such weights at once, which takes a third of the weights' memory again.
   """
   shardings = param_shardings(config, replicas, "decode")
   if replicas.devices.flat[0].platform != "tpu":
@@ -65,13 +66,13 @@ def decode_formats(config: ModelConfig, replicas: Mesh) -> dict[str, Any]:
 
 
 def local_part(params: dict[str, Any], mesh: Mesh) -> dict[str, Any]:
-  """What this process holds of its replicas, as arrays of their own.
+  """The shards of this process's replicas, as arrays on those replicas alone.
 
-  No byte is copied: the new arrays are names for the same buffers.
+  Nothing is copied: the new arrays share the buffers of the old ones.
 
   Args:
     params: in decode layout, on the replicas of all processes.
-    mesh: those of this process, see `local_mesh`.
+    mesh: the replicas of this process, see `local_mesh`.
   """
 
   def wrap(weight: jax.Array) -> jax.Array:

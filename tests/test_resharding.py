@@ -13,7 +13,7 @@ from kimina_jax.infra.mesh import (
 )
 from kimina_jax.model.config import ModelConfig
 from kimina_jax.model.params import abstract_params, param_shardings
-from kimina_jax.rollouts.weights import local_part, make_reshard
+from kimina_jax.rollouts.resharding import local_part, make_reshard
 
 
 @pytest.mark.parametrize("compute_dtype", ["float32", "bfloat16"])
