@@ -13,7 +13,7 @@ an array.
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -52,8 +52,8 @@ class PagedCache(NamedTuple):
       in the others.
   """
 
-  kv_POYH: jax.Array
-  scale_LYH: jax.Array | None = None
+  kv_POYH: Any
+  scale_LYH: Any = None
 
 
 class BlockTables(NamedTuple):

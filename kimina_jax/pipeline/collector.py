@@ -94,7 +94,8 @@ class ExperienceCollector:
       max_tokens: about how many tokens all processes together sample before
         unfinished rollouts are left as they are; 0 finishes all rollouts.
       confirm: whether the second verifier must confirm each proof.
-      on_tokens: called with the new tokens of each rollout, see Engine.generate.
+      on_tokens: called with the new tokens of each rollout, see
+        Engine.generate.
 
     Returns:
       The samples of complete groups in the order in which they began, all k of

@@ -173,7 +173,9 @@ def empty_running(
   )
 
 
-def state_shardings(mesh: jax.sharding.Mesh, *, cache_dtype: str) -> Any:
+def state_shardings(
+  mesh: jax.sharding.Mesh, *, cache_dtype: str
+) -> DeviceState:
   """Shardings of a DeviceState: pages by replica, kv heads over `tensor`.
 
   Args:
@@ -183,7 +185,7 @@ def state_shardings(mesh: jax.sharding.Mesh, *, cache_dtype: str) -> Any:
   table = meshes.ACTIVATIONS["decode"]
   by_replica = meshes.sharding(mesh, "R", table)
   scale = meshes.sharding(mesh, "LYH", table)
-  fields = dict.fromkeys(RunningSequences._fields, by_replica)
+  fields: dict[str, Any] = dict.fromkeys(RunningSequences._fields, by_replica)
   fields["stop"] = StopState(*[by_replica] * len(StopState._fields))
   return DeviceState(
     PagedCache(

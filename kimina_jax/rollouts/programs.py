@@ -244,7 +244,7 @@ def _decode_step(
   positions_RT = jnp.concatenate(
     (positions_RB, inputs.chunk_positions.reshape(R, -1)), axis=1
   )
-  hidden_RTD, cache = forward(
+  hidden_RTD, new_cache = forward(
     params,
     config,
     tokens_RT,
@@ -253,6 +253,7 @@ def _decode_step(
     block_tables=BlockTables(table_RBJ, inputs.chunk_table),
     layout="decode",
   )
+  assert new_cache is not None  # as forward was given one
   logits_RBV = unembed(params, config, hidden_RTD[:, :B])
   draw = _draw(current, logits_RBV, settings)
   advance = functools.partial(slots.advance, stop_rules, table_AV)
@@ -265,7 +266,7 @@ def _decode_step(
     model_logps=outputs.model_logps.at[step].set(draw.model_logps),
     sequence=outputs.sequence.at[step].set(assignment.sequence),
   )
-  return _Progress(step + 1, cache, running, refilled, outputs)
+  return _Progress(step + 1, new_cache, running, refilled, outputs)
 
 
 def _draw(

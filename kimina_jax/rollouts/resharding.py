@@ -76,6 +76,7 @@ def local_part(params: dict[str, Any], mesh: Mesh) -> dict[str, Any]:
   """
 
   def wrap(weight: jax.Array) -> jax.Array:
+    assert isinstance(weight.sharding, NamedSharding)
     return jax.make_array_from_single_device_arrays(
       weight.shape,
       NamedSharding(mesh, weight.sharding.spec),

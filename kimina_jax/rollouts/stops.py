@@ -231,7 +231,8 @@ def _byte_table(patterns: list[bytes]) -> np.ndarray:
 
 def _trie(patterns: list[bytes]) -> tuple[list[dict[int, int]], list[bool]]:
   """Children of each state by byte, and whether a pattern ends in it."""
-  children, ends = [{}], [False]
+  children: list[dict[int, int]] = [{}]
+  ends = [False]
   for pattern in patterns:
     state = 0
     for byte in pattern:
