@@ -32,7 +32,7 @@ from kimina_jax.prove.view import (
   print_verdict,
   to_record,
 )
-from kimina_jax.rollouts.weights import make_reshard
+from kimina_jax.rollouts.resharding import make_reshard
 from kimina_jax.types import Problem, Status, UsageError
 from kimina_jax.verification.acceptance.theorems import UNNAMED_EXAMPLE
 from kimina_jax.verification.extract import extract
