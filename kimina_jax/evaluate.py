@@ -88,12 +88,13 @@ def evaluate(
   if dry_run:
     print(describe(setup, program="evaluate", run_dir=run_dir))
     return
-  root = open_directory(setup, run_dir, program="evaluate")
-  sample_parts(setup, root)
-  if distributed.is_first():
-    counts = count_solved_rows(records.read_rollouts(root / "rollouts.jsonl"))
-    _write_result(setup, root, counts)
-    Console().print(table(counts, experiment.eval.ks))
+  with open_directory(setup, run_dir, program="evaluate") as root:
+    sample_parts(setup, root)
+    if distributed.is_first():
+      rows = records.read_rollouts(root / "rollouts.jsonl")
+      counts = count_solved_rows(rows)
+      _write_result(setup, root, counts)
+      Console().print(table(counts, experiment.eval.ks))
 
 
 def sample_parts(setup: Setup, root: pathlib.Path) -> None:

@@ -80,8 +80,8 @@ def train(config: ConfigDict, run_dir: str, dry_run: bool = False) -> None:
     }
     print(describe(setup, program="sft", run_dir=run_dir, facts=facts))
     return
-  root = open_directory(setup, run_dir, program="sft")
   with contextlib.ExitStack() as stack:
+    root = stack.enter_context(open_directory(setup, run_dir, program="sft"))
     checkpoints = Checkpointer(
       root,
       dataclasses.replace(

@@ -25,7 +25,6 @@ if __name__ == "__main__":  # Flags first: the imports below take seconds.
     )
   )
 
-import pathlib
 import time
 from collections.abc import Sequence
 
@@ -68,10 +67,11 @@ def train(config: ConfigDict, run_dir: str, dry_run: bool = False) -> None:
   if dry_run:
     print(describe(setup, program="train", run_dir=run_dir))
     return
-  with open_run(setup, open_directory(setup, run_dir, program="train")) as run:
-    loop(run)
-  if distributed.is_first():
-    print(f"report: {write_report(pathlib.Path(run_dir))}")
+  with open_directory(setup, run_dir, program="train") as root:
+    with open_run(setup, root) as run:
+      loop(run)
+    if distributed.is_first():
+      print(f"report: {write_report(root)}")
 
 
 def loop(run: Run) -> None:

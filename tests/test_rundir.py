@@ -18,7 +18,8 @@ def write_model(path):
 
 
 def start(path, config=CONFIG):
-  return open_run_dir(path, config, write_model=write_model)
+  with open_run_dir(path, config, write_model=write_model) as root:
+    return root
 
 
 def test_the_experiment_of_the_last_start_is_in_it(tmp_path):
@@ -42,17 +43,17 @@ def test_a_run_begins_with_a_row_or_a_checkpoint(tmp_path):
 
 
 def test_two_processes_in_one_directory(tmp_path):
-  start(tmp_path)
   code = (
     "from kimina_jax.infra.rundir import open_run_dir\n"
-    f"open_run_dir({str(tmp_path)!r}, {CONFIG!r}, "
-    "write_model=lambda path: None)"
+    f"with open_run_dir({str(tmp_path)!r}, {CONFIG!r}, "
+    "write_model=lambda path: None): pass"
   )
-  done = subprocess.run(
-    [sys.executable, "-c", code], capture_output=True, text=True
-  )
+  command = [sys.executable, "-c", code]
+  with open_run_dir(tmp_path, CONFIG, write_model=write_model):
+    done = subprocess.run(command, capture_output=True, text=True)
   assert done.returncode
   assert "another process is at work" in done.stderr
+  assert subprocess.run(command).returncode == 0
 
 
 def test_unwritable(tmp_path):

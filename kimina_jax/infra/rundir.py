@@ -1,35 +1,38 @@
-"""The directory of a run: what it is, and that it stays the same run.
+"""The directory of a run, locked by the process that works in it.
 
 RUN/config.json      the experiment, as it was started
 RUN/model/           config.json (Hugging Face) and tokenizer files
 RUN/checkpoints/     STEP/params, STEP/opt_state, STEP/host
 RUN/metrics.jsonl    a row per step
-RUN/rollouts.jsonl   what the policy wrote, and the verdicts
-RUN/tensorboard/     the same numbers for TensorBoard
+RUN/rollouts.jsonl   responses of the policy, with their verdicts
+RUN/tensorboard/     the metrics for TensorBoard
+RUN/wandb/           files of Weights & Biases, if the run uses it
 RUN/report.html      a page to read
 
 In a job of several processes it lies on a file system that all of them share;
-process 0 opens it for all.
+process 0 makes it for all.
 """
 
+import contextlib
 import fcntl
 import json
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from kimina_jax.infra import distributed
 from kimina_jax.types import UsageError
 
-_locks = []  # held until the process ends
 
-
+@contextlib.contextmanager
 def open_run_dir(
   run_dir: str | pathlib.Path,
   config: Mapping,
   *,
   write_model: Callable[[pathlib.Path], None],
-) -> pathlib.Path:
+) -> Iterator[pathlib.Path]:
   """Makes the directory of a run, or reopens that of an earlier start.
+
+  It is locked until the context ends.
 
   Args:
     run_dir: made if missing.
@@ -37,41 +40,24 @@ def open_run_dir(
       pipeline/resume_policy.py for what may differ from an earlier start.
     write_model: writes `model/` (configuration and tokenizer).
 
-  Returns:
+  Yields:
     The directory.
 
   Raises:
     UsageError: it cannot be written, or another process works in it.
   """
   root = pathlib.Path(run_dir)
-  if distributed.is_first():
-    _open(root, config, write_model)
-  distributed.gather(None)  # The others go on when it is complete.
-  if not (root / "config.json").exists():
-    raise UsageError(
-      f"the run directory {root.absolute()} of process 0 is not here; choose "
-      "one on a file system that all processes share"
-    )
-  return root
-
-
-def _open(
-  root: pathlib.Path,
-  config: Mapping,
-  write_model: Callable[[pathlib.Path], None],
-) -> None:
-  path = root / "config.json"
-  try:
-    root.mkdir(parents=True, exist_ok=True)
-    _lock(root)
-    write_model(root / "model")
-    partial = path.with_suffix(".tmp")
-    partial.write_text(json.dumps(config, indent=2, ensure_ascii=False))
-    partial.rename(path)
-  except OSError as error:
-    raise UsageError(f"cannot write the run directory {root}: {error}") from (
-      error
-    )
+  with contextlib.ExitStack() as stack:
+    if distributed.is_first():
+      stack.enter_context(_locked(root))
+      _write(root, config, write_model)
+    distributed.gather(None)  # The others go on when it is complete.
+    if not (root / "config.json").exists():
+      raise UsageError(
+        f"the run directory {root.absolute()} of process 0 is not here; choose "
+        "one on a file system that all processes share"
+      )
+    yield root
 
 
 def has_begun(root: pathlib.Path) -> bool:
@@ -82,14 +68,44 @@ def has_begun(root: pathlib.Path) -> bool:
   )
 
 
-def _lock(root: pathlib.Path) -> None:
-  """Two processes in one directory would mix their rows."""
-  file = open(root / ".lock", "w")
+@contextlib.contextmanager
+def _locked(root: pathlib.Path) -> Iterator[None]:
+  """Makes and locks the directory: two processes would mix their rows.
+
+  The system releases the lock of a process that is killed.
+  """
   try:
-    fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-  except BlockingIOError as error:
-    raise UsageError(
-      f"another process is at work in {root}; end it, or choose another "
-      "--run_dir"
-    ) from error
-  _locks.append(file)
+    root.mkdir(parents=True, exist_ok=True)
+    file = open(root / ".lock", "w")
+  except OSError as error:
+    raise _unwritable(root, error) from error
+  with file:
+    try:
+      fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+      raise UsageError(
+        f"another process is at work in {root}; end it, or choose another "
+        "--run_dir"
+      ) from error
+    except OSError as error:
+      raise _unwritable(root, error) from error
+    yield
+
+
+def _write(
+  root: pathlib.Path,
+  config: Mapping,
+  write_model: Callable[[pathlib.Path], None],
+) -> None:
+  path = root / "config.json"
+  try:
+    write_model(root / "model")
+    partial = path.with_suffix(".tmp")
+    partial.write_text(json.dumps(config, indent=2, ensure_ascii=False))
+    partial.rename(path)
+  except OSError as error:
+    raise _unwritable(root, error) from error
+
+
+def _unwritable(root: pathlib.Path, error: OSError) -> UsageError:
+  return UsageError(f"cannot write the run directory {root}: {error}")

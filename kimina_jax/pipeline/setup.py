@@ -4,6 +4,7 @@ In: an Experiment. Out: a Setup, made by validate.py, which checks that its
 parts fit each other, and the weights that learning or sampling starts from.
 """
 
+import contextlib
 import dataclasses
 import json
 import pathlib
@@ -176,8 +177,10 @@ def first_params(setup: Setup) -> dict[str, Any]:
   return restore_params(experiment.init_from, wanted)
 
 
-def open_directory(setup: Setup, run_dir: str, *, program: str) -> pathlib.Path:
-  """Makes or reopens the directory of a run, with the experiment in it."""
+def open_directory(
+  setup: Setup, run_dir: str, *, program: str
+) -> contextlib.AbstractContextManager[pathlib.Path]:
+  """Makes or reopens the directory of a run, locked, with the experiment."""
   return open_run_dir(
     run_dir,
     {"program": program, **dataclasses.asdict(setup.experiment)},
