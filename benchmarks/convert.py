@@ -66,7 +66,7 @@ def make(directory: pathlib.Path, name: str) -> None:
   config = _config(name)
   directory.mkdir(parents=True)
   (directory / "config.json").write_text(json.dumps(config_to_hf(config)))
-  leaves = hf_weights.leaves(config)
+  leaves = hf_weights.named_declarations(config)
   with hf_weights.create_weights(
     directory,
     config,
@@ -76,7 +76,7 @@ def make(directory: pathlib.Path, name: str) -> None:
     regions = [
       (name, region)
       for name, leaf in leaves.items()
-      for region in hf_weights.cells(
+      for region in hf_weights.leaf_regions(
         leaf, hf_weights.block_shape(leaf, 2, _PIECE_BYTES), 2, _PIECE_BYTES
       )
     ]
@@ -86,7 +86,7 @@ def make(directory: pathlib.Path, name: str) -> None:
       rng = np.random.default_rng(seed)
       shape = [part.stop - part.start for part in region]
       values = rng.standard_normal(shape, np.float32) * np.float32(0.02)
-      hf_weights.write(
+      hf_weights.write_leaf(
         tensors, leaves[name], region, values.astype(ml_dtypes.bfloat16)
       )
 

@@ -14,7 +14,7 @@ def load_params(directory, config):
   """NumPy arrays of the file's dtype; UsageError as of open_weights."""
   with hf_weights.open_weights(directory, config) as tensors:
     return jax.tree.map(
-      lambda leaf: hf_weights.read(tensors, leaf, _whole(leaf)),
+      lambda leaf: hf_weights.read_leaf(tensors, leaf, _whole(leaf)),
       declarations(config),
     )
 
@@ -26,7 +26,7 @@ def save_params(params, config, directory, *, shard_bytes):
     directory, config, dtype=dtype, shard_bytes=shard_bytes
   ) as tensors:
     jax.tree.map(
-      lambda leaf, array: hf_weights.write(
+      lambda leaf, array: hf_weights.write_leaf(
         tensors, leaf, _whole(leaf), np.asarray(array)
       ),
       declarations(config),

@@ -212,7 +212,7 @@ def _stepper(config, mesh, params, rows, loss):
   optimizer = make_optimizer(settings)
   state = start_state(params, config, optimizer=optimizer, mesh=mesh)
   update = make_update(config, optimizer, loss=loss, mesh=mesh)
-  batch = batching.put(rows, mesh)
+  batch = batching.put_batch(rows, mesh)
 
   def step() -> float:
     nonlocal state

@@ -38,7 +38,12 @@ from kimina_jax.infra import interruption
 from kimina_jax.infra.checkpoint import Checkpointer
 from kimina_jax.infra.metrics import open_metrics
 from kimina_jax.learning import losses
-from kimina_jax.learning.batch import Example, from_demonstration, pack, put
+from kimina_jax.learning.batch import (
+  Example,
+  from_demonstration,
+  pack,
+  put_batch,
+)
 from kimina_jax.learning.optimizer import (
   Optimizer,
   make_optimizer,
@@ -103,7 +108,7 @@ def train(config: ConfigDict, run_dir: str, dry_run: bool = False) -> None:
       setup.model, optimizer, loss=losses.sft, mesh=setup.mesh
     )
     for step in range(first, num_updates):
-      batch = put(batch_at(batches, step, experiment.seed), setup.mesh)
+      batch = put_batch(batch_at(batches, step, experiment.seed), setup.mesh)
       start = time.perf_counter()
       state, metrics = update(state, [batch], 1)
       metrics = jax.device_get(metrics)

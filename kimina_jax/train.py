@@ -34,7 +34,7 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from kimina_jax.infra import distributed, interruption
-from kimina_jax.learning.batch import from_samples, minibatches, pack, put
+from kimina_jax.learning.batch import from_samples, minibatches, pack, put_batch
 from kimina_jax.learning.update import TrainState, check_finite
 from kimina_jax.pipeline import partial_rollouts
 from kimina_jax.pipeline.dry_run import describe
@@ -195,7 +195,7 @@ def improve(
     )
     scored.append(
       [
-        programs.score(state.params, put(batch, setup.mesh))
+        programs.score(state.params, put_batch(batch, setup.mesh))
         for batch in batches
       ]
     )

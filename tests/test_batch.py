@@ -245,7 +245,7 @@ def test_put_splits_rows_over_data_and_fsdp():
   (batch,) = batching.pack(
     _examples(samples), sequence_len=64, rows_per_batch=8
   )
-  on_mesh = batching.put(batch, mesh)
+  on_mesh = batching.put_batch(batch, mesh)
   assert on_mesh.tokens_BT.addressable_shards[0].data.shape == (2, 64)
   assert on_mesh.weight_BM.addressable_shards[0].data.shape == (2, 2)
   assert on_mesh.weight_BM.sharding.spec == PartitionSpec(("data", "fsdp"))
@@ -256,13 +256,13 @@ def test_put_refuses_rows_that_the_mesh_does_not_divide():
   mesh = make_mesh(MeshSettings(data=8, fsdp=1, context=1, tensor=1))
   (batch,) = batching.pack([], sequence_len=32, rows_per_batch=12)
   with pytest.raises(UsageError, match="rows_per_batch = 12.*fsdp = 8"):
-    batching.put(batch, mesh)
+    batching.put_batch(batch, mesh)
 
 
 def test_an_abstract_batch_is_what_put_gives():
   mesh = make_mesh(MeshSettings(data=2, fsdp=2, context=2, tensor=1))
   (batch,) = batching.pack([], sequence_len=64, rows_per_batch=8)
-  put = batching.put(batch, mesh)
+  put = batching.put_batch(batch, mesh)
   abstract = batching.abstract_batch(mesh, num_rows=8, sequence_len=64)
 
   def check(x: jax.Array, wanted: jax.ShapeDtypeStruct) -> None:

@@ -162,10 +162,10 @@ def test_missing_shard_and_damaged_index(tmp_path):
 @pytest.mark.parametrize("chunk", [1, 2, 5])
 def test_cells_cover_each_value_once(chunk, max_bytes):
   """Whole chunks, none twice, and not above the size but for one chunk."""
-  for leaf in hf_weights.leaves(_config()).values():
+  for leaf in hf_weights.named_declarations(_config()).values():
     chunks = [min(chunk, size) for size in leaf.shape]
     seen = np.zeros(leaf.shape, int)
-    for region in hf_weights.cells(leaf, chunks, 4, max_bytes):
+    for region in hf_weights.leaf_regions(leaf, chunks, 4, max_bytes):
       assert seen[region].nbytes // 2 <= max(max_bytes, 4 * np.prod(chunks))
       assert all(
         part.start % size == 0
@@ -188,11 +188,11 @@ def test_a_block_is_one_stretch_of_the_file(tmp_path, max_bytes, monkeypatch):
 
   with hf_weights.open_weights(tmp_path, config) as tensors:
     monkeypatch.setattr(os, "preadv", count)
-    for leaf in hf_weights.leaves(config).values():
+    for leaf in hf_weights.named_declarations(config).values():
       block = hf_weights.block_shape(leaf, 4, max_bytes)
       region = tuple(slice(0, size) for size in block)
       reads.clear()
-      found = hf_weights.read(tensors, leaf, region)
+      found = hf_weights.read_leaf(tensors, leaf, region)
       assert found.shape == block
       assert len(reads) == 1
       assert leaf.dims[0] != "L" or block[0] == 1
@@ -205,7 +205,7 @@ def test_any_region_is_read_and_written_where_it_lies(tmp_path):
   whole = load_params(tmp_path, config)
   rng = np.random.default_rng(0)
   (tmp_path / "out").mkdir()
-  names = hf_weights.leaves(config)
+  names = hf_weights.named_declarations(config)
   with (
     hf_weights.open_weights(tmp_path, config) as tensors,
     hf_weights.create_weights(
@@ -218,11 +218,13 @@ def test_any_region_is_read_and_written_where_it_lies(tmp_path):
       for _ in range(20):
         ends = [sorted(rng.choice(n + 1, 2, replace=False)) for n in leaf.shape]
         region = tuple(slice(int(a), int(b)) for a, b in ends)
-        found = hf_weights.read(tensors, leaf, region)
+        found = hf_weights.read_leaf(tensors, leaf, region)
         np.testing.assert_array_equal(found, want[region], err_msg=name)
-      for region in hf_weights.cells(leaf, [2] * len(leaf.shape), 4, 200):
-        hf_weights.write(
-          out, leaf, region, hf_weights.read(tensors, leaf, region)
+      for region in hf_weights.leaf_regions(
+        leaf, [2] * len(leaf.shape), 4, 200
+      ):
+        hf_weights.write_leaf(
+          out, leaf, region, hf_weights.read_leaf(tensors, leaf, region)
         )
   _expect_equal_trees(load_params(tmp_path / "out", config), whole)
 

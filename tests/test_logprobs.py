@@ -127,7 +127,7 @@ def test_packed_chunks_are_plain_log_softmax(tied, sizes):
   with jax.set_mesh(_mesh()):
     expected = _expected(params, config, sequences, batch)
   params = jax.device_put(params, param_shardings(config, mesh, "train"))
-  on_mesh = batching.put(batch, mesh)
+  on_mesh = batching.put_batch(batch, mesh)
   with jax.set_mesh(mesh):
     # 10 does not divide 48, nor 24: the last block is padded.
     score = jax.jit(

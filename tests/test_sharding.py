@@ -85,7 +85,7 @@ def _updated(shape, packed):
   totals = losses.UpdateTotals(*np.float32([len(LENGTHS), 0, 0]))
   totals = jax.device_get(losses.add_to_totals(totals, batch))
   with jax.set_mesh(mesh):
-    on_mesh = batching.put(batch, mesh)
+    on_mesh = batching.put_batch(batch, mesh)
     sums = programs.gradient(state.params, on_mesh, totals)
     grads, _ = jax.device_get(sums)
     state, metrics = programs.apply(state, sums)

@@ -114,7 +114,7 @@ def _updated(batches, *, sizes=(1, 1, 1), num_updates=1):
   """Parameters (NumPy) and metrics after updates with these batches."""
   mesh, new_state, _, update = _learner(sizes)
   state = new_state()
-  on_mesh = [batching.put(batch, mesh) for batch in batches]
+  on_mesh = [batching.put_batch(batch, mesh) for batch in batches]
   for _ in range(num_updates):
     state, metrics = update(state, on_mesh, NUM_SEQUENCES)
   return jax.device_get((state.params, metrics))
@@ -187,7 +187,7 @@ def test_a_sequence_left_out_is_a_sequence_of_weight_zero():
 def test_metrics_of_the_first_update_of_an_iteration():
   mesh, new_state, score, update = _learner()
   state = new_state()
-  batches = [batching.put(batch, mesh) for batch in _pack(_examples())]
+  batches = [batching.put_batch(batch, mesh) for batch in _pack(_examples())]
   batches = [score(state.params, batch) for batch in batches]
   _, metrics = jax.device_get(update(state, batches, NUM_SEQUENCES))
   assert all(leaf.is_deleted() for leaf in jax.tree.leaves(state))  # donated
@@ -208,7 +208,7 @@ def test_learning_raises_what_was_better_and_lowers_what_was_worse():
     for example, advantage in zip(_examples(2), (1.0, -1.0), strict=True)
   )
   (batch,) = batching.pack([good, bad], sequence_len=64, rows_per_batch=8)
-  before = score(state.params, batching.put(batch, mesh))
+  before = score(state.params, batching.put_batch(batch, mesh))
   for _ in range(3):
     state, _ = update(state, [before], 2)
   after = score(state.params, before)
@@ -233,13 +233,17 @@ def test_a_non_finite_loss_leaves_the_state_alone():
   broken_BT[np.nonzero(batch.response_BT)] = np.nan
   broken = batch._replace(old_logp_BT=broken_BT)
   state, metrics = update(
-    new_state(), [batching.put(b, mesh) for b in (batch, broken)], NUM_SEQUENCES
+    new_state(),
+    [batching.put_batch(b, mesh) for b in (batch, broken)],
+    NUM_SEQUENCES,
   )
   jax.tree.map(np.testing.assert_array_equal, state, before)
   with pytest.raises(FloatingPointError, match="iteration 7: loss = nan"):
     updating.check_finite(jax.device_get(metrics), "iteration 7")
   # The state is as good as new.
-  state, metrics = update(state, [batching.put(batch, mesh)], NUM_SEQUENCES)
+  state, metrics = update(
+    state, [batching.put_batch(batch, mesh)], NUM_SEQUENCES
+  )
   updating.check_finite(jax.device_get(metrics), "iteration 8")
   expected, _ = _updated([batch])
   jax.tree.map(np.testing.assert_array_equal, state.params, expected)
@@ -249,7 +253,7 @@ def test_imitation_learns_its_demonstrations():
   mesh, new_state, score, update = _learner(loss=losses.sft, eps=1e-8)
   state = new_state()
   (batch,) = batching.pack(_examples(6), sequence_len=64, rows_per_batch=8)
-  on_mesh = batching.put(batch, mesh)
+  on_mesh = batching.put_batch(batch, mesh)
   # The loss is the mean of what the scorer says of response tokens.
   logp_BT = np.asarray(score(state.params, on_mesh).old_logp_BT)
   expected = -logp_BT[batch.response_BT == 1].mean()
@@ -319,7 +323,8 @@ def test_offloaded_moments_live_on_the_host_and_change_no_number():
   """Two updates of several batches each, and a reset between them."""
   mesh = _mesh(1, 2, 1)
   batches = [
-    batching.put(batch, mesh) for batch in _pack(_examples(), rows_per_batch=4)
+    batching.put_batch(batch, mesh)
+    for batch in _pack(_examples(), rows_per_batch=4)
   ]
   assert len(batches) > 1
   found = {}
@@ -353,6 +358,6 @@ def test_the_loop_moves_nothing_between_host_and_devices():
   state = new_state()
   batches = _pack(_examples())
   with jax.transfer_guard("disallow"):
-    on_mesh = [batching.put(batch, mesh) for batch in batches]
+    on_mesh = [batching.put_batch(batch, mesh) for batch in batches]
     on_mesh = [score(state.params, batch) for batch in on_mesh]
     update(state, on_mesh, NUM_SEQUENCES)

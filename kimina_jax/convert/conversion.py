@@ -126,7 +126,7 @@ def to_hf(
     ) as tensors:
 
       def write(name: str, region: Region, values: np.ndarray) -> None:
-        hf_weights.write(tensors, source.leaves[name], region, values)
+        hf_weights.write_leaf(tensors, source.leaves[name], region, values)
 
       _copy_weights(source, write, dtype=stored, chunks=source.chunks)
 
@@ -154,7 +154,9 @@ def _copy_weights(
       itemsize * math.prod(part.stop - part.start for part in region),
     )
     for name, leaf in source.leaves.items()
-    for region in hf_weights.cells(leaf, chunks[name], itemsize, _PIECE_BYTES)
+    for region in hf_weights.leaf_regions(
+      leaf, chunks[name], itemsize, _PIECE_BYTES
+    )
   ]
 
   def copy(piece: tuple[str, Region]) -> None:

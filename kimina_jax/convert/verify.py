@@ -138,7 +138,7 @@ def _pieces(
   chunk = chunks.get(name) or hf_weights.block_shape(
     leaf, itemsize, _PIECE_BYTES
   )
-  regions = hf_weights.cells(leaf, chunk, itemsize, _PIECE_BYTES)
+  regions = hf_weights.leaf_regions(leaf, chunk, itemsize, _PIECE_BYTES)
   return [
     (
       (name, region),

@@ -67,15 +67,17 @@ def open_hf(path: pathlib.Path) -> Iterator[StoredWeights]:
   """Opens a Hugging Face directory: config.json and safetensors."""
   _check_hf_directory(path)
   config, hf_config = read_config(path)
-  leaves = hf_weights.leaves(config)
+  leaves = hf_weights.named_declarations(config)
   with hf_weights.open_weights(path, config) as tensors:
     yield StoredWeights(
       config=config,
       hf_config=hf_config,
-      dtype=safetensors_io.DTYPES[next(iter(tensors.values())).dtype],
+      dtype=safetensors_io.FORMAT_DTYPES[next(iter(tensors.values())).dtype],
       leaves=leaves,
       chunks={},
-      read=lambda name, region: hf_weights.read(tensors, leaves[name], region),
+      read=lambda name, region: hf_weights.read_leaf(
+        tensors, leaves[name], region
+      ),
     )
 
 
@@ -88,7 +90,7 @@ def open_ours(path: pathlib.Path) -> Iterator[StoredWeights]:
       " directory, as from-hf writes it, or a run"
     )
   config, hf_config = read_config(path / "model")
-  leaves = hf_weights.leaves(config)
+  leaves = hf_weights.named_declarations(config)
   arrays = open_checkpoint(
     find_weights(path) / "params", abstract_params(config)
   )

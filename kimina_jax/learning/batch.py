@@ -181,7 +181,7 @@ def stack_rows(
   return batch
 
 
-def put(batch: Batch, mesh: jax.sharding.Mesh) -> Batch:
+def put_batch(batch: Batch, mesh: jax.sharding.Mesh) -> Batch:
   """The batch as global arrays, sharded as the trainer's activations.
 
   Every process passes the same NumPy batch, and keeps its own rows of it.
@@ -203,7 +203,7 @@ def put(batch: Batch, mesh: jax.sharding.Mesh) -> Batch:
 def abstract_batch(
   mesh: jax.sharding.Mesh, *, num_rows: int, sequence_len: int
 ) -> Batch:
-  """A Batch of jax.ShapeDtypeStructs with shardings, as `put` returns it."""
+  """A Batch of jax.ShapeDtypeStructs with shardings, as `put_batch` returns it."""
   return jax.tree.map(
     lambda x, sharding: jax.ShapeDtypeStruct(
       x.shape, x.dtype, sharding=sharding

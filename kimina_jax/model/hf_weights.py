@@ -31,7 +31,7 @@ _LM_HEAD, _EMBEDDING = "lm_head.weight", "model.embed_tokens.weight"
 _COMPARED_BYTES = 2**25  # read at once to compare two tensors
 
 
-def leaves(config: ModelConfig) -> dict[str, Declaration]:
+def named_declarations(config: ModelConfig) -> dict[str, Declaration]:
   """The declarations by name, "layers.attention.q_DNH"."""
   return {
     jax.tree_util.keystr(path, simple=True, separator="."): leaf
@@ -90,14 +90,14 @@ def create_weights(
     _write_index(directory, names, plan, dtype)
 
 
-def read(
+def read_leaf(
   tensors: Mapping[str, Tensor], leaf: Declaration, region: Region
 ) -> np.ndarray:
   """A region of a leaf, in the leaf's layout; it may be a strided view."""
   names, inner = _locate(leaf, region)
   axes, order, sizes = _layout(leaf)
   parts = [
-    safetensors_io.read(
+    safetensors_io.read_region(
       tensors[name]._replace(shape=sizes), [inner[axis] for axis in axes]
     ).transpose(order)
     for name in names
@@ -107,7 +107,7 @@ def read(
   return np.stack(parts) if len(parts) > 1 else parts[0][None]
 
 
-def write(
+def write_leaf(
   tensors: Mapping[str, Tensor],
   leaf: Declaration,
   region: Region,
@@ -118,7 +118,7 @@ def write(
   axes, _, sizes = _layout(leaf)
   parts = array if leaf.dims.startswith("L") else array[None]
   for name, part in zip(names, parts, strict=True):
-    safetensors_io.write(
+    safetensors_io.write_region(
       tensors[name]._replace(shape=sizes),
       [inner[axis] for axis in axes],
       part.transpose(axes),
@@ -141,7 +141,7 @@ def block_shape(
   return tuple(shape)
 
 
-def cells(
+def leaf_regions(
   leaf: Declaration, chunk: Sequence[int], itemsize: int, max_bytes: int
 ) -> list[Region]:
   """Cuts a leaf into regions of whole chunks, of at most about max_bytes.
@@ -202,7 +202,7 @@ def _layout(leaf: Declaration) -> tuple[list[int], list[int], tuple[int, ...]]:
 def _hf_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
   """Shape of each tensor, merged: "(NH)D" → [N·H, D]; layer after layer."""
   shapes: dict[str, tuple[int, ...]] = {}
-  for leaf in leaves(config).values():
+  for leaf in named_declarations(config).values():
     sizes = dict(zip(leaf.dims, leaf.shape, strict=True))
     groups = re.findall(r"\w+(?=\))|\w", leaf.hf_dims)
     shape = tuple(math.prod(sizes[dim] for dim in group) for group in groups)
@@ -269,15 +269,20 @@ def _is_copy(tensors: Mapping[str, Tensor], name: str, original: str) -> bool:
   if name not in tensors or original not in tensors:
     return False
   a, b = tensors[name], tensors[original]
-  if a[2:] != b[2:] or a.dtype not in safetensors_io.DTYPES or not a.shape:
+  if (
+    a[2:] != b[2:] or a.dtype not in safetensors_io.FORMAT_DTYPES or not a.shape
+  ):
     return False
-  itemsize = safetensors_io.DTYPES[a.dtype].itemsize
+  itemsize = safetensors_io.FORMAT_DTYPES[a.dtype].itemsize
   row_bytes = math.prod(a.shape[1:]) * itemsize
   step = max(1, _COMPARED_BYTES // row_bytes)
   for start in range(0, a.shape[0], step):
     rows = slice(start, min(start + step, a.shape[0]))
     region = (rows, *(slice(0, size) for size in a.shape[1:]))
-    x, y = safetensors_io.read(a, region), safetensors_io.read(b, region)
+    x, y = (
+      safetensors_io.read_region(a, region),
+      safetensors_io.read_region(b, region),
+    )
     if x.tobytes() != y.tobytes():
       return False
   return True
@@ -301,7 +306,7 @@ def _check(
       faults.append(f"{name} has shape {found.shape}, not {expected[name]}")
   known = {
     name
-    for name, dtype in safetensors_io.DTYPES.items()
+    for name, dtype in safetensors_io.FORMAT_DTYPES.items()
     if dtype.name in DTYPES
   }
   if not dtypes <= known or len(dtypes) > 1:

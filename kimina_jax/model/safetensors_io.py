@@ -26,8 +26,11 @@ from kimina_jax.types import UsageError
 Region = Sequence[slice]  # start and stop along each dim
 
 # Dtypes of models, by their names in the format.
-DTYPES = {"F32": np.dtype(np.float32), "BF16": np.dtype(ml_dtypes.bfloat16)}
-_SPELLING = {dtype: name for name, dtype in DTYPES.items()}
+FORMAT_DTYPES = {
+  "F32": np.dtype(np.float32),
+  "BF16": np.dtype(ml_dtypes.bfloat16),
+}
+_SPELLING = {dtype: name for name, dtype in FORMAT_DTYPES.items()}
 _ALIGNMENT = 8  # of the values
 
 
@@ -37,7 +40,7 @@ class Tensor(NamedTuple):
   Attributes:
     file: file descriptor.
     offset: of its first byte.
-    dtype: the format's name of it, which may be none of DTYPES.
+    dtype: the format's name of it, which may be none of FORMAT_DTYPES.
     shape: its sizes.
   """
 
@@ -97,10 +100,10 @@ def create_file(
     os.close(file)
 
 
-def read(tensor: Tensor, region: Region) -> np.ndarray:
+def read_region(tensor: Tensor, region: Region) -> np.ndarray:
   """A region of a tensor, as a new array."""
   extents = [part.stop - part.start for part in region]
-  array = np.empty(extents, DTYPES[tensor.dtype])
+  array = np.empty(extents, FORMAT_DTYPES[tensor.dtype])
   data = array.reshape(-1).view(np.uint8).data
   length, offsets = _runs(tensor, region)
   for begin, offset in zip(itertools.count(0, length), offsets, strict=False):
@@ -108,7 +111,7 @@ def read(tensor: Tensor, region: Region) -> np.ndarray:
   return array
 
 
-def write(tensor: Tensor, region: Region, array: np.ndarray) -> None:
+def write_region(tensor: Tensor, region: Region, array: np.ndarray) -> None:
   """Writes an array of the tensor's dtype to a region of the tensor."""
   data = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
   length, offsets = _runs(tensor, region)
@@ -118,7 +121,7 @@ def write(tensor: Tensor, region: Region, array: np.ndarray) -> None:
 
 def _runs(tensor: Tensor, region: Region) -> tuple[int, Iterator[int]]:
   """Length in bytes of a region's contiguous runs, and the offset of each."""
-  stride = DTYPES[tensor.dtype].itemsize
+  stride = FORMAT_DTYPES[tensor.dtype].itemsize
   strides: list[int] = []
   for size in reversed(tensor.shape):
     strides.insert(0, stride)
@@ -128,7 +131,7 @@ def _runs(tensor: Tensor, region: Region) -> tuple[int, Iterator[int]]:
     inner -= 1
   # A range of the dim before those is contiguous, too.
   outer = max(inner - 1, 0)
-  length = DTYPES[tensor.dtype].itemsize
+  length = FORMAT_DTYPES[tensor.dtype].itemsize
   for part in region[outer:]:
     length *= part.stop - part.start
   start = tensor.offset + sum(
@@ -159,7 +162,7 @@ def _parse(file: int) -> dict[str, Tensor]:
   for name, entry in entries.items():
     start, stop = entry["data_offsets"]
     shape = tuple(entry["shape"])
-    dtype = DTYPES.get(entry["dtype"])
+    dtype = FORMAT_DTYPES.get(entry["dtype"])
     if dtype and stop - start != math.prod(shape) * dtype.itemsize:
       raise ValueError(f"{name} has {stop - start} bytes and shape {shape}")
     spans.append((start, stop))
