@@ -203,7 +203,7 @@ def put_batch(batch: Batch, mesh: jax.sharding.Mesh) -> Batch:
 def abstract_batch(
   mesh: jax.sharding.Mesh, *, num_rows: int, sequence_len: int
 ) -> Batch:
-  """A Batch of jax.ShapeDtypeStructs with shardings, as `put_batch` returns it."""
+  """A Batch of jax.ShapeDtypeStructs with the shardings of `put_batch`."""
   return jax.tree.map(
     lambda x, sharding: jax.ShapeDtypeStruct(
       x.shape, x.dtype, sharding=sharding
