@@ -1,17 +1,17 @@
-"""Conversion of a large model: seconds, and memory above the interpreter's.
+"""Conversion of a large model: seconds, and peak memory.
 
   python benchmarks/convert.py [--model=qwen2.5-7b] [--repeats=1]
 
 Writes a model of random numbers as sharded safetensors (`--make=DIR` does
 nothing else), converts it to Orbax and back, each in a process of its own, and
-verifies that the way back ends at the same bits. Peak memory is the high-water
-mark of the resident set while the conversion runs, less the resident set after
-the imports.
+verifies that the result equals the source bit for bit. Peak memory is the
+high-water mark of the resident set during the conversion, less the resident set
+after the imports.
 
-The peer does what is usual: reads all tensors with safetensors, stacks them,
-saves the tree with Orbax; and restores the tree, then writes all with
-safetensors. It is measured on `--peer_model` in the same call, in turns with
-this project, and the last line has the ratios peer / ours.
+The baseline ("peer") is the usual code: it reads all tensors with safetensors,
+stacks them and saves the tree with Orbax; and restores the tree and writes all
+tensors with safetensors. It is measured on `--peer_model` in the same call, in
+turns with this project, and the last line has the ratios peer / ours.
 """
 
 import argparse
@@ -101,16 +101,16 @@ def make(directory: pathlib.Path, name: str) -> None:
 def _compare(args: argparse.Namespace, directory: pathlib.Path) -> None:
   small = directory / "small"
   make(small, args.peer_model)
-  runs = {who: [] for who in ("ours", "peer")}
+  runs = {side: [] for side in ("ours", "peer")}
   for _ in range(args.repeats):
-    for who, results in runs.items():
-      results.append(_there_and_back(who, small))
+    for side, results in runs.items():
+      results.append(_round_trip(side, small))
   best = {
-    who: {key: min(run[key] for run in results) for key in results[0]}
-    for who, results in runs.items()
+    side: {key: min(run[key] for run in results) for key in results[0]}
+    for side, results in runs.items()
   }
-  for who, result in best.items():
-    _show(f"{args.peer_model}, {who}", result)
+  for side, result in best.items():
+    _show(f"{args.peer_model}, {side}", result)
   ratios = {
     key: round(best["peer"][key] / value, 3)
     for key, value in best["ours"].items()
@@ -119,47 +119,47 @@ def _compare(args: argparse.Namespace, directory: pathlib.Path) -> None:
   shutil.rmtree(small)
   if args.model != args.peer_model:
     make(directory / "large", args.model)
-    line["model"] = _there_and_back("ours", directory / "large")
+    line["model"] = _round_trip("ours", directory / "large")
     _show(f"{args.model}, ours", line["model"])
   print(json.dumps(line | {"names": [args.model, args.peer_model]}))
 
 
-def _there_and_back(who: str, source: pathlib.Path) -> dict[str, float]:
+def _round_trip(side: str, source: pathlib.Path) -> dict[str, float]:
   there, back = source.with_name("there"), source.with_name("back")
-  result = _measure(f"{who}_from_hf", source, there)
-  result |= _measure(f"{who}_to_hf", there, back)
+  result = _measure(f"{side}_from_hf", source, there)
+  result |= _measure(f"{side}_to_hf", there, back)
   verified = subprocess.run(
     [sys.executable, "-m", "kimina_jax.convert", "verify", source, back],
     stdout=subprocess.DEVNULL,
   )
   if verified.returncode:
-    raise SystemExit(f"{who}: {back} differs from {source}")
+    raise SystemExit(f"{side}: {back} differs from {source}")
   shutil.rmtree(there)
   shutil.rmtree(back)
   return result
 
 
 def _measure(
-  what: str, src: pathlib.Path, dst: pathlib.Path
+  conversion: str, src: pathlib.Path, dst: pathlib.Path
 ) -> dict[str, float]:
   child = subprocess.run(
-    [sys.executable, __file__, "--child", what, src, dst],
+    [sys.executable, __file__, "--child", conversion, src, dst],
     check=True,
     stdout=subprocess.PIPE,
     text=True,
   )
-  direction = what.split("_", 1)[1]
+  direction = conversion.split("_", 1)[1]
   numbers = json.loads(child.stdout.splitlines()[-1])
   return {f"{direction}_{key}": value for key, value in numbers.items()}
 
 
-def _child(what: str, src: str, dst: str) -> None:
+def _child(conversion: str, src: str, dst: str) -> None:
   """One conversion; prints its seconds and GiB."""
   jax.config.update("jax_platforms", "cpu")
   before_kib = _status_kib("VmRSS")
   pathlib.Path("/proc/self/clear_refs").write_text("5")  # resets the mark
   started_s = time.perf_counter()
-  _CONVERSIONS[what](pathlib.Path(src), pathlib.Path(dst))
+  _CONVERSIONS[conversion](pathlib.Path(src), pathlib.Path(dst))
   seconds = time.perf_counter() - started_s
   peak_gib = (_status_kib("VmHWM") - before_kib) / 2**20
   print(json.dumps({"s": round(seconds, 2), "peak_gib": round(peak_gib, 3)}))
@@ -251,9 +251,9 @@ def _status_kib(key: str) -> int:
   return int(re.search(rf"{key}:\s+(\d+) kB", text).group(1))
 
 
-def _show(who: str, result: dict[str, float]) -> None:
+def _show(side: str, result: dict[str, float]) -> None:
   print(
-    f"{who}: from-hf {result['from_hf_s']:.1f} s,"
+    f"{side}: from-hf {result['from_hf_s']:.1f} s,"
     f" {result['from_hf_peak_gib']:.2f} GiB; to-hf {result['to_hf_s']:.1f} s,"
     f" {result['to_hf_peak_gib']:.2f} GiB",
     flush=True,

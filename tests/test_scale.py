@@ -473,7 +473,7 @@ def test_a_process_that_dies_is_a_row(monkeypatch):
   assert row["status"] == "failed"
   assert "exit code 1" in row["error"] and "no_such_worker" in row["error"]
   assert "failed" in report.summary_line(row)
-  assert len(report.cells(row)) == len(report.HEADINGS)
+  assert len(report.row_cells(row)) == len(report.HEADINGS)
 
 
 def test_predicted_and_measured_rows(tmp_path):

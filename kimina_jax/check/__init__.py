@@ -1,1 +1,1 @@
-"""The command `check`: which Lean files are proofs, and what is wrong here."""
+"""The command `check`: verdicts on Lean files; a diagnosis of the checker."""

@@ -62,7 +62,7 @@ from kimina_jax.verification.settings import CheckerSettings
 def main(options: argparse.Namespace) -> int:
   """Checks the files of the command line, or with --doctor the checker."""
   config, paths = options.config, options.arguments
-  logging.set_verbosity(logging.WARNING)  # The verdicts say it all.
+  logging.set_verbosity(logging.WARNING)  # Only verdicts are printed.
   if options.jobs is not None:
     config.checker.num_workers = options.jobs
   settings = CheckerSettings(**config.checker)

@@ -296,5 +296,5 @@ def _refused(
 
 def _reason(verdict: Verdict) -> str:
   """Reason of a verdict, in one line."""
-  words = [verdict.detail, *(m.text for m in verdict.messages)]
-  return f"{verdict.status}: {' '.join(' '.join(words).split())[:300]}"
+  texts = [verdict.detail, *(m.text for m in verdict.messages)]
+  return f"{verdict.status}: {' '.join(' '.join(texts).split())[:300]}"

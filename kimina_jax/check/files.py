@@ -169,7 +169,7 @@ def _match(path: str, text: str, problems: Mapping[str, Problem]) -> Problem:
   try:
     names = [*reversed(_declared(tokenize(normalise(text)))), stem]
   except LexError:
-    names = [stem]  # What is wrong, the checker says at its place.
+    names = [stem]  # The checker will report the error with its position.
   for name in names:
     if name in problems:
       return problems[name]
@@ -248,9 +248,9 @@ def _header_length(tokens: Sequence[Token]) -> int:
   starts = [i for i, token in enumerate(tokens) if token.column == 0]
   end = 0
   for start, after in itertools.pairwise([*starts, len(tokens)]):
-    words = [token.text for token in tokens[start:after]]
+    texts = [token.text for token in tokens[start:after]]
     # With `in` it applies to the next command only.
-    if start != end or words[0] not in _HEADER or "in" in words:
+    if start != end or texts[0] not in _HEADER or "in" in texts:
       break
     end = after
   return end

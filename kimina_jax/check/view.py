@@ -114,7 +114,9 @@ class CheckView:
     messages = tuple(map(file.locate, verdict.messages))
     verdict = dataclasses.replace(verdict, messages=messages)
     if self._as_json:
-      print(json.dumps(to_row(file, verdict, self._checker)), flush=True)
+      print(
+        json.dumps(verdict_to_row(file, verdict, self._checker)), flush=True
+      )
     elif not (self._quiet and verdict.proved):
       _show(self._console, file, verdict)
 
@@ -147,8 +149,8 @@ class CheckView:
     )
     if self._has_own_statements:
       self._console.print(_OWN_STATEMENTS, soft_wrap=True)
-    if (words := failure_alarm(stats)) and not self.num_skipped:
-      self._console.print(Text(words, "bold red"), soft_wrap=True)
+    if (alarm := failure_alarm(stats)) and not self.num_skipped:
+      self._console.print(Text(alarm, "bold red"), soft_wrap=True)
 
   def __enter__(self) -> Self:
     if self._task is not None:
@@ -166,11 +168,15 @@ class CheckView:
 
   def _print_unchecked(self, file: LeanFile, why: str) -> None:
     no_verdict = Verdict(Status.INFRA_ERROR, detail=why)
-    row = to_row(file, no_verdict, self._checker) | {"status": _NOT_CHECKED}
+    row = verdict_to_row(file, no_verdict, self._checker) | {
+      "status": _NOT_CHECKED
+    }
     print(json.dumps(row), flush=True)
 
 
-def to_row(file: LeanFile, verdict: Verdict, checker: str) -> dict[str, Any]:
+def verdict_to_row(
+  file: LeanFile, verdict: Verdict, checker: str
+) -> dict[str, Any]:
   """The outcome of one file, for JSON.
 
   Args:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kimina_jax.convert.weights import StoredWeights, open_weights
+from kimina_jax.convert.weights import StoredWeights, open_any_weights
 from kimina_jax.infra.stream import stream
 from kimina_jax.model import hf_weights
 from kimina_jax.model.config import ModelConfig
@@ -57,7 +57,7 @@ def verify(a: pathlib.Path, b: pathlib.Path) -> int:
   Keys that change no tensor change the model all the same (rope_theta changes
   its logits), so they count as tensors do.
   """
-  with open_weights(a) as one, open_weights(b) as other:
+  with open_any_weights(a) as one, open_any_weights(b) as other:
     differences = compare_tensors(one, other)
     keys = compare_configs(one.config, other.config)
     num_tensors = sum(

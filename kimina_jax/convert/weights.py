@@ -51,7 +51,7 @@ class StoredWeights:
 
 
 @contextlib.contextmanager
-def open_weights(path: pathlib.Path) -> Iterator[StoredWeights]:
+def open_any_weights(path: pathlib.Path) -> Iterator[StoredWeights]:
   """Opens any of the three kinds of directories.
 
   Raises:

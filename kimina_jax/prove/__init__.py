@@ -1,1 +1,1 @@
-"""The command `prove`: one theorem, tried by a trained policy."""
+"""The command `prove`: one theorem, proved by a trained policy."""

@@ -79,7 +79,9 @@ def run_prove(
       view.print_note(
         f"an example has no name: it is called {UNNAMED_EXAMPLE} here"
       )
-    attempt = prove(config, problem, num_attempts=num_attempts, view=view)
+    attempt = prove_theorem(
+      config, problem, num_attempts=num_attempts, view=view
+    )
   if as_json:
     seconds = time.monotonic() - started_s
     record = to_record(problem, attempt, checker=checker, seconds=seconds)
@@ -96,7 +98,7 @@ def run_prove(
   return 0
 
 
-def prove(
+def prove_theorem(
   config: ConfigDict, problem: Problem, *, num_attempts: int, view: ProveView
 ) -> ProofAttempt:
   """Samples and checks proofs until one is accepted; returns the last attempt.

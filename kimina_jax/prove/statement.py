@@ -3,7 +3,7 @@
 In: a statement as text, a file, or `-` for stdin. Out: a Problem with the
 header and statement that proofs are checked against. A text that is not one
 theorem without a proof, or that no proof could be audited for, is refused with
-one line. Lean is not asked.
+one line. Lean is not run.
 """
 
 import itertools
@@ -40,8 +40,8 @@ def read_source(source: str) -> str:
   Raises:
     UsageError: the file cannot be read.
   """
-  words = source.split()
-  if source != "-" and len(words) != 1 and not source.endswith(".lean"):
+  num_words = len(source.split())
+  if source != "-" and num_words != 1 and not source.endswith(".lean"):
     return source
   try:
     if source == "-":
@@ -125,7 +125,7 @@ def _name(statement: Sequence[Token]) -> str:
 
 
 def _statement(text: str, tokens: Sequence[Token]) -> str:
-  """The statement, ending in `:= by`, from what may end in other ways."""
+  """The statement with the ending `:= by`, whatever its own ending."""
   kept = list(tokens)
   for ending in ("sorry", "by", ":="):
     if kept[-1].text == ending:
@@ -141,9 +141,9 @@ def _check_ending(tokens: Sequence[Token], kept: Sequence[Token]) -> None:
   """Nothing but `:=`, `:= by`, and either with `sorry` is cut off."""
   cut = tokens[len(kept) :]
   if cut and cut[0].text != ":=":
-    words = " ".join(token.text for token in cut)
+    ending = " ".join(token.text for token in cut)
     raise UsageError(
-      f"the theorem ends in {words!r} without `:=`: end it in `:= by`"
+      f"the theorem ends in {ending!r} without `:=`: end it in `:= by`"
     )
   # A `let` of the goal has its own `:=`.
   if any(token.text == "let" for token in kept):
@@ -158,7 +158,7 @@ def _check_ending(tokens: Sequence[Token], kept: Sequence[Token]) -> None:
 
 
 def _check_auditable(problem: Problem) -> None:
-  """Refuses what the audit refuses, before Lean is asked, of every proof."""
+  """Refuses a statement of which the audit refuses every proof."""
   audit = prepare_audit(problem, empty_proof(problem).final, _RULES)
   if isinstance(audit, Verdict):
     raise UsageError(

@@ -35,7 +35,7 @@ _FACTS = (
   ("Problems", "problems.train"),
   ("Held out", "problems.eval"),
   ("Checker", "checker.backend"),
-  ("Isolation asked for", "checker.isolation"),
+  ("Isolation configured", "checker.isolation"),
   ("Loss", "loss.name"),
   ("Baseline", "advantage.baseline"),
   ("Learning rate", "optimizer.learning_rate"),

@@ -1,1 +1,1 @@
-"""What a program costs on a mesh, from compiling it."""
+"""The command `scale`: memory, traffic and bounds of programs on a mesh."""

@@ -59,7 +59,7 @@ _MARKERS = {"v4": "v", "v5e": "o", "v5p": "s", "v6e": "^", "tpu7x": "D"}
 # ---- tables
 
 
-def cells(row: StudyRow) -> list[str]:
+def row_cells(row: StudyRow) -> list[str]:
   """One row, a text per heading."""
   case, dispatch = row["case"], row.get("sampling")
   rows = f"{case['num_rows']} × {case['sequence_len']:,}"
@@ -82,7 +82,7 @@ def terminal_table(rows: Iterable[StudyRow]) -> rich.table.Table:
     table.add_column(heading, overflow="fold")
   for row in rows:
     fits = row["status"] == "fits"
-    table.add_row(*cells(row), style="" if fits else "red")
+    table.add_row(*row_cells(row), style="" if fits else "red")
   return table
 
 
@@ -92,7 +92,7 @@ def markdown_table(rows: Sequence[StudyRow], headings: Sequence[str]) -> str:
   lines = ["| " + " | ".join(headings) + " |"]
   lines.append("|" + " --- |" * len(headings))
   for row in rows:
-    texts = cells(row)
+    texts = row_cells(row)
     line = " | ".join(texts[index].replace("|", "/") for index in chosen)
     lines.append(f"| {line} |")
   return "\n".join(lines)
@@ -279,14 +279,14 @@ def write_page(
     raise UsageError(f"{template}: no such template")
 
   def fill(place: re.Match) -> str:
-    kind, words = place[1], place[2].split()
-    chosen = [row for row in _in_page_order(rows) if _matches(row, words)]
+    kind, filters = place[1], place[2].split()
+    chosen = [row for row in _in_page_order(rows) if _matches(row, filters)]
     if kind == "table":
       return markdown_table(chosen, _headings_in_use(chosen))
     if kind == "plot":
-      picture = page.with_name("_".join([page.stem, *words]) + ".svg")
+      picture = page.with_name("_".join([page.stem, *filters]) + ".svg")
       write_plot(chosen, picture)
-      return f"![{' '.join(words)} against chips]({picture.name})"
+      return f"![{' '.join(filters)} against chips]({picture.name})"
     if kind == "versions":
       return _versions(rows)
     raise UsageError(f"{template}: {place[0]} is no table, plot or versions")
@@ -296,7 +296,7 @@ def write_page(
 
 def _headings_in_use(rows: Sequence[StudyRow]) -> list[str]:
   """Headings of the columns that are not empty in all rows."""
-  columns = zip(*map(cells, rows), strict=True) if rows else ()
+  columns = zip(*map(row_cells, rows), strict=True) if rows else ()
   return [
     heading
     for heading, texts in zip(HEADINGS, columns, strict=bool(rows))
@@ -325,10 +325,10 @@ def _in_page_order(rows: Sequence[StudyRow]) -> list[StudyRow]:
   return sorted(rows, key=order)
 
 
-def _matches(row: StudyRow, words: Sequence[str]) -> bool:
+def _matches(row: StudyRow, filters: Sequence[str]) -> bool:
   case = row["case"]
   facts = {case["program"], case["sections"]["model"]["name"], row["kind"]}
-  return set(words) <= facts
+  return set(filters) <= facts
 
 
 def _versions(rows: Sequence[StudyRow]) -> str:

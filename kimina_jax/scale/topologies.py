@@ -83,7 +83,7 @@ def parse_topology(name: str) -> Topology:
   if not match:
     raise UsageError(
       f"topology {name!r}; spell it like v5e:8x8, v5p:4x4x8, 2*v5e:16x16 (two"
-      f" slices) or cpu:8; {HERE} is what this machine has"
+      f" slices) or cpu:8; {HERE} stands for this machine"
     )
   local, slices, chip, sizes = match.groups()
   shape = tuple(int(size) for size in sizes.split("x"))

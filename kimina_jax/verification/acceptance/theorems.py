@@ -1,8 +1,8 @@
 """Theorems in Lean source, located by their tokens.
 
 In: the tokens of a text (lexer.tokenize). Out: where its last theorem begins,
-and the nesting of brackets. Lean is not asked, and nothing is accepted or
-refused here.
+and the nesting of brackets. Lean is not run, and nothing is accepted or refused
+here.
 """
 
 from collections.abc import Sequence
