@@ -1,5 +1,6 @@
 """What may change between two starts of a run, and old experiments."""
 
+import dataclasses
 import json
 import pathlib
 
@@ -13,6 +14,7 @@ from kimina_jax.pipeline.resume_policy import (
   changes_of_run,
   check_changes,
   compare,
+  upgrade_config,
 )
 from kimina_jax.types import UsageError
 
@@ -38,8 +40,6 @@ def experiment(**overrides) -> Experiment:
 
 
 def as_json(experiment: Experiment, program: str) -> dict:
-  import dataclasses
-
   return json.loads(
     json.dumps({"program": program, **dataclasses.asdict(experiment)})
   )
@@ -167,6 +167,14 @@ def test_a_run_of_commit_a669fd3_goes_on():
     experiment(init_from=old["init_from"], train__num_iterations=10), "train"
   )
   assert compare(old, now) == []
+
+
+def test_old_keys_by_their_names_of_today():
+  found = upgrade_config(json.loads(OLD.read_text()))
+  assert found["checker.num_standby"] == 1
+  assert found["checker.verdict_cache"] == ""
+  assert found["program"] == "train"
+  assert not {"checker.num_spares", "loss.sft_kl"} & found.keys()
 
 
 def test_keys_that_did_not_exist_take_their_defaults():

@@ -5,6 +5,7 @@ import math
 
 import pytest
 
+from kimina_jax import evaluate, sft, train
 from kimina_jax.configs import debug
 from kimina_jax.pipeline.dry_run import describe
 from kimina_jax.pipeline.experiment import Experiment
@@ -167,3 +168,21 @@ def test_a_dry_run_says_where_a_run_goes_on_and_what_differs(tmp_path):
   text = describe(setup, program="train", run_dir=str(tmp_path))
   assert "resumes after 3 iterations" in text
   assert "rollouts.num_slots: 64 there, 32 now" in text
+
+
+@pytest.mark.parametrize("name", ["train", "sft", "evaluate"])
+def test_a_dry_run_makes_no_directory(name, tmp_path, capsys):
+  config = debug.get_config()
+  config.problems.num_train, config.problems.num_eval = 32, 4
+  config.sft.num_examples = 40
+  run_dir = str(tmp_path / "run")
+  if name == "evaluate":
+    with pytest.raises(UsageError, match="--checkpoint is missing"):
+      evaluate.evaluate(config, "", run_dir, dry_run=True)
+    return
+  program = {"train": train.train, "sft": sft.train}[name]
+  program(config, run_dir, dry_run=True)
+  output = capsys.readouterr().out
+  assert f"{name}: the experiment is valid" in output
+  assert ("40 per epoch" in output) == (name == "sft")
+  assert not (tmp_path / "run").exists()

@@ -229,7 +229,8 @@ class ExperienceCollector:
     if failed and self._num_unverified >= least:
       raise UsageError(
         f"the checker judged none of {self._num_unverified} rollouts: "
-        f"{failed[0].detail}. Look at checker.command and checker.lean_path"
+        f"{failed[0].detail.rstrip('.; ')}. Look at checker.command and "
+        "checker.lean_path"
       )
 
   def close(self) -> None:

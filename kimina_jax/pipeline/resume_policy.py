@@ -16,7 +16,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from kimina_jax.configs import common
+from kimina_jax.infra import config_file
 from kimina_jax.infra.rundir import has_begun
 from kimina_jax.pipeline.experiment import Experiment
 from kimina_jax.types import UsageError
@@ -210,22 +210,34 @@ def compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Change]:
   """
   program = new["program"]
   now = _flatten(json.loads(json.dumps(new)))
-  before = {
-    _RENAMED.get(key, key): value for key, value in _flatten(old).items()
-  }
-  defaults = _flatten(json.loads(common.get_config().to_json()))
+  before = upgrade_config(old)
+  defaults = _flatten(json.loads(config_file.load("common").to_json()))
   found = []
   for key in sorted(before.keys() | now.keys()):
     if key.split(".")[0] in _UNUSED[program]:
       continue
-    if key not in now:
-      if before[key] != _REMOVED.get(key, _ABSENT):
-        found.append(Change(key, before[key], "absent", allowed=False))
-      continue
-    value = before.get(key, defaults.get(key, "absent"))
-    if value != now[key]:
-      found.append(Change(key, value, now[key], _may_change(key, program)))
+    old_value = before.get(key, defaults.get(key, "absent"))
+    new_value = now.get(key, "absent")
+    if old_value != new_value:
+      allowed = _may_change(key, program)
+      found.append(Change(key, old_value, new_value, allowed))
   return found
+
+
+def upgrade_config(saved: Mapping[str, Any]) -> dict[str, Any]:
+  """A run's config.json of any version: values by this version's dotted keys.
+
+  A key that exists no more is left out if its value was the one at which this
+  version does the same.
+  """
+  named = {
+    _RENAMED.get(key, key): value for key, value in _flatten(saved).items()
+  }
+  return {
+    key: value
+    for key, value in named.items()
+    if key not in _REMOVED or value != _REMOVED[key]
+  }
 
 
 def check_changes(run_dir: str | pathlib.Path, found: list[Change]) -> None:
@@ -237,10 +249,6 @@ def check_changes(run_dir: str | pathlib.Path, found: list[Change]) -> None:
       f"({'; '.join(refused)}). Resume it with the same one, or choose another "
       "--run_dir"
     )
-
-
-# Differs from every JSON value.
-_ABSENT = object()
 
 
 def _may_change(key: str, program: str) -> bool:

@@ -22,6 +22,7 @@ from kimina_jax.infra import interruption
 from kimina_jax.infra.checkpoint import find_weights
 from kimina_jax.pipeline.collector import ExperienceCollector
 from kimina_jax.pipeline.experiment import Experiment
+from kimina_jax.pipeline.resume_policy import upgrade_config
 from kimina_jax.pipeline.setup import Setup, first_params, prompt_limit
 from kimina_jax.pipeline.validate import validate
 from kimina_jax.prove.statement import empty_proof
@@ -192,10 +193,11 @@ def configure(
 def _take_run_settings(config: ConfigDict, path: pathlib.Path) -> None:
   """Sets the sections that matter for a proof to those of a run."""
   try:
-    saved = json.loads(path.read_text("utf-8"))
-    for section, not_taken in _KEYS_NOT_TAKEN.items():
-      keys = saved[section].keys() - set(not_taken)
-      config[section].update({key: saved[section][key] for key in keys})
+    saved = upgrade_config(json.loads(path.read_text("utf-8")))
+    for key, value in saved.items():
+      section, _, name = key.rpartition(".")
+      if section in _KEYS_NOT_TAKEN and name not in _KEYS_NOT_TAKEN[section]:
+        config[section].update({name: value})
     config.seed = saved["seed"]
   except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
     raise UsageError(
