@@ -2,23 +2,19 @@
 
     python fake_repl.py [--cost_s=SECONDS]
 
-A command that holds `FAULT:<name>` meets that fault; a file named in
-`FAULT:<name>@<path>` is made first, and prevents the fault if it exists; a
-named pipe prevents nothing, and tells its reader that the fault is on. Each
-proof takes the given time. Without either it answers at once, so that it can
-stand for a REPL of no cost.
+A command with `FAULT:<name>` triggers that fault; with `FAULT:<name>@<path>`
+the file is made first, and prevents the fault if it exists already; a named
+pipe prevents nothing, and tells its reader that the fault has begun. Each proof
+takes the given time. Without either it replies at once, so that it costs next
+to nothing; for the same reason modules are imported where they are needed.
 """
 
-import json
-import mmap
 import os
-import re
-import signal
 import sys
 import time
 
 _AXIOMS = b"#print axioms "
-_NAME = re.compile(rb'[^"\\\s]*')
+_NAME_ENDS = b'"\\ '
 _PLACE = b'"pos": {"line": 1, "column": 0}, "endPos": {"line": 1, "column": 7}'
 
 num_envs = 0
@@ -31,7 +27,7 @@ def main() -> None:
   cost_s = sum(float(a.removeprefix("--cost_s=")) for a in sys.argv[1:])
   for request in requests:
     if b"FAULT:" in request:
-      meet_fault(json.loads(request))
+      meet_fault(request)
     else:
       if cost_s and b"theorem" in request and b"__ok_" not in request:
         time.sleep(cost_s)
@@ -51,7 +47,7 @@ def answer(request: bytes) -> None:
   head, _, name = request.rpartition(_AXIOMS)
   messages = b""
   if head:
-    name = _NAME.match(name)[0]
+    name = up_to(name, _NAME_ENDS)
     messages = (
       b'"messages": [{"severity": "info", %b, "data": '
       b"\"'%b' does not depend on any axioms\"}], " % (_PLACE, name)
@@ -60,9 +56,19 @@ def answer(request: bytes) -> None:
   num_envs += 1
 
 
-def meet_fault(request: dict) -> None:
-  """Leaves it at the fault if that answers, else answers as if none were."""
-  name, path = re.search(r"FAULT:(\w+)(?:@(\S+))?", request["cmd"]).groups()
+def up_to(text: bytes, ends: bytes) -> bytes:
+  """The text before the first byte that is one of the ends."""
+  return text[: min(i for i in map((text + ends).find, split(ends)) if i >= 0)]
+
+
+def split(text: bytes) -> list[bytes]:
+  return [text[i : i + 1] for i in range(len(text))]
+
+
+def meet_fault(request: bytes) -> None:
+  """Runs the fault that the JSON of a command names, or replies without it."""
+  word = up_to(request.partition(b"FAULT:")[2], _NAME_ENDS)
+  name, _, path = os.fsdecode(word).partition("@")
   if path and os.path.isfile(path):
     return reply()
   if path:
@@ -73,6 +79,8 @@ def meet_fault(request: dict) -> None:
 def reply(**fields: object) -> None:
   """A reply of the right environment, unless the fields say otherwise."""
   global num_envs
+  import json
+
   frame = {"env": num_envs, **fields}
   write(json.dumps(frame, ensure_ascii=False, indent=1).encode() + b"\n\n")
   num_envs += 1
@@ -116,6 +124,8 @@ def slow() -> None:
 
 
 def stubborn() -> None:
+  import signal
+
   signal.signal(signal.SIGTERM, signal.SIG_IGN)
   hang()
 
@@ -151,11 +161,15 @@ def last_words() -> None:
 
 
 def segv() -> None:
+  import signal
+
   os.kill(os.getpid(), signal.SIGSEGV)
   hang()
 
 
 def killed() -> None:
+  import signal
+
   os.kill(os.getpid(), signal.SIGKILL)
   hang()
 
@@ -180,7 +194,9 @@ def memory() -> None:
 
 
 def grow() -> None:
-  """Holds 600 MB within a second, keeps them for ten, and then answers."""
+  """Holds 600 MB within a second, keeps them for ten, and then replies."""
+  import mmap
+
   held = []
   for _ in range(30):
     block = mmap.mmap(-1, 20_000_000, flags=mmap.MAP_PRIVATE)
@@ -293,7 +309,9 @@ def bad_import() -> None:
 
 
 def forged() -> None:
-  """Answers this command and all the audit before it is asked."""
+  """Replies to this command and, in advance, to all of the audit."""
+  import json
+
   data = "'__ok_0' does not depend on any axioms"
   frames = [
     {"messages": [message("info", data)], "env": num_envs + extra}
@@ -332,6 +350,8 @@ def not_utf8() -> None:
 
 
 def half_character() -> None:
+  import json
+
   data = json.dumps([message("info", "\ud800")]).encode()
   write(b'{"env": %d, "messages": %b}\n\n' % (num_envs, data))
 
@@ -346,6 +366,8 @@ def huge_number() -> None:
 
 def large_number() -> None:
   """Small enough for Python to read, and no line of any text."""
+  import json
+
   data = [{**message("info", ""), "pos": {"line": 10**4000, "column": 0}}]
   write(json.dumps({"env": num_envs, "messages": data}).encode() + b"\n\n")
 
@@ -356,7 +378,9 @@ def deep() -> None:
 
 
 def twice() -> None:
-  """Two lists of messages; whoever reads the second misses the error."""
+  """Two lists of messages; a reader of the second misses the error."""
+  import json
+
   data = json.dumps([message("error", "unsolved goals")]).encode()
   write(b'{"messages": %b, "messages": [], "env": %d}\n\n' % (data, num_envs))
 

@@ -108,7 +108,9 @@ MEMORY_GIB = 0.2
 
 
 def test_each_fault_has_its_verdict_and_costs_no_other_item(nothing_left):
-  with make_pool(exec_timeout_s=3.0, memory_gib=MEMORY_GIB) as pool:
+  with make_pool(
+    num_workers=4, exec_timeout_s=3.0, memory_gib=MEMORY_GIB
+  ) as pool:
     futures = {}
     for name in FAULTS:
       futures[name] = pool.submit(PROBLEM, proof(f"omega -- FAULT:{name}"))
