@@ -56,7 +56,7 @@ class FakeServer:
     self._thread.start()
 
   def stop(self) -> None:
-    """Refuses all that comes, and ends what has begun."""
+    """Refuses new requests, and ends those in progress."""
     self.ended.set()
     self._http.shutdown()
     self._http.server_close()
@@ -222,7 +222,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     self.send(200, {"results": [result]})
 
   def fault_echo(self, result: dict) -> None:
-    """Repeats what nobody should."""
+    """Repeats the key, which must not be logged."""
     given = self.headers.get("Authorization")
     self.send(500, {"detail": "x" * 490 + f" {given}"})
 
@@ -230,7 +230,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     given = self.headers.get("Authorization")
     self.send(500, {"detail": f"JSON decode error {given}"})
 
-  # Faults of Lean, as the server tells of them.
+  # Faults of Lean, as the server reports them.
 
   def fault_crash(self, result: dict) -> None:
     self.send(500, {"detail": "JSON decode error"})

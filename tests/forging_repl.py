@@ -1,4 +1,4 @@
-"""A REPL that answers what it has not been asked, to look proved.
+"""A REPL that forges replies, so that a proof looks accepted.
 
   python forging_repl.py MODE
 

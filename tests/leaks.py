@@ -20,7 +20,7 @@ def anonymous_bytes(pid: int) -> int:
 
 
 def processes() -> list[str]:
-  """The numbers of all that there are."""
+  """The ids of all processes."""
   return [name for name in os.listdir("/proc") if name.isdigit()]
 
 

@@ -1,4 +1,4 @@
-"""From a final block to what Lean is asked, and from replies to a verdict."""
+"""The audit: commands for Lean from a final block, verdicts from replies."""
 
 import dataclasses
 import json
@@ -75,7 +75,7 @@ def test_commands():
 )
 @pytest.mark.parametrize("respaced", [False, True])
 def test_positions_are_those_of_the_final_block(header, respaced):
-  """Whether the header is repeated to the letter or spaced otherwise."""
+  """Whether the header is repeated literally or with other white space."""
   final = f"{header}\n{STATEMENT}\n  nlinarith"
   if respaced:
     final = "\n/- \n -/\n" + final.replace("import A", " import -- .\n    A")
@@ -216,7 +216,7 @@ def test_native_decide_comes_with_its_axioms():
 
 
 def test_genuine_proofs(data_dir):
-  """All statements can be anchored; 190 of 197 proofs repeat theirs."""
+  """All statements are parsed; 190 of 197 proofs repeat theirs."""
   folder = data_dir / "minif2f"
   problems = {}
   for record in records(folder / "minif2f.jsonl"):
@@ -406,7 +406,7 @@ def test_judge(replies, status):
   ],
 )
 def test_decided(replies, expected):
-  """What is decided stays so, whatever may still be asked."""
+  """Further replies do not change a verdict that is decided."""
   assert is_decided(replies) is expected
   if expected and len(replies) < 3:
     status = judge_replies(AUDIT, "34", replies).status

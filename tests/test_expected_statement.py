@@ -1,4 +1,4 @@
-"""A statement as a proposition, and where a proof states it."""
+"""Expected statements: parsing, and whether a proof states them."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""Responses taken apart."""
+"""Extraction: responses that follow and that break the pattern."""
 
 import json
 

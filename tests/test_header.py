@@ -1,4 +1,4 @@
-"""A header taken apart and put together again."""
+"""Headers: imports, preamble, ceilings of options."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The installer of Lean, with programs that only write down what is asked."""
+"""The installer of Lean, with stand-ins that record their arguments."""
 
 import os
 import pathlib

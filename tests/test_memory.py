@@ -1,4 +1,4 @@
-"""How much memory processes hold, and control groups that bound it."""
+"""Memory usage of processes, and control groups that bound it."""
 
 import contextlib
 import importlib.util
@@ -108,7 +108,7 @@ def test_what_is_gone_holds_nothing():
   process = subprocess.Popen(["true"])
   process_id = process.pid
   os.waitid(os.P_PID, process_id, os.WEXITED | os.WNOWAIT)
-  # A zombie still has a number, and no memory.
+  # A zombie still has an id, and no memory.
   assert memory.memory_usages([process_id]) == {
     process_id: memory.MemoryUsage(0, 1)
   }
@@ -120,7 +120,7 @@ def test_what_is_gone_holds_nothing():
 
 
 def test_processes_that_come_and_go():
-  """A look at a machine that changes meanwhile fails at nothing."""
+  """Processes that start and end during the scan cause no error."""
   program = (
     "import os\n"
     "while True:\n"
@@ -141,7 +141,7 @@ def test_processes_that_come_and_go():
 
 @pytest.mark.parametrize("name", [b"a) R 1 (b", b"\xff\xfe", b") ", b"\n0 0"])
 def test_a_name_of_any_bytes(name):
-  """A process may call itself what it likes."""
+  """The name of a process may hold any bytes."""
   program = (
     "import ctypes, os, time\n"
     f"ctypes.CDLL(None).prctl(15, {name!r}, 0, 0, 0)\n"
@@ -164,8 +164,8 @@ def test_a_name_of_any_bytes(name):
     process.stdout.close()
 
 
-def test_numbers_given_anew_form_no_circle():
-  """A look that is not of one moment may show a process as its ancestor."""
+def test_reused_ids_form_no_circle():
+  """With ids reused during a scan, a process may seem its own ancestor."""
   children = {1: [2, 3], 2: [4], 4: [1, 2], 3: [3]}
   assert memory._family(1, children) == [1, 2, 3, 4]
 
@@ -269,7 +269,7 @@ def test_a_real_group_ends_what_takes_too_much(root):
 
 @pytest.mark.parametrize("mode", ["rlimit", resolve_mode("auto")])
 def test_a_real_group_ends_a_repl(root, mode):
-  """However it is confined; the group says that it was the memory."""
+  """In every isolation; the control group counts the kill."""
   group = memory.ControlGroup.create(200 * MIB)
   fake = pathlib.Path(__file__).with_name("fake_repl.py")
   env = {"PATH": os.environ["PATH"]}

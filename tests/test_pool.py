@@ -133,7 +133,7 @@ def test_each_fault_has_its_verdict_and_costs_no_other_item(nothing_left):
 
 
 def test_a_broken_worker_is_retried_once(nothing_left, tmp_path):
-  """A fault before the proof is sent is not the policy's."""
+  """A fault before the proof is sent is an INFRA_ERROR."""
   path = tmp_path / "met"
   header = f"import Mathlib\nopen Nat -- FAULT:leave@{path}\nopen Real\n"
   problem = Problem("t", header, PROBLEM.statement)
@@ -149,7 +149,7 @@ def test_a_broken_worker_is_retried_once(nothing_left, tmp_path):
 
 
 def test_a_used_worker_is_not_trusted_over_a_fresh_one(nothing_left, tmp_path):
-  """A crash after other proofs may be theirs; a crash at once is not."""
+  """A crash of a used worker is retried, a crash of an unused one is not."""
   with make_pool(num_workers=1) as pool:
     assert check(pool, "omega").proved
     path = tmp_path / "met"
@@ -264,7 +264,7 @@ def test_minilean_is_an_extra(monkeypatch):
 
 
 def test_the_parent_stays_light():
-  """A pool costs its owner no accelerator library and no solver."""
+  """Importing the pool imports no accelerator library and no solver."""
   program = (
     "import sys, kimina_jax.verification.pool\n"
     "print({'jax', 'transformers', 'z3', 'lark'} & set(sys.modules))"

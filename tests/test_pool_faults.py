@@ -1,4 +1,4 @@
-"""Ten thousand proofs, every few of which do to their checker what they can."""
+"""Ten thousand proofs, one in eight of which makes its worker fail."""
 
 import collections
 import concurrent.futures
@@ -13,7 +13,7 @@ from test_pool import FAULTS, MEMORY_GIB, PROBLEM, make_pool, proof
 from kimina_jax.types import Status
 
 NUM_ITEMS = 10_000
-EVERY = 8  # items, to one with a fault
+EVERY = 8  # one item in so many has a fault
 # These take their whole timeout each, or so much memory.
 TIMEOUTS = {name for name, status in FAULTS.items() if status is Status.TIMEOUT}
 RARE = TIMEOUTS | {"grow", "bomb", "huge", "endless", "flood", "slow"}
@@ -21,7 +21,7 @@ EXEC_TIMEOUT_S = 6.0
 
 
 def test_ten_thousand_items():
-  """In a process of its own, where all that is held is the pool's."""
+  """In a process of its own, whose resources are those of the pool alone."""
   context = multiprocessing.get_context("spawn")
   with concurrent.futures.ProcessPoolExecutor(1, context) as executor:
     executor.submit(check_ten_thousand_items).result(timeout=900)

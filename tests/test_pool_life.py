@@ -1,4 +1,4 @@
-"""What a pool keeps, refuses, forgets and lets go of."""
+"""Cache, cancellation, drain, close and second verifier of a pool."""
 
 import concurrent.futures
 import contextlib
@@ -48,7 +48,7 @@ def test_verdicts_outlive_the_pool(tmp_path):
     )  # other rules, another verdict
 
 
-def test_who_submits_too_many_waits(tmp_path):
+def test_submit_blocks_while_the_queue_is_full(tmp_path):
   with make_pool(num_workers=1, max_pending=3, exec_timeout_s=60) as pool:
     occupy(pool, tmp_path / "pipe")
     submitted = []
@@ -67,7 +67,7 @@ def test_who_submits_too_many_waits(tmp_path):
   assert all(f.result(0).status is Status.INFRA_ERROR for f in submitted)
 
 
-def test_what_nobody_waits_for_is_not_checked(tmp_path):
+def test_cancelled_proofs_are_not_checked(tmp_path):
   with make_pool(num_workers=1, exec_timeout_s=1.0) as pool:
     occupy(pool, tmp_path / "pipe")
     twice = [pool.submit(PROBLEM, proof("omega -- twice")) for _ in range(2)]
@@ -121,7 +121,7 @@ def test_headers_that_differ_after_the_imports_share_a_worker():
     assert pool.stats()["cold_starts"] == 1
 
 
-def test_a_spare_takes_over():
+def test_a_standby_worker_takes_over():
   """A worker that is replaced costs the next proof no import."""
   with make_pool(num_workers=1, num_standby=1, max_uses=1) as pool:
     cold_s = check(pool, "omega").load_s

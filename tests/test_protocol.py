@@ -1,4 +1,4 @@
-"""Frames of bytes to typed replies: recorded ones, and ones that lie."""
+"""The REPL protocol: recorded frames, malformed and forged ones."""
 
 import json
 
@@ -35,7 +35,7 @@ def test_recorded_replies(data_dir):
         num_seen["messages"] += len(reply.messages)
         num_seen["sorries"] += len(reply.sorries)
   assert min(num_seen.values()) > 0, num_seen
-  # Of 68; the others answer single tactics, which nobody here asks for.
+  # Of 68; the others are replies to single tactics, which are not used here.
   assert num_seen["messages"] == 64
 
 
@@ -60,7 +60,7 @@ def as_sent(reply: Reply) -> dict:
 
 
 def without_the_rest(fields: dict) -> dict:
-  """A recorded reply, less what no verdict needs, lists never left out."""
+  """A recorded reply without unused fields, and with its empty lists."""
   return {
     "env": fields["env"],
     "messages": [

@@ -1,4 +1,4 @@
-"""Who waits, who is next, and that nobody is lost."""
+"""The verification queue: order, blocking, closing; no item is lost."""
 
 import dataclasses
 import random
@@ -16,7 +16,7 @@ class Item:
   submitted_s: float
 
 
-def test_the_line_of_the_own_imports_comes_first():
+def test_items_with_the_loaded_imports_come_first():
   queue = VerificationQueue(10)
   items = [Item("ab"[i % 2], float(i)) for i in range(4)]
   for item in items:
@@ -27,7 +27,7 @@ def test_the_line_of_the_own_imports_comes_first():
   assert queue.get("c") is items[2]
 
 
-def test_but_not_for_long():
+def test_much_older_items_come_before_loaded_imports():
   queue = VerificationQueue(10)
   old, new = Item("a", 0.0), [Item("b", 15.0), Item("b", 25.0)]
   for item in (old, *new):
@@ -37,7 +37,7 @@ def test_but_not_for_long():
   assert queue.get("a") is new[1]
 
 
-def test_without_imports_the_oldest_is_next():
+def test_a_worker_without_imports_gets_the_oldest_item():
   queue = VerificationQueue(10)
   items = [Item(name, s) for name, s in (("a", 3.0), ("b", 1.0), ("c", 2.0))]
   for item in items:
@@ -46,7 +46,7 @@ def test_without_imports_the_oldest_is_next():
   assert [item.imports for item in taken] == ["b", "c", "a"]
 
 
-def test_who_brings_too_many_waits():
+def test_put_blocks_while_the_queue_is_full():
   queue = VerificationQueue(2)
   brought = []
 
@@ -67,7 +67,7 @@ def test_who_brings_too_many_waits():
   thread.join()
 
 
-def test_closing_wakes_all_and_returns_what_waits():
+def test_close_wakes_all_callers_and_returns_the_items():
   queue = VerificationQueue(1)
   item = Item("a", 0.0)
   queue.put(item)

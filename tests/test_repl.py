@@ -1,4 +1,4 @@
-"""One process over pipes: recorded sessions, odd frames, faults."""
+"""The REPL client: recorded sessions, malformed frames, faults."""
 
 import contextlib
 import json
@@ -191,7 +191,7 @@ def test_a_swarm_is_caught_while_it_grows():
 
 
 def marked(mark: str) -> list[int]:
-  """Processes with this line in their environment, whoever their parents."""
+  """Processes with this line in their environment, whatever their parents."""
   found = []
   for pid in processes():
     with contextlib.suppress(OSError):
@@ -225,7 +225,7 @@ def test_what_a_dead_process_leaves_behind_is_ended(start):
   ],
 )
 def test_faults_after_a_good_reply(start, fault, status):
-  """What follows is not taken for the answer to the next command."""
+  """Later output is not taken for the reply to the next command."""
   repl = start()
   with pytest.raises(WorkerFailure) as caught:
     assert repl.run_command(f"FAULT:{fault}", timeout_s=10.0).env == 0
@@ -294,7 +294,7 @@ def test_chains(start):
   ],
 )
 def test_faults_in_a_chain(start, texts, num_good, status):
-  """Replies before the fault stand, and none after it is believed."""
+  """Replies before the fault are valid, none after it is accepted."""
   repl = start()
   replies = []
   with pytest.raises(WorkerFailure) as caught:
@@ -305,7 +305,7 @@ def test_faults_in_a_chain(start, texts, num_good, status):
 
 
 def test_a_surplus_answer_is_noticed(start):
-  """It passes for the next command's, whose own answer is then unasked."""
+  """It counts as the reply to the next command, whose own reply is extra."""
   repl = start()
   with pytest.raises(WorkerFailure, match="unasked output") as caught:
     chain(repl, "FAULT:two_frames", "a")
@@ -315,7 +315,7 @@ def test_a_surplus_answer_is_noticed(start):
 
 
 def test_an_answer_before_the_question_is_sent(start):
-  """A process that answers without having read."""
+  """A process that replies without having read the request."""
   program = (
     "import os, time\n"
     "os.read(0, 100)\n"
@@ -337,7 +337,7 @@ def test_an_answer_before_the_question_is_sent(start):
 )
 @pytest.mark.parametrize("fault", ["hang", "stubborn", "bomb"])
 def test_ended_from_another_thread(start, end, status, fault):
-  """The call in progress ends, and says why, whoever holds the pipes."""
+  """The call in progress ends with the cause, even if pipes stay open."""
   repl = start()
   started_s = time.monotonic()
   timer = threading.Timer(0.3, end, [repl])
@@ -354,7 +354,7 @@ def test_ended_while_idle(start):
   repl = start()
   assert chain(repl, "a") == [0]
   repl.kill_for_memory()
-  repl.kill()  # the first cause is the one that is told
+  repl.kill()  # the first cause is the one that is reported
   with pytest.raises(WorkerFailure, match="more memory") as caught:
     while True:  # until the signal has arrived
       repl.run_command("b", timeout_s=1.0)
@@ -381,7 +381,7 @@ def test_growing_memory_is_seen(start):
 
 
 def test_processor_time_is_not_memory(start):
-  """Who uses up his processor time is not told to be out of memory."""
+  """The limit of processor time is not reported as a lack of memory."""
   repl = start(*Sandbox("rlimit", (), 1.0, 8.0).wrap(python(FAKE), ENV))
   with pytest.raises(WorkerFailure, match="exit code -24") as caught:
     repl.run_command("FAULT:burn", timeout_s=60.0)
@@ -544,7 +544,7 @@ def test_many_come_and_go():
 
 
 def test_a_closed_stderr_costs_nothing(start):
-  """Its end is told once, not at every look."""
+  """The end of stderr is polled once, not again and again."""
   program = (
     "import os, time\n"
     "os.close(2)\n"

@@ -236,7 +236,7 @@ SECRET = "kimina-secret"
 
 @pytest.fixture(scope="module")
 def surroundings(tmp_path_factory):
-  """What there is to reach: servers, a process, files; as JSON for probes."""
+  """Targets of the probes: servers, a process, files; as JSON."""
   folder = tmp_path_factory.mktemp("outside")
   canary = folder / "canary"
   canary.write_text("x")
@@ -426,7 +426,7 @@ def test_a_session(mode):
   ],
 )
 def test_faults_seen_through_bwrap(fault, status):
-  """How a process ends is known, though another one reports it."""
+  """The exit status is right, though bwrap's first process reports it."""
   fake = HERE.with_name("fake_repl.py")
   box = Sandbox("bwrap", (*python_paths(()), str(fake)), 60.0, 4.0)
   argv = box.wrap([sys.executable, "-I", "-S", str(fake)], ENV)

@@ -1,4 +1,4 @@
-"""Another verifier's opinion: asked apart, believed only if it is one."""
+"""The second verifier: its command, confinement, failures and selection."""
 
 import contextlib
 import os
@@ -153,7 +153,7 @@ def test_opinions(tmp_path, nothing_left, isolation):
 def test_a_verifier_that_misbehaves(
   tmp_path, nothing_left, isolation, word, agrees, words
 ):
-  """It is ended with all that it started, and its failure is no refusal."""
+  """It is killed with its descendants, and its failure is not a refusal."""
   command = python(tmp_path, VERIFIER, "{target} {proof}")
   second = VerifierCommand(
     config(command, isolation=isolation, second_timeout_s=2.0)
@@ -222,7 +222,7 @@ def test_it_is_confined(tmp_path, monkeypatch):
 
 
 def test_is_selected(tmp_path):
-  """First proofs, and of the others a share that only their text decides."""
+  """First proofs, and a share of the others that depends on their text only."""
   command = python(tmp_path, VERIFIER, "{target} {proof}")
   second = VerifierCommand(config(command, second_share=0.25))
   others = [f"proof {number}" for number in range(2000)]
@@ -278,13 +278,13 @@ def test_kill(tmp_path, nothing_left):
     (f"{sys.executable} -c 'raise SystemExit(2)' {{proof}}", "exit status 2"),
   ],
 )
-def test_commands_that_cannot_be(command, words):
+def test_bad_commands(command, words):
   with pytest.raises(UsageError) as caught:
     VerifierCommand(config(command))
   assert words in str(caught.value)
 
 
-def test_one_that_accepts_anything_is_told_of(tmp_path, caplog):
+def test_a_verifier_that_accepts_anything_is_reported(tmp_path, caplog):
   second = VerifierCommand(config(python(tmp_path, "", "{target} {proof}")))
   assert "accepts a proof by sorry" in caplog.text
   assert second.run(PROBLEM, audit_of("omega")).agrees
@@ -337,7 +337,7 @@ def tools(tmp_path, monkeypatch):
     (folder / name).write_text(text)
     (folder / name).chmod(0o755)
   monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
-  # As a toolchain that has been chosen, so that nobody asks for one.
+  # As if a toolchain were chosen, so that elan is not run.
   monkeypatch.setenv("LEAN_SYSROOT", str(tmp_path))
   return folder
 

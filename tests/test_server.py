@@ -210,7 +210,7 @@ def test_proved(serve, shifts, header):
 
 
 def test_the_same_proof_is_never_asked_in_the_same_words(serve):
-  """Nonce and seal are drawn anew, so no answer fits another question."""
+  """Nonce and seal are drawn anew, so that no reply fits another request."""
   server = serve()
   with checker(server) as one:
     assert ask(one, audit_of("omega")).proved
@@ -234,7 +234,7 @@ def test_a_proof_that_stops_early_ends_where_it_ends(serve, ending):
   "tail", ["open Nat in", "set_option maxHeartbeats 99 in", "noncomputable"]
 )
 def test_nothing_dangles_into_the_check(serve, tail):
-  """A text that would go on into the next command is none of the policy's."""
+  """A text that would continue into the next command is not proved."""
   final = f"{HEADER}{STATEMENT}\n  omega\n{tail}"
   audit = prepare_audit(PROBLEM, final, RULES)
   if isinstance(audit, Verdict):
@@ -261,7 +261,7 @@ def test_the_data_set_is_not_the_proofs_fault(serve, problem, words):
 
 
 def test_sorry_is_seen(serve):
-  """The policy refuses the word, so the server has to be asked without it."""
+  """The syntax rules refuse the word, so that it is put in after them."""
   with checker(serve()) as one:
     audit = audit_of("omega")
     hidden = dataclasses.replace(
@@ -279,7 +279,7 @@ def test_another_name(serve):
 
 
 def test_no_attack_is_proved(serve):
-  """Against a Lean that finds no error in anything but its own words.
+  """Against a stand-in for Lean that finds no error in a proof.
 
   The attacks that ask a process to misbehave ask nothing of a server.
   """
@@ -303,7 +303,7 @@ def test_no_attack_is_proved(serve):
 
 
 def test_genuine_proofs_are_proved(serve, data_dir):
-  """Those that Lean shall see, in both ways of counting lines."""
+  """Those that pass the syntax rules, with both ways of counting lines."""
   folder = data_dir / "minif2f"
   lines = (folder / "minif2f.jsonl").read_text().splitlines()
   problems = {r["name"]: r for r in map(json.loads, lines)}
@@ -365,7 +365,7 @@ def test_genuine_proofs_are_proved(serve, data_dir):
   ],
 )
 def test_faults(serve, fault, status, words):
-  """Each has its verdict, and calls for another checker unless Lean did."""
+  """Each has its verdict, and replaces the worker unless Lean timed out."""
   with checker(serve()) as one:
     assert one.load("import Mathlib\nimport Aesop", timeout_s=5.0) is None
     verdict = one.check(audit_of(f"omega -- FAULT:{fault}"), timeout_s=1.0)
@@ -433,7 +433,7 @@ def test_idle_connections_that_ended_are_no_failure(serve, caplog):
 
 
 def test_another_server_takes_over(serve, caplog):
-  """A fault of one costs no verdict, and is told."""
+  """A fault of one server changes no verdict, and is logged."""
   servers = [serve(), serve()]
   with checker(*servers) as one:
     for fault in ("500", "truncated", "wrong_id", "close", "not_json", "401"):
@@ -459,7 +459,7 @@ def test_a_text_that_fells_servers_does_not_fell_all(serve):
 def test_no_item_is_lost_when_servers_come_and_go(serve):
   """8 threads, 240 items, and at every time but a short one a server is up.
 
-  A new one even listens where nobody did before.
+  A new one even listens at a port where none did before.
   """
   first, second, spare = serve(), serve(), serve()
   spare.stop()
@@ -513,8 +513,8 @@ def test_load_is_shared(serve):
   assert min(counts) > 40
 
 
-def test_a_dead_server_is_asked_less_and_less(serve):
-  """And one that is back must call itself healthy first."""
+def test_a_dead_server_is_used_less_and_less(serve):
+  """And a server that is back must pass a health check first."""
   good, bad = serve(), serve()
   bad.is_healthy = False
   bad.faults.extend(["503"] * 1000)
@@ -535,7 +535,7 @@ def test_a_dead_server_is_asked_less_and_less(serve):
 
 
 def test_failures_at_the_same_time_are_one_failure():
-  """All whom a server leaves in the lurch do not lengthen its pause."""
+  """Requests that fail at the same time do not lengthen the pause."""
   balancer = LoadBalancer(["http://localhost:1"], "")
   leases = [balancer.acquire(None) for _ in range(16)]
   for lease in leases:
@@ -544,7 +544,7 @@ def test_failures_at_the_same_time_are_one_failure():
   time.sleep(0.26)
   lease = balancer.acquire(None)
   assert lease.num_failures == 1
-  # Until it has answered once, nobody else asks it.
+  # Until it has answered once, it gets one request at a time.
   assert balancer.acquire(None) is None
   balancer.release(lease, None)
   assert balancer.acquire(None).num_failures == 0
@@ -642,7 +642,7 @@ def test_the_key_is_never_written(serve, monkeypatch, caplog):
 
 
 def test_pool(serve):
-  """Faults that a server alone has are retried, a proof's are not."""
+  """Faults of the server are retried, those of a proof are not."""
   server = serve()
   with VerificationPool(config(server, num_workers=4)) as pool:
     assert pool.isolation == "remote"

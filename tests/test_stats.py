@@ -1,4 +1,4 @@
-"""The numbers of a pool: counted right, merged right, in bounded memory."""
+"""Statistics of a pool: counts, percentiles, merging, bounded memory."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""What a proof may say."""
+"""The syntax rules: allowed and refused proofs."""
 
 import json
 import re
@@ -110,13 +110,13 @@ def test_allowed():
     ("def f := eval% 1", "command or tactic not allowed: 'eval' at 1:9"),
     ("open Lean in def f := 1", "constant not allowed: 'Lean' at 1:5"),
     ("open scoped A", "command or tactic not allowed: 'scoped' at 1:5"),
-    # What follows a symbol with letters comes to light.
+    # A word that follows a symbol with letters is read by itself.
     ("def f := A →gsorry", "command or tactic not allowed: 'gsorry' at 1:12"),
     ("def f := A →gadmit", "command or tactic not allowed: 'gadmit' at 1:12"),
     ("def f := ⟪x⟫_ℝaxiom a : b", "command or tactic not allowed"),
     ("def f := a ≡ b [ZMODadmit]", "command or tactic not allowed"),
     ("def f := A →gby_elab", "command or tactic not allowed"),
-    # A name is of a long text only what it takes to see it.
+    # A refusal quotes only the beginning of a long text.
     (f"def {'__ok_' * 99} := 1", "name reserved for the audit: '__ok"),
   ],
 )

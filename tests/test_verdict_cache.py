@@ -1,4 +1,4 @@
-"""Verdicts on disk: kept whole, kept apart, and never a doubtful one."""
+"""The verdict cache: whole verdicts, keys, and no uncertain verdict."""
 
 import dataclasses
 import sqlite3

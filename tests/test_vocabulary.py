@@ -1,4 +1,4 @@
-"""TokenRoles of single tokens."""
+"""Roles of single tokens."""
 
 import pytest
 
@@ -60,7 +60,7 @@ def test_roles(token, role):
   ],
 )
 def test_words_that_are_refused(token):
-  """Whatever they mean, they are a rule and no TokenRole."""
+  """Their role is a broken rule, not a TokenRole."""
   roles = {value for name, value in vars(TokenRole).items() if name.isupper()}
   assert role_of(token) not in roles | {None}
 

@@ -1,6 +1,6 @@
-"""Who is at work, who stands by, and how many import at once.
+"""The worker pool: standby workers, parallel imports, memory watchdog.
 
-The checkers are objects that obey the contract and start no process.
+The workers are objects that implement the interface and start no process.
 """
 
 import os
@@ -18,10 +18,10 @@ from kimina_jax.verification.stats import VerificationStats
 from kimina_jax.verification.worker_pool import WorkerPool
 
 
-class Tame:
-  """A checker that does as the place tells it."""
+class FakeWorker:
+  """A worker without a process, controlled by its FakeBackend."""
 
-  def __init__(self, place: "Place"):
+  def __init__(self, place: "FakeBackend"):
     self._place = place
     self.num_uses = 0
     self.must_replace = False
@@ -57,8 +57,8 @@ class Tame:
     self._place.living.remove(self)
 
 
-class Place:
-  """Where tame checkers live."""
+class FakeBackend:
+  """Starts fake workers, and controls what they do."""
 
   def __init__(self):
     self.lock = threading.Lock()
@@ -66,18 +66,18 @@ class Place:
     self.gate.set()
     self.loading = self.most = 0
     self.breaking: set[str] = set()
-    self.living: list[Tame] = []
+    self.living: list[FakeWorker] = []
     self.pid = 0
 
-  def start(self) -> Tame:
-    checker = Tame(self)
+  def start(self) -> FakeWorker:
+    checker = FakeWorker(self)
     self.living.append(checker)
     return checker
 
 
 @pytest.fixture
 def place():
-  return Place()
+  return FakeBackend()
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def make(place):
     settings = CheckerSettings(**{**get_config().checker, **changes})
     stats = VerificationStats(2)
     pools.append(
-      WorkerPool(Backend("tame", "", "none", place.start), settings, stats)
+      WorkerPool(Backend("fake", "", "none", place.start), settings, stats)
     )
     return pools[-1], stats
 
@@ -105,7 +105,7 @@ def until(condition) -> None:
     time.sleep(0.002)
 
 
-def test_one_stands_by_for_the_imports_used_last(place, make):
+def test_a_standby_worker_is_loaded_for_the_last_imports(place, make):
   pool, stats = make(num_standby=1)
   first = pool.acquire("a", fresh=False)
   until(lambda: len(pool._standby) == 1)
@@ -121,7 +121,7 @@ def test_one_stands_by_for_the_imports_used_last(place, make):
 
 
 def test_a_standby_worker_is_kept_under_the_imports_it_has_loaded(place, make):
-  """Whatever other threads ask for while it is loaded."""
+  """Whatever other threads acquire while it is loaded."""
   pool, _ = make(num_standby=8, max_imports=8)
   threads = [
     threading.Thread(
@@ -141,7 +141,7 @@ def test_a_standby_worker_is_kept_under_the_imports_it_has_loaded(place, make):
     assert worker.imports == imports
 
 
-def test_those_used_last_stand_by(place, make):
+def test_the_most_recently_used_stay_on_standby(place, make):
   pool, stats = make(num_standby=2)
   acquired = {}
   for imports in "abc":
@@ -154,11 +154,11 @@ def test_those_used_last_stand_by(place, make):
   assert pool.acquire("c", fresh=False) in (acquired["c"], *place.living)
 
 
-def test_a_used_one_is_not_fresh(place, make):
+def test_fresh_workers_are_unused(place, make):
   pool, _ = make(num_standby=0)
   used = pool.acquire("a", fresh=False)
   used.num_uses = 1
-  pool.release("a", used)  # none may stand by
+  pool.release("a", used)  # no standby workers
   assert used not in place.living
   pool, _ = make(num_standby=3)
   used = pool.acquire("a", fresh=False)
@@ -167,7 +167,7 @@ def test_a_used_one_is_not_fresh(place, make):
   assert pool.acquire("a", fresh=True) is not used
 
 
-def test_no_more_import_at_once_than_may(place, make):
+def test_the_number_of_parallel_imports_is_bounded(place, make):
   pool, _ = make(max_imports=3, num_standby=0)
   place.gate.clear()
   acquired = []
@@ -191,7 +191,7 @@ def test_no_more_import_at_once_than_may(place, make):
     pool.discard(checker, "uses")
 
 
-def test_one_that_breaks_at_its_start_is_replaced_once(place, make):
+def test_a_failed_start_is_retried_once(place, make):
   pool, stats = make(num_standby=0)
   place.breaking = {"a"}
   checker = pool.acquire("a", fresh=False)
@@ -203,7 +203,7 @@ def test_one_that_breaks_at_its_start_is_replaced_once(place, make):
   assert stats.read()["retries"] == 0
 
 
-def test_killing_ends_those_that_import(place, make):
+def test_kill_ends_imports(place, make):
   pool, _ = make(num_standby=0)
   place.gate.clear()
   found = []
@@ -219,7 +219,7 @@ def test_killing_ends_those_that_import(place, make):
 
 
 def test_memory_is_watched(place, make):
-  """The checker's process is this one, which has so and so much memory."""
+  """The pid of the worker is that of this process, whose memory is known."""
   used_gib = anonymous_bytes(os.getpid()) / 2**30
   place.pid = os.getpid()
   pool, _ = make(num_standby=0, memory_gib=used_gib * 20)

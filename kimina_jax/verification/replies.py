@@ -12,7 +12,7 @@ from kimina_jax.types import Message
 
 @dataclasses.dataclass(frozen=True)
 class Sorry:
-  """A `sorry` that Lean met, with the goal it left open."""
+  """A `sorry` in a command, with the goal that it leaves open."""
 
   line: int
   column: int
@@ -21,7 +21,7 @@ class Sorry:
 
 @dataclasses.dataclass(frozen=True)
 class Reply:
-  """What Lean says of one command.
+  """The reply of Lean to one command.
 
   Example:
     Reply(env=3, messages=(Message("error", 1, 8, 1, 9, "unsolved goals"),))

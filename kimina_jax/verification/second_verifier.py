@@ -2,7 +2,7 @@
 
 In: a verdict that says PROVED. Out: the same verdict, `confirmed` if the second
 verifier was run and agrees; or DISPUTED if it refuses the proof, and from then
-on no proof of that problem is accepted, until somebody has looked at it.
+on no proof of that problem is accepted, for as long as the job runs.
 Without `checker.second_command` every verdict stands.
 
 The verifier is a command of the user's (SafeVerify, comparator, leanchecker,

@@ -5,7 +5,7 @@ server after the other until one answers. An answer that is incomplete, late or
 not JSON is a failure of the server. Connections are kept alive and reopened
 when the server has closed them; proxies and redirects are not followed.
 
-It knows nothing of Lean.
+Nothing in this module depends on Lean.
 """
 
 import functools
@@ -45,8 +45,8 @@ _FAILURES = (OSError, urllib3.exceptions.HTTPError, ServerError)
 _NOT_KIMINA = "it is not a Kimina Lean Server of version 2"
 # Statuses that do not change with time, and what is wrong.
 _REMEDIES = {
-  401: f"it wants another key in {KEY_VARIABLE}",
-  403: f"it wants another key in {KEY_VARIABLE}",
+  401: f"it needs another key in {KEY_VARIABLE}",
+  403: f"it needs another key in {KEY_VARIABLE}",
   404: _NOT_KIMINA,
   405: _NOT_KIMINA,
   422: _NOT_KIMINA,

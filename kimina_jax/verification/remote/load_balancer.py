@@ -64,7 +64,7 @@ class ServerState:
   num_busy: int = 0
   num_failures: int = 0
   ready_s: float = 0.0
-  reason: str = "not asked yet"
+  reason: str = "not used yet"
   is_permanent: bool = False
 
 

@@ -9,8 +9,8 @@ Three guarantees of a local process are missing: that the seal is out of the
 proof's reach, that environments are counted, and that no other client has used
 the process before. docs/verification.md weighs them.
 
-The servers are trusted: whoever answers in the place of one decides what is
-proved.
+The servers are trusted: a program that answers in the place of one decides what
+is proved.
 """
 
 import dataclasses
@@ -287,7 +287,7 @@ def _failure(error: str) -> Verdict | None:
   """The verdict that an error of a server stands for, if it is known."""
   for pattern, status in _ERRORS:
     if re.search(pattern, error, re.IGNORECASE):
-      return Verdict(status, detail=f"the server says: {error}")
+      return Verdict(status, detail=f"the server reports: {error}")
   return None
 
 
