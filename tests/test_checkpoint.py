@@ -274,6 +274,90 @@ def test_a_directory_that_is_no_checkpoint_is_a_clear_error(tmp_path):
     restore_params(tmp_path, {})
 
 
+def largest_file(path):
+  files = (p for p in path.rglob("*") if p.is_file())
+  return max(files, key=lambda p: p.stat().st_size)
+
+
+@pytest.mark.parametrize("damage", ["torn data", "no metadata", "torn host"])
+def test_a_damaged_checkpoint_names_the_newest_that_is_whole(tmp_path, damage):
+  rng = np.random.default_rng(0)
+  params = {"w": rng.standard_normal(1 << 12).astype(np.float32)}
+  with _open(tmp_path) as checkpointer:
+    for step in (1, 2, 3):
+      checkpointer.save(step, params=params, opt_state=params, host={"a": 1})
+  path = tmp_path / "checkpoints"
+  file = largest_file(path / "2")
+  file.write_bytes(file.read_bytes()[:100])
+  if damage == "torn data":
+    file = largest_file(path / "3")
+    file.write_bytes(file.read_bytes()[:100])
+  elif damage == "no metadata":
+    (path / "3" / "params" / "_METADATA").unlink()
+  else:
+    (path / "3" / "host" / "metadata").write_text("{")
+  abstract = _abstract(params)
+  with _open(tmp_path) as checkpointer, pytest.raises(UsageError) as caught:
+    checkpointer.restore(3, params=abstract, opt_state=abstract)
+  message = str(caught.value)
+  assert message.startswith(f"{path / '3'} is damaged (")
+  assert message.endswith(
+    f"; checkpoint 1 is whole: move {path / '3'} away, and the same command "
+    "goes on from 1"
+  )
+  assert len(message.splitlines()) == 1
+  with _open(tmp_path) as checkpointer:
+    found = checkpointer.restore(1, params=abstract, opt_state=abstract)
+  np.testing.assert_array_equal(found.params["w"], params["w"])
+
+
+def test_damaged_weights_are_one_line(tmp_path):
+  params = {"w": np.random.default_rng(0).standard_normal(1 << 12)}
+  with ocp.StandardCheckpointer() as checkpointer:
+    checkpointer.save(tmp_path / "params", params)
+  file = largest_file(tmp_path / "params")
+  file.write_bytes(file.read_bytes()[:100])
+  with pytest.raises(UsageError, match="params is damaged .*other weights"):
+    restore_params(tmp_path, _abstract(params))
+
+
+FULL_DISK = """
+import contextlib, resource, signal, sys
+import numpy as np
+from kimina_jax.infra import cli
+from kimina_jax.infra.checkpoint import Checkpointer, CheckpointSettings
+
+def main(config):
+  signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+  resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+  rng = np.random.default_rng(0)
+  params = {
+    f"w{i}": rng.standard_normal(1 << 20).astype(np.float32) for i in range(8)
+  }
+  run = Checkpointer(config.init_from, CheckpointSettings(1, 3))
+  with contextlib.closing(run):
+    for step in (1, 2):
+      run.save(step, params=params, host={})
+
+cli.run(cli.Command(
+  "test", main="__main__:main", summary="", example="", config="debug",
+  is_experiment=True,
+))
+"""
+
+
+def test_a_full_disk_is_one_line(tmp_path):
+  done = subprocess.run(
+    [*(sys.executable, "-c", FULL_DISK), f"--config.init_from={tmp_path}"],
+    capture_output=True,
+    text=True,
+    timeout=120,
+  )
+  assert done.returncode == 1
+  (line,) = done.stderr.splitlines()
+  assert line.startswith(f"error: cannot save in {tmp_path}/checkpoints: File")
+
+
 def test_settings_out_of_range_are_refused():
   with pytest.raises(UsageError, match="checkpoint.every = 0 must be at least"):
     CheckpointSettings(every=0, max_to_keep=1)

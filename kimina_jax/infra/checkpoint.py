@@ -1,10 +1,10 @@
-"""Checkpoints: everything a run needs to go on as if it had not stopped.
+"""Checkpoints of a run, from which it resumes as if it had not stopped.
 
 In: parameters, optimizer state (device arrays on any mesh) and the host's
 state (JSON). Out: `<run>/checkpoints/<step>/{params,opt_state,host}`, written
-by Orbax in the background, complete or absent, the newest few kept.
-Never writes into a checkpoint that exists and never loads one that differs
-from what is asked for.
+by Orbax in the background, complete or absent; the newest few are kept.
+Never writes into an existing checkpoint and never loads one whose names, shapes
+or dtypes differ from the wanted.
 """
 
 import contextlib
@@ -13,6 +13,7 @@ import json
 import logging
 import pathlib
 import re
+import sys
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -25,6 +26,10 @@ from kimina_jax.types import UsageError, check_numbers
 PyTree = Any
 _CHUNK_BYTES = 2**26  # of a stored array; a chunk is read as a whole
 _MAX_DIFFERENCES = 8  # lines of an error message
+_MAX_WORDS = 200  # characters of another library's message
+_LEFT_OVERS = ("Event loop is closed", "sys.meta_path is None")
+# What Orbax and TensorStore raise for files that are missing, torn or garbled.
+_DAMAGES = (ValueError, OSError, KeyError)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,8 +48,12 @@ class CheckpointSettings:
     check_numbers("checkpoint", self, counts=("every", "max_to_keep"))
 
 
+class _DamagedError(UsageError):
+  """A checkpoint that cannot be read."""
+
+
 class Restored(NamedTuple):
-  """What a checkpoint held; `opt_state` is None if it was not asked for."""
+  """Contents of a checkpoint; `opt_state` is None if it was left on disk."""
 
   params: PyTree
   opt_state: PyTree
@@ -129,16 +138,41 @@ class Checkpointer:
       opt_state: likewise, or None to leave it on disk.
 
     Raises:
-      UsageError: names, shapes or dtypes differ, or it is not there.
+      UsageError: names, shapes or dtypes differ, or the checkpoint is damaged;
+        then the message names the newest one that is not.
     """
     path = self._path / str(step)
-    items = {"host": ocp.args.JsonRestore()}
-    for name, tree in (("params", params), ("opt_state", opt_state)):
-      if tree is not None:
+    items: dict[str, Any] = {"host": ocp.args.JsonRestore()}
+    trees = {"params": params}
+    if opt_state is not None:
+      trees["opt_state"] = opt_state
+    try:
+      for name, tree in trees.items():
         check_tree(path / name, tree, dtypes=True)
         items[name] = ocp.args.StandardRestore(tree)
-    found = self._manager.restore(step, args=ocp.args.Composite(**items))
+      found = self._manager.restore(step, args=ocp.args.Composite(**items))
+    except Exception as error:
+      damage = _find_damage(error)
+      if damage is None:
+        raise
+      raise UsageError(self._explain_damage(step, trees, damage)) from error
     return Restored(found["params"], found.get("opt_state"), found["host"])
+
+  def _explain_damage(
+    self, step: int, trees: dict[str, PyTree], error: Exception
+  ) -> str:
+    path = self._path / str(step)
+    older = (s for s in sorted(self._manager.all_steps())[::-1] if s < step)
+    whole = next(
+      (s for s in older if _is_whole(self._path / str(s), trees)), None
+    )
+    remedy = "no older one is whole: start again in another --run_dir"
+    if whole is not None:
+      remedy = (
+        f"checkpoint {whole} is whole: move {path} away, and the same command"
+        f" goes on from {whole}"
+      )
+    return f"{path} is damaged ({_first_words(error)}); {remedy}"
 
   def wait(self) -> None:
     """Returns when every save that was started is complete."""
@@ -146,13 +180,13 @@ class Checkpointer:
       self._manager.wait_until_finished()
 
   def close(self) -> None:
-    """Waits for the saves, then lets go of the directory."""
+    """Waits for the saves, then closes the directory."""
     with _storage_errors(self._path):
       self._manager.close()
 
 
 def restore_params(path: str | pathlib.Path, abstract_params: PyTree) -> PyTree:
-  """Loads weights to start from, whoever wrote them.
+  """Loads the weights that a run starts from.
 
   Args:
     path: a model directory (`<path>/params`, as convert writes it) or a run
@@ -166,8 +200,17 @@ def restore_params(path: str | pathlib.Path, abstract_params: PyTree) -> PyTree:
   _quiet_orbax()
   directory = find_weights(path) / "params"
   check_tree(directory, abstract_params, dtypes=False)
-  with contextlib.closing(ocp.StandardCheckpointer()) as checkpointer:
-    return checkpointer.restore(directory, abstract_params)
+  try:
+    with contextlib.closing(ocp.StandardCheckpointer()) as checkpointer:
+      return checkpointer.restore(directory, abstract_params)
+  except Exception as error:
+    damage = _find_damage(error)
+    if damage is None:
+      raise
+    raise UsageError(
+      f"{directory} is damaged ({_first_words(damage)}); choose other weights,"
+      " or write them again"
+    ) from error
 
 
 def find_weights(path: str | pathlib.Path) -> pathlib.Path:
@@ -202,7 +245,16 @@ def newest_step(run_dir: str | pathlib.Path) -> int | None:
 
 
 def check_tree(path: pathlib.Path, wanted: PyTree, *, dtypes: bool) -> None:
-  """One error for all that differs between a saved tree and the wanted."""
+  """Compares a saved tree with the wanted one.
+
+  Args:
+    path: of the saved tree, e.g. `<model>/params`.
+    wanted: ShapeDtypeStructs.
+    dtypes: whether dtypes have to be equal, too.
+
+  Raises:
+    UsageError: lists all differences.
+  """
   if not path.is_dir():
     raise UsageError(f"no {path.name} in the checkpoint {path.parent}")
   saved = _saved_leaves(path)
@@ -223,7 +275,7 @@ def check_tree(path: pathlib.Path, wanted: PyTree, *, dtypes: bool) -> None:
 
 
 def _standard_save(tree: PyTree) -> ocp.args.StandardSave:
-  """Saves in chunks that can be read one by one, on little memory."""
+  """Saves in chunks, so that a reader needs little memory."""
   chunked = ocp.SaveArgs(chunk_byte_size=_CHUNK_BYTES)
   return ocp.args.StandardSave(tree, jax.tree.map(lambda _: chunked, tree))
 
@@ -232,10 +284,47 @@ def _saved_leaves(path: pathlib.Path) -> dict[str, Any]:
   handler = ocp.StandardCheckpointHandler()
   try:
     return _leaves(handler.metadata(epath.Path(path)).tree)
-  except FileNotFoundError as error:
-    raise UsageError(f"{path} is not a checkpoint: {error}") from error
+  except _DAMAGES as error:
+    raise _DamagedError(
+      f"{path} is not a checkpoint: {_first_words(error)}"
+    ) from error
   finally:
     handler.close()
+
+
+def _is_whole(path: pathlib.Path, trees: dict[str, PyTree]) -> bool:
+  """Whether all that a checkpoint should hold can be read."""
+  from kimina_jax.infra.arrays import open_checkpoint  # it imports this module
+
+  try:
+    json.loads((path / "host" / "metadata").read_text())
+    for name, tree in trees.items():
+      for array in open_checkpoint(path / name, tree).values():
+        array.read().result()
+  except _DAMAGES:
+    return False
+  return True
+
+
+def _find_damage(error: BaseException | None) -> Exception | None:
+  """The exception that tells of a damaged file; None if it is another failure.
+
+  Orbax may have raised an Exception from it.
+  """
+  while error is not None:
+    is_usage = isinstance(error, UsageError)
+    if isinstance(error, _DamagedError):
+      return error
+    if isinstance(error, _DAMAGES) and not is_usage:
+      return error
+    error = error.__cause__
+  return None
+
+
+def _first_words(error: Exception) -> str:
+  """The beginning of an error message, which may have pages."""
+  text = " ".join(str(error).split())
+  return text.split(" [")[0][:_MAX_WORDS]
 
 
 def _leaves(tree: PyTree) -> dict[str, Any]:
@@ -255,28 +344,54 @@ def _show(leaf: Any, dtypes: bool) -> str:
 
 @contextlib.contextmanager
 def _storage_errors(path: pathlib.Path) -> Iterator[None]:
-  """Says in one line that the storage failed: full, read-only, gone."""
+  """Raises UsageError for a storage that is full, read-only or gone."""
   try:
     yield
   except (OSError, ValueError) as error:
-    # TensorStore reports the errors of the system as ValueError.
-    system = re.search(r"([^:]*) \[os_error_code=", str(error))
-    if not isinstance(error, OSError) and not system:
+    reason = _system_reason(error)
+    if reason is None:
       raise
-    reason = system.group(1).strip() if system else error.strerror or error
     raise UsageError(
       f"cannot save in {path}: {reason}. Earlier checkpoints are intact; "
       "mend this, then run the same command again to go on from the newest."
     ) from error
 
 
+def _system_reason(error: BaseException) -> str | None:
+  """The operating system's words for a failure; None if it is another one."""
+  if isinstance(error, OSError):
+    return error.strerror or str(error)
+  # TensorStore reports the errors of the system as ValueError.
+  found = re.search(r"([^:]*) \[os_error_code=", str(error))
+  return found.group(1).strip() if found else None
+
+
 def _quiet_orbax() -> None:
-  """Leaves Orbax its warnings: its errors are raised as well."""
+  """Hides messages of Orbax and TensorStore about what is raised as well."""
   logging.getLogger("absl").addFilter(_is_worth_showing)
+  hook = sys.unraisablehook
+  if getattr(hook, "__module__", "") == __name__:
+    return
+
+  def show(unraisable: Any) -> None:
+    # After a failure, TensorStore calls back for each array that was still in
+    # work, and finds the event loop closed; coroutines are left over at exit.
+    if not str(unraisable.exc_value).startswith(_LEFT_OVERS):
+      hook(unraisable)
+
+  sys.unraisablehook = show
 
 
 def _is_worth_showing(record: logging.LogRecord) -> bool:
-  return record.levelno == logging.WARNING or "orbax" not in record.pathname
+  """False for messages of Orbax below a warning, and for failures to store.
+
+  Those are raised by the next `save`, `wait` or `close`.
+  """
+  if "orbax" not in record.pathname:
+    return True
+  error = record.exc_info[1] if record.exc_info else None
+  is_raised = error is not None and _system_reason(error) is not None
+  return record.levelno >= logging.WARNING and not is_raised
 
 
 def _absolute(path: str | pathlib.Path) -> pathlib.Path:
