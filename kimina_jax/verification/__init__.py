@@ -1,1 +1,1 @@
-"""From a completion to a verdict, through a Lean process."""
+"""Verification: from a response to a verdict, by a Lean checker."""

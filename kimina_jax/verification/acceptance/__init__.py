@@ -1,1 +1,1 @@
-"""What a text must be to count as a proof; all but Lean itself."""
+"""All checks of a proof outside Lean: syntax, statement, audit, judgement."""

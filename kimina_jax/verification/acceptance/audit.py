@@ -47,7 +47,7 @@ from kimina_jax.verification.acceptance.lexer import (
   scan,
 )
 from kimina_jax.verification.acceptance.syntax_rules import SyntaxRules
-from kimina_jax.verification.acceptance.vocabulary import SORRY as SORRY_RULE
+from kimina_jax.verification.acceptance.vocabulary import SORRY_RULE
 from kimina_jax.verification.replies import Reply
 
 _SORRY_WARNING = lean_messages.pattern_of(lean_messages.SORRY_WARNING)

@@ -134,10 +134,10 @@ def _words(
       yield from arguments.check_program_setting(tokens, index)
     elif role == TokenRole.NATIVE:
       if not rules.native_decide:
-        yield index, vocabulary.WORD
+        yield index, vocabulary.WORD_RULE
     elif role == TokenRole.EVAL:
       if arguments.next_token(tokens, index) == "%":
-        yield index, vocabulary.WORD
+        yield index, vocabulary.WORD_RULE
     else:
       yield index, role
 
@@ -152,7 +152,7 @@ def _starts(
   """
   first = next((i for i, t in enumerate(tokens) if not is_line_break(t)), None)
   if first is not None and not _may_start(tokens[first], frozenset()):
-    yield first, vocabulary.START
+    yield first, vocabulary.START_RULE
   stack: list[int] = []
   for index, role in marks:
     if role == TokenRole.OPENING or role == TokenRole.ATTRIBUTES:
@@ -172,7 +172,7 @@ def _starts(
     elif role == TokenRole.LINE and not stack:
       token = tokens[index + 1]
       if kind_of(token) == "name" and not _may_start(token, _CONTINUATIONS):
-        yield index + 1, vocabulary.START
+        yield index + 1, vocabulary.START_RULE
   if stack:
     yield stack[-1], "bracket that does not close"
 
@@ -230,4 +230,4 @@ def _suspects(scan: Scan, marks: Sequence[_Mark]) -> Iterator[SyntaxFault]:
     else:
       is_hidden = before not in vocabulary.NO_SYMBOL_BEFORE
     if is_hidden:
-      yield index, vocabulary.WORD
+      yield index, vocabulary.WORD_RULE

@@ -59,8 +59,14 @@ _TERMS = """
 """
 _KEYWORDS = frozenset(f"{_OTHER_COMMANDS} {_TACTICS} {_TERMS}".split())
 _KEYWORD_STEMS = (
-  *("run_", "register_", "declare_", "builtin_", "to_dual"),
-  *("ensure_eval", "derive_eval", "make_elab_"),
+  "run_",
+  "register_",
+  "declare_",
+  "builtin_",
+  "to_dual",
+  "ensure_eval",
+  "derive_eval",
+  "make_elab_",
 )
 
 # Refused as any part of any name: constants that close any goal, trust compiled
@@ -119,9 +125,9 @@ SYMBOL_AFTER_BRACKET = re.compile("[DPSZ]?MOD")
 NO_SYMBOL_BEFORE = " \n({⟨,.@0123456789"
 
 # Rules that a token breaks by itself.
-SORRY = "sorry"
-WORD = "command or tactic not allowed"
-START = "command not allowed"
+SORRY_RULE = "sorry"
+WORD_RULE = "command or tactic not allowed"
+START_RULE = "command not allowed"
 
 _WORD = re.compile(r"(\.?)([A-Za-z_][A-Za-z0-9_]*)")
 # Bounds of the cache of roles, which must not grow with the model's tokens.
@@ -169,7 +175,7 @@ def role_of(token: str) -> str | None:
   if kind == "string" and "{" in token:
     return "string that may hold code"
   if kind == "symbol" and "#" in token:
-    return START
+    return START_RULE
   if kind == "symbol" and "`" in token:
     return "quoted syntax not allowed"
   return None
@@ -198,11 +204,11 @@ def _role_of_name(name: str) -> str | None:
   if not _CONSTANTS.isdisjoint(parts) or any(map(_UNSAFE.match, parts)):
     return "constant not allowed"
   if "sorry" in undotted:
-    return SORRY
+    return SORRY_RULE
   if not _KEYWORDS.isdisjoint(undotted):
-    return WORD
+    return WORD_RULE
   if any(word.startswith(_KEYWORD_STEMS) for word in undotted):
-    return WORD
+    return WORD_RULE
   if not _NATIVE.isdisjoint(parts):
     return TokenRole.NATIVE
   if name.split(".")[0].endswith(_HIDDEN):

@@ -1,1 +1,1 @@
-"""A checker as a process of this machine, confined and watched."""
+"""Workers that are processes on this machine: sandbox, REPL, memory."""

@@ -1,1 +1,1 @@
-"""A checker on other machines, over HTTP."""
+"""Workers that are Kimina Lean Servers, over HTTP."""
