@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax.sharding import Mesh
+from jax.sharding import AbstractMesh, Mesh
 
 from kimina_jax.infra import mesh as meshes
 from kimina_jax.model.config import ModelConfig
@@ -101,7 +101,11 @@ _MAX_UNSPLIT = 0.02
 
 
 def check_mesh(
-  config: ModelConfig, mesh: Mesh, *, num_rows: int, sequence_len: int
+  config: ModelConfig,
+  mesh: Mesh | AbstractMesh,
+  *,
+  num_rows: int,
+  sequence_len: int,
 ) -> None:
   """Checks that a mesh divides the model and its batch, and shards the weights.
 
@@ -139,7 +143,7 @@ def check_mesh(
   _check_unsplit(config, mesh)
 
 
-def _check_unsplit(config: ModelConfig, mesh: Mesh) -> None:
+def _check_unsplit(config: ModelConfig, mesh: Mesh | AbstractMesh) -> None:
   """Checks that few parameters (biases, norms) have too few dims to shard."""
   table = meshes.PARAMS["train"]
   wanted = mesh.size // mesh.shape["data"]

@@ -3,9 +3,9 @@
 In: a StudyCase of "decode" or "prefill". Out: CasePrograms with one program,
 the dispatch that `rollouts/engine.py` would run. All slots are in use, and
 their sequences as long as allowed; where the pages do not hold that, as long as
-the pages hold.
-"decode" is a dispatch of all its steps, "prefill" the one step that takes
-pages of prompts along. Never allocates more than the host's orders.
+the pages hold. "decode" is a dispatch of all its steps, "prefill" the one step
+that also computes pages of prompts. Only the host's dispatch inputs are
+allocated.
 """
 
 import math
