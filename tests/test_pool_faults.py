@@ -1,4 +1,4 @@
-"""Ten thousand proofs, one in eight of which makes its worker fail."""
+"""Ten thousand proofs, one in sixteen of which makes its worker fail."""
 
 import collections
 import concurrent.futures
@@ -13,7 +13,7 @@ from test_pool import FAULTS, MEMORY_GIB, PROBLEM, make_pool, proof
 from kimina_jax.types import Status
 
 NUM_ITEMS = 10_000
-EVERY = 8  # one item in so many has a fault
+EVERY = 16  # one item in so many has a fault
 # These take their whole timeout each, or so much memory.
 TIMEOUTS = {name for name, status in FAULTS.items() if status is Status.TIMEOUT}
 RARE = TIMEOUTS | {"grow", "bomb", "huge", "endless", "flood", "slow"}
