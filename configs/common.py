@@ -1,11 +1,15 @@
-"""Every key of an experiment, its default and what it means.
+"""Every key of an experiment, its default, and what it means.
 
-The defaults are those of the papers (Kimina-Prover Preview, arXiv 2504.11354;
-Kimi k1.5, arXiv 2501.12599) where they speak. An experiment is a file beside
-this one that starts from `common.get_config()` and changes what differs.
+An experiment is a file beside this one, or anywhere else, that starts from
+`common.get_config()` and changes what differs; keys on the command line
+(`--config.train.num_problems=64`) override it. The defaults are those of the
+papers where they state them (Kimina-Prover Preview, arXiv 2504.11354; Kimi
+k1.5, arXiv 2501.12599).
 
-A section is the keyword arguments of the one function that reads it, so its
-keys cannot drift from the code: `make_mesh(**config.mesh)`.
+Each section becomes one record (pipeline/experiment.py), which checks its
+numbers. pipeline/resume_policy.py lists which keys may change when a run is
+resumed: those that belong to the machine, and not those that change results.
+Letters are those of docs/architecture.md.
 """
 
 from ml_collections import ConfigDict
@@ -16,13 +20,13 @@ def get_config(arg: str = "") -> ConfigDict:
   if arg:
     raise ValueError(f"configs/common.py takes no argument, got {arg!r}")
   config = ConfigDict()
-  config.seed = 0
-  # Run or model directory whose weights start this run; "" draws them.
+  config.seed = 0  # of all random numbers
+  # Run or model directory with the first weights; "" starts from random ones.
   config.init_from = ""
   # "embedded", a SentencePiece .model file, or a directory with a Hugging
   # Face tokenizer.
   config.tokenizer = "embedded"
-  # Kind of prompt: "kimina", the text that the Kimina-Prover models know.
+  # Kind of prompt: "kimina", the prompt of the Kimina-Prover models.
   config.prompt = "kimina"
   config.model = _model()
   config.mesh = _mesh()
@@ -43,28 +47,31 @@ def get_config(arg: str = "") -> ConfigDict:
 
 def _model() -> ConfigDict:
   model = ConfigDict()
-  # debug, qwen2.5-0.5b, -1.5b, -3b, -7b, -14b, -32b or -72b.
+  # "debug", "qwen2.5-0.5b", "-1.5b", "-3b", "-7b", "-14b", "-32b" or "-72b".
   model.name = "debug"
   model.param_dtype = "float32"  # master weights
-  model.compute_dtype = "bfloat16"  # activations and matmuls
-  # What backward computes again: "none", "full" (each layer but its input),
-  # "save_attention", "save_projections" (no matmul), or "offload" (as full,
-  # with the layers' inputs in the host's memory).
+  model.compute_dtype = "bfloat16"  # activations and matrix products
+  # What the backward pass recomputes instead of keeping (rematerialization):
+  # "none"; "full": all of a layer but its input; "save_attention": all but
+  # attention's output; "save_projections": all but matrix products; "offload":
+  # as "full", with the layers' inputs in the host's memory.
   model.remat = "full"
-  # "auto", "splash" (TPU), "cudnn" (GPU) or "xla".
+  # Attention kernel of training: "auto", "splash" (TPU), "cudnn" (GPU), "xla".
   model.attention = "auto"
-  # Above 1: YaRN to that many times the positions trained for.
+  # Context extension by YaRN, as a multiple of the positions that the weights
+  # were trained for; 1 is off.
   model.yarn_factor = 1.0
   return model
 
 
 def _mesh() -> ConfigDict:
   mesh = ConfigDict()
-  # Devices along each axis; at most one -1 takes what is left.
-  mesh.data = 1
-  mesh.fsdp = -1
-  mesh.context = 1
-  mesh.tensor = 1
+  # Devices along each axis of the training mesh; at most one is -1, which
+  # stands for the devices that the others leave.
+  mesh.data = 1  # replicas of the weights; the only axis across TPU slices
+  mesh.fsdp = -1  # splits the weights and the rows of a batch
+  mesh.context = 1  # splits the weights and the positions of a row
+  mesh.tensor = 1  # splits heads, feed-forward units and the vocabulary
   return mesh
 
 
@@ -96,28 +103,33 @@ def _curriculum() -> ConfigDict:
 
 def _rollouts() -> ConfigDict:
   rollouts = ConfigDict()
-  # Devices of one replica, which share a copy of the weights; a divisor or a
-  # multiple of the devices of a process. The rest of the mesh is replicas.
+  # Devices of one replica of the sampler, which hold one copy of the weights
+  # together: a divisor or a multiple of the devices of a process. All devices
+  # of the mesh are cut into such replicas.
   rollouts.tensor = 1
-  rollouts.max_prompt_len = 2048  # tokens
-  rollouts.max_response_len = 30720  # tokens; also L of the loss
-  rollouts.temperature = 1.0
-  rollouts.top_p = 1.0  # below 1 biases ρ
-  rollouts.top_k = 0  # tokens to keep; 0 is all, another number biases ρ
-  rollouts.min_p = 0.0  # least share of the largest probability; above 0 too
+  rollouts.max_prompt_len = 2048  # tokens; longer problems are left out
+  rollouts.max_response_len = 30720  # tokens; also the loss's constant L
+  rollouts.temperature = 1.0  # 0 takes the most likely token
+  # Of the next three, a value other than the default cuts the distribution
+  # that is sampled from, which biases the losses without a sampler ratio.
+  rollouts.top_p = 1.0  # probability mass of the nucleus
+  rollouts.top_k = 0  # number of tokens to keep; 0 keeps all
+  rollouts.min_p = 0.0  # least probability, relative to the largest
   rollouts.stop_strings = ()  # texts that end a response, besides <|im_end|>
-  # A response ends when so many tokens repeat with a period of at most 64; 0
-  # never looks.
+  # A response ends when this many tokens repeat with a period of at most 64; 0
+  # turns the detection off.
   rollouts.repetition_window = 1024
-  rollouts.num_slots = 64  # sequences decoded at once, over all replicas
-  rollouts.steps_per_dispatch = 16  # tokens per slot between two host looks
+  # Decode slots: sequences decoded at once, over all replicas.
+  rollouts.num_slots = 64
+  rollouts.steps_per_dispatch = 16  # decode steps of one program call
   rollouts.page_size = 64  # positions of a page of the KV cache
-  # Positions of a replica's KV cache, for all its sequences together; 0 is
-  # room for each slot at its longest.
+  # Positions of a replica's KV cache, for all its sequences together; 0 makes
+  # room for the longest sequence in every slot.
   rollouts.cache_tokens = 0
-  # "auto" (compute_dtype), "float32", "bfloat16", "int8" or "float8_e4m3fn".
+  # Dtype of the KV cache: "auto" (compute_dtype), "float32", "bfloat16", "int8"
+  # or "float8_e4m3fn".
   rollouts.cache_dtype = "auto"
-  # Tokens of prompts that are computed along with a step of decoding.
+  # Prompt tokens that are computed along with a decode step (chunked prefill).
   rollouts.chunk_tokens = 512
   return rollouts
 
@@ -173,49 +185,57 @@ def _checker() -> ConfigDict:
 
 def _reward() -> ConfigDict:
   reward = ConfigDict()
-  reward.min_coverage = 0.6  # share of final lines seen in tactics blocks
-  reward.format_failure = "zero"  # or "exclude" from the group
-  reward.truncated = "zero"  # or "exclude"
+  # Format gate: least share of the final proof's lines that must occur in the
+  # tactics blocks of the reasoning.
+  reward.min_coverage = 0.6
+  # Reward of a response that fails the format gate: "zero", or "exclude" it
+  # from its group.
+  reward.format_failure = "zero"
+  # Likewise for a response that was cut at its longest or repeated itself.
+  reward.truncated = "zero"
   return reward
 
 
 def _advantage() -> ConfigDict:
   advantage = ConfigDict()
-  # "mean" (all k, self included), "softmax" (τ log mean exp(r/τ)),
-  # "leave_one_out" (RLOO) or "standardized" (GRPO).
+  # Baseline of a group: "mean" (of all k, self included), "softmax" (τ log
+  # mean exp(r/τ)), "leave_one_out" (RLOO) or "standardized" (GRPO).
   advantage.baseline = "mean"
-  advantage.length_penalty = False  # k1.5's length reward
-  advantage.drop_negative = 0.5  # ω, probability to drop a sample with A < 0
+  advantage.length_penalty = False  # add the length reward of Kimi k1.5
+  # ω, probability that a sample with a negative advantage is dropped.
+  advantage.drop_negative = 0.5
   return advantage
 
 
 def _loss() -> ConfigDict:
   loss = ConfigDict()
-  # kimi, reinforce, grpo, dr_grpo, dapo, gspo or cispo. The names say the loss
-  # alone; what belongs to a method besides:
-  #   rloo     reinforce, advantage.baseline leave_one_out, drop_negative 0
-  #   grpo     baseline standardized, drop_negative 0, clip_high 0.2
-  #   dapo     baseline standardized, drop_negative 0
-  #   gspo     as grpo, with clip_low 3e-4 and clip_high 4e-4
+  # kimi, reinforce, grpo, dr_grpo, dapo, gspo or cispo. The name stands for the
+  # loss alone; a method needs other keys besides:
+  #   RLOO     reinforce, advantage.baseline leave_one_out, drop_negative 0
+  #   GRPO     grpo, baseline standardized, drop_negative 0, clip_high 0.2
+  #   DAPO     dapo, baseline standardized, drop_negative 0
+  #   GSPO     as GRPO, with gspo, clip_low 3e-4 and clip_high 4e-4
   loss.name = "kimi"
-  loss.tau = 0.4  # weight of (τ/2)ρ² and temperature of "softmax"
-  loss.clip_low = 0.2  # ratio clipping of the ratio-based losses
-  loss.clip_high = 0.28
-  loss.max_sampler_ratio = 0.0  # truncated importance sampling; 0 is off
+  loss.tau = 0.4  # weight of (τ/2)ρ², and τ of the baseline "softmax"
+  loss.clip_low = 0.2  # importance ratios are clipped below 1 − clip_low
+  loss.clip_high = 0.28  # and above 1 + clip_high
+  # Upper bound of π_old / π_sampler per token (truncated importance sampling);
+  # 0 is off.
+  loss.max_sampler_ratio = 0.0
   return loss
 
 
 def _optimizer() -> ConfigDict:
-  optimizer = ConfigDict()
-  optimizer.learning_rate = 2e-6
-  optimizer.b1 = 0.9
-  optimizer.b2 = 0.95
-  optimizer.eps = 1e-8
-  optimizer.weight_decay = 0.0
-  optimizer.clip_norm = 1.0  # global norm of the gradient; 0 is off
-  optimizer.reset = True  # fresh state at the start of each iteration
-  # Keep Adam's moments in the host's memory, for 8 bytes less per parameter
-  # on the devices while gradients are computed.
+  optimizer = ConfigDict()  # AdamW
+  optimizer.learning_rate = 2e-6  # constant
+  optimizer.b1 = 0.9  # decay of the first moment
+  optimizer.b2 = 0.95  # decay of the second moment
+  optimizer.eps = 1e-8  # added to the denominator
+  optimizer.weight_decay = 0.0  # decoupled; 0 is off
+  optimizer.clip_norm = 1.0  # largest global norm of the gradient; 0 is off
+  optimizer.reset = True  # start each iteration with fresh moments
+  # Keep the moments in the host's memory while gradients are computed, which
+  # frees 8 bytes per parameter on the devices.
   optimizer.offload = False
   return optimizer
 
@@ -223,58 +243,60 @@ def _optimizer() -> ConfigDict:
 def _train() -> ConfigDict:
   train = ConfigDict()
   train.num_iterations = 100
-  train.num_problems = 1000  # N, problems in flight
-  train.num_per_problem = 8  # k, rollouts per problem
-  # Share of false statements among them; a checker that accepts a proof of one
-  # stops the run.
+  train.num_problems = 1000  # problems in flight in each iteration
+  train.num_per_problem = 8  # k, rollouts of each problem, at least 2
+  # Share of false statements (canaries) among the problems, from 0 to 1; a run
+  # stops when the checker accepts a proof of one.
   train.canary_share = 0.005
-  train.num_minibatches = 8  # optimizer steps per iteration
-  train.sequence_len = 32768  # T, tokens per packed row
-  train.rows_per_batch = 8  # B of the log-prob pass, and what B is padded to
-  # Tokens that an iteration samples, give or take two dispatches; rollouts that
-  # are not finished by then go on in the next one (partial rollouts), which
-  # begins that many problems fewer. 0 finishes all.
+  train.num_minibatches = 8  # optimizer updates per iteration
+  # Packed batches; they change memory and speed, and no result.
+  train.sequence_len = 32768  # T, tokens of a packed row
+  train.rows_per_batch = 8  # B, packed rows of a batch
+  # Partial rollouts: about how many tokens an iteration samples (within two
+  # dispatches). Unfinished rollouts continue in the next iteration, which
+  # begins that many problems fewer. 0 finishes all rollouts.
   train.tokens_per_iteration = 0
-  # Learn from all tokens of a rollout that was carried over; else only from
-  # those of the iteration in which it ended.
+  # Partial rollouts: learn from all tokens of a rollout; else only from those
+  # of the iteration in which it ended.
   train.learn_from_carried = False
   return train
 
 
 def _sft() -> ConfigDict:
   sft = ConfigDict()
-  # (source, weight) pairs: "arithmetic", a JSONL file of demonstrations
-  # (problems/demonstrations.py shows its format), or a rollouts.jsonl of a run
-  # (its proved rollouts).
+  # (source, weight) pairs. A source is "arithmetic", a JSONL file of
+  # demonstrations (problems/demonstrations.py shows its format), or the
+  # rollouts.jsonl of a run, whose proved rollouts are used.
   sft.sources = (("arithmetic", 1.0),)
-  # Of a run's rollouts, only those that the second verifier confirmed (see
-  # checker.second_command; its second_share must be 1 to have them all).
+  # Of a run's rollouts, use only those that the second verifier confirmed (see
+  # checker.second_command; second_share must be 1 to have them all).
   sft.confirmed_only = False
   sft.num_examples = 20_000  # demonstrations per epoch
   sft.num_epochs = 3
-  sft.rows_per_batch = 32  # B
-  sft.sequence_len = 4096  # T
-  sft.learning_rate = 2e-5  # peak of the cosine
-  sft.warmup_fraction = 0.03
+  sft.rows_per_batch = 32  # B, packed rows of a batch, which is one update
+  sft.sequence_len = 4096  # T, tokens of a packed row
+  sft.learning_rate = 2e-5  # peak of the cosine schedule
+  sft.warmup_fraction = 0.03  # share of the updates in which the rate rises
   sft.weight_decay = 0.0
-  sft.save_every = 200  # steps
-  sft.log_every = 10  # steps
-  # Generated demonstrations: probability that the proof is the right one;
-  # otherwise a plausible wrong one. The cold start teaches the pattern.
+  sft.save_every = 200  # updates between checkpoints
+  sft.log_every = 10  # updates between rows of metrics
+  # Generated demonstrations: probability that the proof is right; otherwise it
+  # is a plausible wrong one. The cold start teaches the pattern alone.
   sft.skill = 0.25
   return sft
 
 
 def _eval() -> ConfigDict:
   evaluation = ConfigDict()
-  evaluation.every = 10  # iterations between evaluations; 0 never
-  evaluation.num_samples = 8  # rollouts per problem
-  evaluation.ks = (1, 8)  # pass@k to report
+  # RL: iterations between evaluations; 0 evaluates at the end alone.
+  evaluation.every = 10
+  evaluation.num_samples = 8  # n, rollouts of each held-out problem
+  evaluation.ks = (1, 8)  # the k of each pass@k that is reported, at most n
   return evaluation
 
 
 def _checkpoint() -> ConfigDict:
   checkpoint = ConfigDict()
-  checkpoint.every = 1  # iterations of RL between saves
-  checkpoint.max_to_keep = 3
+  checkpoint.every = 1  # iterations of RL between checkpoints
+  checkpoint.max_to_keep = 3  # newest checkpoints; older ones are deleted
   return checkpoint
