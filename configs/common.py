@@ -4,7 +4,8 @@ An experiment is a file beside this one, or anywhere else, that starts from
 `common.get_config()` and changes what differs; keys on the command line
 (`--config.train.num_problems=64`) override it. The defaults are those of the
 papers where they state them (Kimina-Prover Preview, arXiv 2504.11354; Kimi
-k1.5, arXiv 2501.12599).
+k1.5, arXiv 2501.12599), but for lengths, which fit the debug model; rl_72b.py
+has those of the paper.
 
 Each section becomes one record (pipeline/experiment.py), which checks its
 numbers. pipeline/resume_policy.py lists which keys may change when a run is
@@ -107,8 +108,8 @@ def _rollouts() -> ConfigDict:
   # together: a divisor or a multiple of the devices of a process. All devices
   # of the mesh are cut into such replicas.
   rollouts.tensor = 1
-  rollouts.max_prompt_len = 2048  # tokens; longer problems are left out
-  rollouts.max_response_len = 30720  # tokens; also the loss's constant L
+  rollouts.max_prompt_len = 512  # tokens; longer problems are left out
+  rollouts.max_response_len = 1536  # tokens; also the loss's constant L
   rollouts.temperature = 1.0  # 0 takes the most likely token
   # Of the next three, a value other than the default cuts the distribution
   # that is sampled from, which biases the losses without a sampler ratio.
@@ -249,8 +250,8 @@ def _train() -> ConfigDict:
   # stops when the checker accepts a proof of one.
   train.canary_share = 0.005
   train.num_minibatches = 8  # optimizer updates per iteration
-  # Packed batches; they change memory and speed, and no result.
-  train.sequence_len = 32768  # T, tokens of a packed row
+  # Packing, which results do not depend on (but for the order of sums).
+  train.sequence_len = 4096  # T, tokens of a packed row
   train.rows_per_batch = 8  # B, packed rows of a batch
   # Partial rollouts: about how many tokens an iteration samples (within two
   # dispatches). Unfinished rollouts continue in the next iteration, which

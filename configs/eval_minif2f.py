@@ -1,6 +1,6 @@
 """pass@k of a checkpoint on miniF2F-test.
 
-  python -m kimina_jax.evaluate --config=eval_minif2f \
+  kimina evaluate --config=eval_minif2f \
       --checkpoint=runs/rl_7b --run_dir=runs/eval_7b
 
 Machine: 8 TPU v5e chips, 96 host cores for Lean. Paper: the distilled 7B
@@ -26,6 +26,8 @@ def get_config(arg: str = "") -> ConfigDict:
   config.checker.num_standby = 4
   config.checker.max_imports = 4
   config.mesh.tensor = 4
+  config.rollouts.max_prompt_len = 2048
+  config.rollouts.max_response_len = 30720
   config.rollouts.tensor = 4
   config.rollouts.num_slots = 16
   config.eval.num_samples = 32

@@ -1,6 +1,6 @@
 """RL of a 1.5B prover, from a cold-started checkpoint.
 
-  python -m kimina_jax.train --config=rl_1p5b \
+  kimina train --config=rl_1p5b \
       --run_dir=runs/rl_1p5b --config.init_from=runs/sft_1p5b
 
 Machine: 16 TPU v5e chips (4 × 4), 96 host cores for Lean. Hours and pass@k:
@@ -27,6 +27,7 @@ def get_config(arg: str = "") -> ConfigDict:
   config.checker.num_workers = 80
   config.checker.num_standby = 4
   config.checker.max_imports = 4
+  config.rollouts.max_prompt_len = 2048
   config.rollouts.max_response_len = 8192
   config.rollouts.num_slots = 256
   config.train.sequence_len = 10240

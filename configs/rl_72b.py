@@ -1,6 +1,6 @@
 """RL of a 72B prover, from a cold-started checkpoint.
 
-  python -m kimina_jax.train --config=rl_72b \
+  kimina train --config=rl_72b \
       --run_dir=runs/rl_72b --config.init_from=runs/sft_72b
 
 Machine: 128 TPU v5p chips (4 × 4 × 8), fsdp 32 × tensor 4. Hours: not yet
@@ -29,8 +29,11 @@ def get_config(arg: str = "") -> ConfigDict:
   config.checker.num_workers = 160
   config.checker.num_standby = 4
   config.checker.max_imports = 4
+  config.rollouts.max_prompt_len = 2048
+  config.rollouts.max_response_len = 30720
   config.rollouts.tensor = 4
   config.rollouts.num_slots = 512
   config.rollouts.page_size = 128
+  config.train.sequence_len = 32768
   config.train.rows_per_batch = 32
   return config

@@ -1,6 +1,6 @@
 """RL of a 7B prover, from a cold-started checkpoint.
 
-  python -m kimina_jax.train --config=rl_7b \
+  kimina train --config=rl_7b \
       --run_dir=runs/rl_7b --config.init_from=runs/sft_7b
 
 Machine: 64 TPU v5e chips (8 × 8), fsdp 32 × tensor 2. Hours and pass@k: not
@@ -28,6 +28,7 @@ def get_config(arg: str = "") -> ConfigDict:
   config.checker.num_workers = 80
   config.checker.num_standby = 4
   config.checker.max_imports = 4
+  config.rollouts.max_prompt_len = 2048
   config.rollouts.max_response_len = 16384
   config.rollouts.tensor = 4
   config.rollouts.num_slots = 256

@@ -1,6 +1,6 @@
 """Cold start (or distillation) of a Qwen2.5 policy by supervised training.
 
-  python -m kimina_jax.sft --config=sft --run_dir=runs/sft_1p5b
+  kimina sft --config=sft --run_dir=runs/sft_1p5b
 
 Machine: 16 TPU v5e chips (4 × 4). Hours: not yet run. For another size set
 `model.name`, `tokenizer` and `init_from`; for distillation let `sft.sources`
@@ -19,6 +19,8 @@ def get_config(arg: str = "") -> ConfigDict:
   config.tokenizer = "checkpoints/qwen2.5-1.5b/model"
   config.init_from = "checkpoints/qwen2.5-1.5b"
   config.problems.eval = "data/minif2f.jsonl"
+  config.rollouts.max_prompt_len = 2048
+  config.rollouts.max_response_len = 30720
   config.sft.sources = (
     ("data/cold_start.jsonl", 0.8),
     ("data/informal.jsonl", 0.2),

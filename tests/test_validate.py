@@ -7,6 +7,7 @@ import pytest
 
 from kimina_jax import evaluate, sft, train
 from kimina_jax.configs import debug
+from kimina_jax.infra import config_file
 from kimina_jax.pipeline.dry_run import describe
 from kimina_jax.pipeline.experiment import Experiment
 from kimina_jax.pipeline.validate import validate
@@ -35,6 +36,12 @@ def test_a_valid_experiment_leaves_no_trace(tmp_path):
   assert setup.mesh.size == 8
   assert setup.tokenizer.vocab_size <= setup.model.vocab_size
   assert not run_dir.exists()
+
+
+@pytest.mark.parametrize("name", ["common", "debug"])
+def test_what_runs_anywhere_is_valid_as_it_stands(name):
+  config = config_file.load(name)
+  validate(Experiment.from_config(config), program="train")
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from rich.console import Console
 
 from kimina_jax.infra import interruption
 from kimina_jax.infra.checkpoint import find_weights
+from kimina_jax.model.config import SIZES
 from kimina_jax.pipeline.collector import ExperienceCollector
 from kimina_jax.pipeline.experiment import Experiment
 from kimina_jax.pipeline.resume_policy import upgrade_config
@@ -182,12 +183,23 @@ def configure(
       f"{checkpoint} is no run that says which model it is: name an experiment"
       " with --config, or say --config.model.name=qwen2.5-1.5b or another"
     )
+  elif not is_named:
+    _fill_context(config, overrides["model.name"])
   config.update_from_flattened_dict(overrides)
   config.init_from = str(weights)
   # One proof at a time is checked, by one worker with the header imported.
   config.checker.num_workers = 1
   config.checker.num_standby = 0
   config.rollouts.steps_per_dispatch = _STEPS_PER_DISPATCH
+
+
+def _fill_context(config: ConfigDict, name: str) -> None:
+  """Lets prompt and response fill the positions of the named model."""
+  if name in SIZES:
+    num_positions = SIZES[name]["max_position"]
+    max_prompt_len = num_positions // 16
+    config.rollouts.max_prompt_len = max_prompt_len
+    config.rollouts.max_response_len = num_positions - max_prompt_len
 
 
 def _take_run_settings(config: ConfigDict, path: pathlib.Path) -> None:
