@@ -19,6 +19,10 @@ MODULES = sorted(
   for path in PACKAGE.rglob("*.py")
   if path.relative_to(PACKAGE).parts[0] != "configs"
 )
+NAMES = {
+  ".".join(path.relative_to(ROOT).with_suffix("").parts): path
+  for path in MODULES
+}
 CONFIGS = sorted((ROOT / "configs").glob("*.py"))
 FOLDERS = ("benchmarks", "configs", "scripts")
 
@@ -26,7 +30,8 @@ FOLDERS = ("benchmarks", "configs", "scripts")
 LIBRARY = {
   "types": set(),
   "minilean": set(),
-  "infra": {"types"},
+  "configs": set(),
+  "infra": {"types", "configs"},
   "problems": {"types"},
   "prompts": {"types"},
   "verification": {"types"},
@@ -107,6 +112,22 @@ def test_rooms_and_arrows_are_few_and_without_a_circle():
     free = {name for name in left if arrows[name] <= placed}
     assert free, f"circle among {sorted(left)}"
     placed |= free
+
+
+def test_no_circle_of_modules():
+  """Modules of one room do not import each other in a loop either."""
+  needs = {
+    name: {
+      found
+      for target in imports(path)
+      for found in (target, target.rpartition(".")[0])
+      if found in NAMES and found != name
+    }
+    for name, path in NAMES.items()
+  }
+  while free := {name for name in needs if not needs[name] & needs.keys()}:
+    needs = {name: needs[name] for name in needs.keys() - free}
+  assert not needs, f"in a circle, or above one: {sorted(needs)}"
 
 
 @pytest.mark.parametrize(
