@@ -57,7 +57,7 @@ def test_every_attack_and_canary_is_tried(embedded):
 
 
 def test_attacks_claim_what_is_false():
-  """All of one false statement, and none by the words of another."""
+  """All claim one false statement, each by another text."""
   texts = [a.final for a in attacks(header="")]
   assert len(set(texts)) == len(texts)
   problems = {a.problem for a in attacks(header="")}
@@ -67,8 +67,8 @@ def test_attacks_claim_what_is_false():
   assert all(q.problem.statement in q.final for q in proofs(header=""))
 
 
-def test_a_checker_that_accepts_everything_is_found_out():
-  """The attacks are refused before it is asked; of the rest it is asked."""
+def test_a_checker_that_accepts_everything_is_detected():
+  """The attacks are refused before it runs; the canaries reach it."""
   bad = settings(backend="repl", command=FAKE, isolation="rlimit")
   findings = list(doctor.examine(bad))
   assert {f.state for f in of_kind(findings, "attack")} == {"ok"}
@@ -81,7 +81,7 @@ def test_a_checker_that_accepts_everything_is_found_out():
   assert told["REPL"].state == "ok"
 
 
-def test_a_checker_that_fails_is_asked_no_more():
+def test_a_checker_that_fails_gets_no_further_probes():
   command = f"{sys.executable} -c pass"
   bad = settings(backend="repl", command=command, isolation="rlimit")
   findings = list(doctor.examine(bad))
@@ -125,7 +125,7 @@ def test_what_is_missing_has_a_remedy(changes, what, words):
   assert findings[-1].remedy
 
 
-def test_mathlib_is_looked_for(tmp_path):
+def test_mathlib_is_searched_for(tmp_path):
   (tmp_path / "Mathlib.olean").touch()
   found = doctor._lean_path(f"/usr:{tmp_path}")
   assert (found.state, found.text) == ("ok", "2 places, with Mathlib")

@@ -365,9 +365,9 @@ def cache(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def memory(tmp_path_factory, cache):
-  """A policy that knows two responses by heart, and nothing else."""
-  directory = tmp_path_factory.mktemp("memory")
+def trained_run(tmp_path_factory, cache):
+  """A policy trained on two responses until it repeats them."""
+  directory = tmp_path_factory.mktemp("trained_run")
   path = directory / "demonstrations.jsonl"
   rows = [
     {"header": HEADER, "statement": statement, "response": text}
@@ -387,9 +387,13 @@ def memory(tmp_path_factory, cache):
   return directory / "sft"
 
 
-def test_a_theorem_is_proved(memory, cache, tmp_path):
+def test_a_theorem_is_proved(trained_run, cache, tmp_path):
   output = tmp_path / "proof.lean"
-  flags = (f"--checkpoint={memory}", "--temperature=0", f"--output={output}")
+  flags = (
+    f"--checkpoint={trained_run}",
+    "--temperature=0",
+    f"--output={output}",
+  )
   out, _ = finish(start(cache, "prove", *flags, EASY), 0)
   final = extract(PROOF).final
   assert out.startswith(f"attempt 1 of 1\n{PROOF}\n\nproved: attempt 1, ")
@@ -407,9 +411,9 @@ def test_a_theorem_is_proved(memory, cache, tmp_path):
   assert errors == ""
 
 
-def test_a_theorem_is_not_proved(memory, cache, tmp_path):
+def test_a_theorem_is_not_proved(trained_run, cache, tmp_path):
   output = tmp_path / "proof.lean"
-  flags = (f"--checkpoint={memory}", f"--output={output}", "--quiet", "-")
+  flags = (f"--checkpoint={trained_run}", f"--output={output}", "--quiet", "-")
   process = start(
     cache, "prove", *flags, "--temperature=0", stdin=subprocess.PIPE
   )
@@ -426,12 +430,12 @@ def responses(out):
   return [part[0].split("\n", 1)[1] for part in parts if len(part) > 1]
 
 
-def test_attempts_of_an_example_and_ctrl_c(memory, cache):
+def test_attempts_of_an_example_and_ctrl_c(trained_run, cache):
   """An attempt does not depend on how many are allowed.
 
   False, so that all are made; hot, so that they differ.
   """
-  flags = (f"--checkpoint={memory}", "example : 1 = 2", "--temperature=3")
+  flags = (f"--checkpoint={trained_run}", "example : 1 = 2", "--temperature=3")
   note = "an example has no name: it is called unnamed_example here\n"
   two, _ = finish(start(cache, "prove", *flags, "--attempts=2"), 2)
   assert two.startswith(note)
@@ -492,8 +496,8 @@ def test_mistakes_are_one_line(flags, message, command):
     ([f"theorem t : {'0 + ' * 40}1 = 1", "--checkpoint={run}"], "116 tokens"),
   ],
 )
-def test_one_line_and_exit_code_1(flags, message, memory, cache):
-  words = [word.replace("{run}", str(memory)) for word in flags]
+def test_one_line_and_exit_code_1(flags, message, trained_run, cache):
+  words = [word.replace("{run}", str(trained_run)) for word in flags]
   out, errors = finish(start(cache, "prove", *words), 1)
   assert message in errors
   assert errors.startswith("error: ")

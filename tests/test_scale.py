@@ -269,7 +269,7 @@ def seconds(kind, size, count, *, closes):
 
 
 def test_a_gather_on_a_line_and_on_a_ring():
-  """The end of a line hears of n − 1 parts over one link, at 45 GB/s."""
+  """The end of a line receives n − 1 parts over one link, at 45 GB/s."""
   assert seconds("all-gather", 16e9, 16, closes=False) == 15e9 / 45e9
   assert seconds("all-gather", 16e9, 16, closes=True) == 15e9 / 90e9
   assert seconds("all-reduce", 16e9, 16, closes=True) == 30e9 / 90e9
@@ -281,7 +281,7 @@ def test_an_exchange_crosses_the_middle():
   assert seconds("all-to-all", 16e9, 16, closes=True) == 8 * 8e9 / 90e9
 
 
-def test_slices_talk_over_the_network():
+def test_collectives_between_slices_use_the_network():
   chip = chips.by_name("v5e")
   places = [roofline.DevicePlace((i,), s) for s in range(2) for i in range(2)]
   collective = traffic.Collective("all-reduce", "data", 8e9, 1, (0, 2))
@@ -419,7 +419,7 @@ def fake_row(case, **facts):
 
 @pytest.fixture
 def fake_rows(monkeypatch):
-  """Rows cost nothing; the list says which were asked for."""
+  """Rows are not computed; the list has the cases that were requested."""
   asked = []
 
   def make_rows(missing, options):
@@ -551,7 +551,7 @@ def test_the_curve_takes_the_best_mesh():
   assert points[8]["key"] == two.key
 
 
-def test_a_row_ends_with_who_wanted_it():
+def test_a_worker_ends_with_its_parent():
   start = (
     "import os, subprocess, sys, time\n"
     "row = ['-m', 'kimina_jax.scale.worker', str(os.getpid())]\n"

@@ -323,20 +323,34 @@ needs_libtpu = pytest.mark.skipif(
 )
 
 
-@needs_libtpu
-def test_fsdp_gathers_the_weights_twice():
-  """Under full remat each layer's weights are gathered in bfloat16 by forward
-  and by backward; the unembedding once, by forward."""
-  case = make_case(
+@pytest.fixture(scope="module")
+def tpu_rows():
+  """Rows of an update and of a decode dispatch with too large a cache."""
+  update = make_case(
     "update",
     "fsdp=4",
     remat="full",
     topology="v5e:2x2",
     compute_dtype="bfloat16",
   )
-  ((_, row),) = study.make_rows([case], OPTIONS)
+  decode = make_case("decode", "fsdp=4", remat="none", topology="v5e:2x2")
+  rollouts = {**decode.sections["rollouts"], "cache_tokens": 2**28}
+  sections = {**decode.sections, "rollouts": rollouts}
+  decode = dataclasses.replace(decode, sections=sections)
+  options = dataclasses.replace(OPTIONS, jobs=2)
+  return {
+    case.program: row
+    for case, row in study.make_rows([update, decode], options)
+  }
+
+
+@needs_libtpu
+def test_fsdp_gathers_the_weights_twice(tpu_rows):
+  """Under full remat each layer's weights are gathered in bfloat16 by forward
+  and by backward; the unembedding once, by forward."""
+  row = tpu_rows["update"]
   assert row["status"] == "fits", row
-  model = model_config(ModelSettings(**case.sections["model"]))
+  model = model_config(ModelSettings(**row["case"]["sections"]["model"]))
   V, D, L, N, K, H, F = (model.sizes[dim] for dim in "VDLNKHF")
   layers = L * (2 * D * N * H + 2 * D * K * H + 3 * D * F)
   gathered = row["parts"]["gradient"]["collective_bytes"]["fsdp"]["all-gather"]
@@ -344,11 +358,7 @@ def test_fsdp_gathers_the_weights_twice():
 
 
 @needs_libtpu
-def test_too_large_for_the_chip_is_a_row():
-  case = make_case("decode", "fsdp=4", remat="none", topology="v5e:2x2")
-  rollouts = {**case.sections["rollouts"], "cache_tokens": 2**28}
-  sections = {**case.sections, "rollouts": rollouts}
-  case = dataclasses.replace(case, sections=sections)
-  ((_, row),) = study.make_rows([case], OPTIONS)
+def test_too_large_for_the_chip_is_a_row(tpu_rows):
+  row = tpu_rows["decode"]
   assert row["status"] == "does not fit", row
   assert row["peak_bytes"] > row["limit_bytes"]
