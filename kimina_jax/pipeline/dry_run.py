@@ -22,7 +22,7 @@ def describe(
   run_dir: str,
   facts: Mapping[str, str] | None = None,
 ) -> str:
-  """A line for each part of what would run.
+  """Describes what would run, one line per part.
 
   Args:
     setup: of the validated experiment.
@@ -52,7 +52,7 @@ def _model(setup: Setup) -> str:
   start = setup.experiment.init_from or "random weights"
   return (
     f"{model.name}, {count:,} parameters in {model.param_dtype}, computed in "
-    f"{model.compute_dtype}; starts from {start}"
+    f"{model.compute_dtype}; first weights: {start}"
   )
 
 
@@ -60,16 +60,16 @@ def _mesh(setup: Setup) -> str:
   mesh = setup.mesh
   axes = " × ".join(f"{axis}={mesh.shape[axis]}" for axis in AXES)
   kind = mesh.devices.flat[0].device_kind
-  return f"{axes} on {mesh.size} devices ({kind})"
+  return f"{axes} on {_count(mesh.size, 'device')} ({kind})"
 
 
 def _sampler(setup: Setup) -> str:
   settings = setup.experiment.rollouts
   replicas = replica_mesh(setup.mesh, tensor=settings.tensor)
   return (
-    f"{replicas.shape['data']} replicas of {settings.tensor} devices, "
-    f"{settings.num_slots} decode slots; prompts of up to "
-    f"{settings.max_prompt_len} tokens, responses of up to "
+    f"{_count(replicas.shape['data'], 'replica')} of "
+    f"{_count(settings.tensor, 'device')}, {settings.num_slots} decode slots; "
+    f"prompts of up to {settings.max_prompt_len} tokens, responses of up to "
     f"{settings.max_response_len}"
   )
 
@@ -104,7 +104,8 @@ def _iterations(setup: Setup) -> dict[str, str]:
 
 def _checker(setup: Setup) -> str:
   settings = setup.experiment.checker
-  return f"{settings.backend}, {settings.num_workers} workers per process"
+  workers = _count(settings.num_workers, "worker")
+  return f"{settings.backend}, {workers} per process"
 
 
 def _directory(setup: Setup, program: str, run_dir: str) -> str:
@@ -115,3 +116,7 @@ def _directory(setup: Setup, program: str, run_dir: str) -> str:
     return f"{run_dir}, begins{differing}"
   unit = "updates" if program == "sft" else "iterations"
   return f"{run_dir}, resumes after {step} {unit}{differing}"
+
+
+def _count(number: int, noun: str) -> str:
+  return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

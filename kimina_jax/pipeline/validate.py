@@ -13,6 +13,7 @@ import sys
 
 import jax
 import jax.numpy as jnp
+from absl import logging
 
 from kimina_jax.infra.checkpoint import check_tree, find_weights, newest_step
 from kimina_jax.infra.mesh import make_mesh, process_group, replica_mesh
@@ -97,6 +98,8 @@ def _check_run_dir(experiment: Experiment, run_dir: str, program: str) -> None:
     raise UsageError("--run_dir is missing; name a directory for this run")
   found = resume_policy.changes_of_run(run_dir, experiment, program=program)
   resume_policy.check_changes(run_dir, found)
+  for change in found:
+    logging.info("resuming %s with %s", run_dir, change)
 
 
 def _weights(experiment: Experiment, run_dir: str | None) -> str:
@@ -216,6 +219,13 @@ def _load_problems(
     train = faults.collect(
       load_train_problems, settings, limit, seed=experiment.seed
     )
+    if train and len(train) < experiment.train.num_problems:
+      logging.warning(
+        "problems.train has %d problems, fewer than train.num_problems = %d: "
+        "an iteration draws some of them several times",
+        len(train),
+        experiment.train.num_problems,
+      )
   if program in ("train", "evaluate"):
     held_out = faults.collect(load_eval_problems, settings, limit)
   return train or [], held_out or []
