@@ -1,8 +1,8 @@
-"""What a step of our sampler costs: benchmarks/sampler.py --sweep, --device.
+"""Cost of a decode step: benchmarks/sampler.py --sweep and --device.
 
-In: a model and flags. Out: rates of steady decoding beside the bytes that a
-step must read: the weights once, and keys and values of all slots; and beside
-the rate at which the device reads its memory. Peers are none of its business.
+In: a model and flags. Out: rates of steady decoding, with the bytes that a step
+must read (the weights once, keys and values of all slots) and the memory
+bandwidth of the device.
 """
 
 import argparse
@@ -31,14 +31,14 @@ from kimina_jax.rollouts.engine import Engine
 
 _CONTEXTS, _CONTEXT_SLOTS = (256, 512, 1024, 2048, 4096, 8192), 8
 _SLOTS, _SLOTS_CONTEXT = (1, 2, 4, 8, 16, 32, 64), 512
-_DISPATCHES = 12  # in which all slots decode
-_CHUNK_TOKENS = 4096  # prefill is not what is timed: get it over with
+_DISPATCHES = 12  # with all slots in use
+_CHUNK_TOKENS = 4096  # many, since prefill is not measured
 _READ_BYTES = 2**30
 
 
 def sweep(config: ModelConfig, args: argparse.Namespace) -> None:
   """Steady decoding against context, and against slots."""
-  scale = 16 if args.tiny else 1
+  scale = 2 if args.tiny else 1
   points = {
     "context": [(_CONTEXT_SLOTS, c // scale) for c in _CONTEXTS],
     "slots": [(b, _SLOTS_CONTEXT // scale) for b in _SLOTS],
@@ -56,7 +56,7 @@ def sweep(config: ModelConfig, args: argparse.Namespace) -> None:
 
 
 def measure_device(config: ModelConfig, args: argparse.Namespace) -> None:
-  """Steady decoding of one size on the accelerator that is there."""
+  """Steady decoding of one size on this machine's accelerator."""
   params = _random_params(config)
   row = _measure(config, params, args, args.num_slots, args.context)
   _report("sampler_device", config, args, {"device": [row]})
@@ -76,7 +76,7 @@ def _measure(
   num_slots: int,
   context: int,
 ) -> dict[str, float]:
-  """A row of the table: rates while all slots decode up to that context."""
+  """A row of the table: rates while all slots decode, up to that context."""
   num_steps = args.steps_per_dispatch
   num_new = min(_DISPATCHES * num_steps, context // 2)
   lens = _staggered(num_slots, context, num_new, num_steps)
@@ -109,9 +109,10 @@ def _measure(
 def _staggered(
   num_slots: int, context: int, num_new: int, num_steps: int
 ) -> list[int]:
-  """Lengths with which all rows end together, num_new after the last began.
+  """Response lengths with which all slots end together.
 
-  Prompts are prefilled a chunk per dispatch, while those before them decode.
+  All slots decode the last num_new tokens together: prompts are prefilled a
+  chunk per dispatch, while the earlier ones decode already.
   """
   starts = [
     math.ceil((slot + 1) * context / _CHUNK_TOKENS) for slot in range(num_slots)
@@ -132,12 +133,12 @@ def _step_s(
   lens: Sequence[int],
   num_steps: int,
 ) -> float:
-  """Median seconds of a step, over dispatches in which all slots draw.
+  """Median seconds of a decode step, over dispatches in which all slots draw.
 
-  (A long run less a short one would tell as much if prefill always took the
-  same time: at long contexts it takes far more than the steps in question.)
+  (The difference of a long and a short run would be less exact: at long
+  contexts, prefill takes far longer than the measured steps, and varies.)
   """
-  drawn: list[int] = []  # in each turn of the engine
+  drawn: list[int] = []  # tokens in each turn of the engine
   ends_s: list[float] = []
 
   def poll() -> None:
@@ -165,20 +166,20 @@ def _step_s(
 
 
 def _weight_bytes(config: ModelConfig) -> int:
-  """What a step reads of the weights: all but an embedding to look up in."""
+  """Bytes of weights that a step reads: all but the embedding table."""
   sizes = [leaf.size for leaf in jax.tree.leaves(abstract_params(config))]
   unread = 0 if config.tied else config.vocab_size * config.model_dim
   return (sum(sizes) - unread) * jnp.dtype(config.compute_dtype).itemsize
 
 
 def _token_bytes(config: ModelConfig, args: argparse.Namespace) -> int:
-  """Keys and values of one position."""
+  """Bytes of the keys and values of one position."""
   width = config.num_layers * config.num_kv_heads * config.head_dim
   return 2 * width * cache_dtype(config, args.cache_dtype).itemsize
 
 
 def _read_bytes_per_s() -> float:
-  """Of the device's memory: the best of a few ways to read an array."""
+  """Memory bandwidth of the device: the best of a few ways to read an array."""
   columns = 8192
   shape = (_READ_BYTES // columns // 4, columns)
   x_BD = jnp.ones(shape, jnp.float32)
@@ -203,7 +204,7 @@ def _report(
   args: argparse.Namespace,
   curves: dict[str, list[dict[str, float]]],
 ) -> None:
-  """The table and the line of JSON; adds `fraction` to the rows."""
+  """Prints the table and the line of JSON; adds `fraction` to the rows."""
   rows = [row for curve in curves.values() for row in curve]
   peak = statistics.median(row["read_bytes_per_s"] for row in rows)
   print(f"memory is read at {peak / 1e9:.1f} GB/s (median of {len(rows)})")
@@ -228,7 +229,7 @@ def _report(
 
 
 def _brief(row: dict[str, float]) -> dict[str, float]:
-  """What the line of JSON says of a row."""
+  """A row of the line of JSON."""
   return {
     "num_slots": row["num_slots"],
     "context": row["context"],
@@ -241,7 +242,7 @@ def _brief(row: dict[str, float]) -> dict[str, float]:
 def _plot(
   curves: dict[str, list[dict[str, float]]], path: pathlib.Path
 ) -> None:
-  """Tokens per second, and what the memory would allow, on both axes."""
+  """Plots tokens per second and the bound of memory bandwidth."""
   import matplotlib
 
   matplotlib.use("svg")

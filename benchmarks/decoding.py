@@ -1,7 +1,7 @@
-"""Our sampler as the benchmarks run it.
+"""The engine as benchmarks/sampler.py and decode_cost.py run it.
 
-In: a model, flags, token ids. Out: rollouts of forced lengths, drawn on one
-device. The only place where benchmarks/sampler.py meets the engine.
+In: a model, flags, token ids. Out: rollouts of forced lengths, sampled on one
+device.
 """
 
 import argparse
@@ -19,8 +19,8 @@ from kimina_jax.rollouts.settings import RolloutSettings
 from kimina_jax.types import Problem, Prompt, Rollout
 
 
-class Numbers:
-  """A tokenizer without words; no token stops."""
+class TextlessTokenizer:
+  """A tokenizer without text and without a stop token."""
 
   stop_id = -1
 
@@ -43,7 +43,7 @@ def make_engine(
   max_response_len: int,
   temperature: float = 1.0,
 ) -> Engine:
-  """Slots on one device that draw from the whole distribution.
+  """An engine on one device that draws from the whole distribution.
 
   Args:
     config: of the model.
@@ -55,7 +55,7 @@ def make_engine(
   """
   return Engine(
     config,
-    Numbers(config.vocab_size),
+    TextlessTokenizer(config.vocab_size),
     one_device(),
     RolloutSettings(
       tensor=1,

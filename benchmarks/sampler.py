@@ -1,35 +1,35 @@
-"""Sampling: tokens per second beside peers, or beside the memory's rate.
+"""Sampling throughput, against other samplers or against memory bandwidth.
 
   python benchmarks/sampler.py --peers_python=PEERS/bin/python [--rounds=3]
-      [--workloads=rl,uniform] [--who=ours,transformers,tunix]
+      [--workloads=rl,uniform] [--samplers=ours,transformers,tunix]
       [--num_prompts=32] [--tiny]
 
-Eight layers of width 512 (34.6M parameters), float32, the same weights for
-this project, transformers' `generate` and Tunix's Sampler, each in a process
-of its own, which idles while the others have their turn. Shown to be the same
-by the tokens that all three find most likely.
+Compares this project with transformers' `generate` and Tunix's Sampler: a model
+of eight layers of width 512 (34.6M parameters), float32, the same weights. Each
+sampler is in a process of its own, which is idle during the turns of the
+others. That the weights are the same is checked by greedy decoding.
 
   rl        32 prompts of 40 to 400 tokens, 8 responses each, whose lengths
             are lognormal with median 150, at most 1024
   uniform   32 prompts of 64 tokens, 256 new tokens each
 
-Temperature 1, the whole vocabulary, no stop token: lengths are forced and the
-same for everybody, in an order that tells nothing. A rate is that of useful
-tokens, the sum of those lengths over wall time. Everybody's compilation is
-over before the first round. The peers are asked for tokens only; ours come
-with their log-probabilities. They get the batch size that serves them best:
-in a larger one more rows wait for the longest. The last line is JSON with the
-medians of the rounds' ratios, ours / peer. Rounds do not count in which other
-processes take more than --max_others of the CPUs: PyTorch's threads wait for
-each other in a loop, and one of them without a core costs it a factor of ten,
-not a half. The peers want an environment with
+Temperature 1, the whole vocabulary, no stop token: the lengths are forced, the
+same for all samplers, and in random order. A rate is that of useful tokens: the
+sum of those lengths over wall time. Compilation is over before the first round.
+The peers return tokens only, this project also log-probabilities. The peers run
+with their best batch size: in a larger one more rows wait for the longest. The
+last line is JSON with the medians over the rounds of the ratio ours / peer.
+Rounds in which other processes use more than --max_others of the CPUs are left
+out: PyTorch's threads wait for each other in a busy loop, so that one thread
+without a core slows it down by a factor of ten, not of two. The peers need an
+environment with
 
   torch==2.13.0 google-tunix==0.1.7 transformers safetensors
 
   python benchmarks/sampler.py --sweep [--plot=docs/sampler_cost.svg]
 
-measures how a step's cost grows with context and slots, beside the bytes that
-it must read and the rate at which this machine reads.
+measures the cost of a decode step over context and slots, with the bytes that
+it must read and the memory bandwidth of this machine.
 
   python benchmarks/sampler.py --device --model=qwen2.5-1.5b
       [--num_slots=128] [--context=2048]
@@ -78,14 +78,14 @@ _CONFIG = ModelConfig(
   compute_dtype="float32",
   remat="none",
 )
-# Of 8, 16, 32 and 64, where a useful token costs both peers least.
+# Of 8, 16, 32 and 64, the batch size with the best rate of both peers.
 _PEER_BATCH = {"rl": 16, "uniform": 32}
-_SAME = 0.9  # of the most likely tokens; rounding may turn a near tie
+_SAME = 0.9  # share of equal greedy tokens; rounding may decide a near tie
 
 
 @dataclasses.dataclass(frozen=True)
 class Sizes:
-  """Of the workloads, in tokens unless they are numbers."""
+  """Sizes of the workloads: lengths in tokens, and counts."""
 
   num_prompts: int = 32
   num_per_prompt: int = 8
@@ -115,7 +115,7 @@ def main() -> None:
 def _parse() -> argparse.Namespace:
   parser = argparse.ArgumentParser()
   parser.add_argument("--peers_python", help="of the peers' environment")
-  parser.add_argument("--who", default="ours,transformers,tunix")
+  parser.add_argument("--samplers", default="ours,transformers,tunix")
   parser.add_argument("--rounds", type=int, default=3)
   parser.add_argument("--workloads", default="rl,uniform")
   parser.add_argument("--num_prompts", type=int, default=32, help="fewer")
@@ -139,8 +139,8 @@ def _parse() -> argparse.Namespace:
   args = parser.parse_args()
   args.num_slots = args.num_slots or (128 if args.device else 64)
   compares = not (args.child or args.sweep or args.device)
-  if compares and args.who != "ours" and not args.peers_python:
-    parser.error("peers need --peers_python; --who=ours goes without")
+  if compares and args.samplers != "ours" and not args.peers_python:
+    parser.error("peers need --peers_python; --samplers=ours runs without")
   return args
 
 
@@ -163,7 +163,7 @@ def _config(args: argparse.Namespace) -> ModelConfig:
 
 
 def _compare(config: ModelConfig, args: argparse.Namespace) -> None:
-  """Rounds of one turn of everybody, one workload after the other."""
+  """Rounds of one turn of each sampler, one workload after the other."""
   ratios = {}
   with tempfile.TemporaryDirectory() as directory:
     sizes = Sizes(num_prompts=args.num_prompts)
@@ -171,16 +171,16 @@ def _compare(config: ModelConfig, args: argparse.Namespace) -> None:
     _write_inputs(pathlib.Path(directory), config, work)
     for workload in args.workloads.split(","):
       peers = {
-        who: serve.Peer(_command(who, args, directory, workload))
-        for who in args.who.split(",")
+        name: serve.Peer(_command(name, args, directory, workload))
+        for name in args.samplers.split(",")
       }
-      _check_same({who: peer.warmup for who, peer in peers.items()})
+      _check_same({name: peer.warmup for name, peer in peers.items()})
       num_tokens = sum(work[workload]["lens"])
       rounds = []
       for index in range(args.rounds):
         turns = {
-          who: _turn(peer, f"{workload} round {index} {who:12s}", num_tokens)
-          for who, peer in peers.items()
+          name: _turn(peer, f"{workload} round {index} {name:12s}", num_tokens)
+          for name, peer in peers.items()
         }
         rounds.append(turns)
       for peer in peers.values():
@@ -194,40 +194,40 @@ def _ratios(
   rounds: list[dict[str, tuple[float, float]]],
   max_others: float,
 ) -> dict[str, float]:
-  """Ours / peer, medians of the quiet rounds; no ratio without any."""
+  """Medians over the quiet rounds of ours / peer; empty without such rounds."""
   quiet = [
-    {who: rate for who, (rate, _) in turns.items()}
+    {name: rate for name, (rate, _) in turns.items()}
     for turns in rounds
     if all(others <= max_others for _, others in turns.values())
   ]
   print(f"{workload}: {len(quiet)} of {len(rounds)} rounds were quiet")
   if not quiet:
     return {}
-  for who in quiet[0]:
-    median = statistics.median(rates[who] for rates in quiet)
-    print(f"median {workload} {who:12s} {median:7.1f} tokens/s")
+  for name in quiet[0]:
+    median = statistics.median(rates[name] for rates in quiet)
+    print(f"median {workload} {name:12s} {median:7.1f} tokens/s")
   return {
-    f"{workload}_vs_{who}": round(
-      statistics.median(rates["ours"] / rates[who] for rates in quiet), 3
+    f"{workload}_vs_{name}": round(
+      statistics.median(rates["ours"] / rates[name] for rates in quiet), 3
     )
-    for who in quiet[0]
-    if who != "ours" and "ours" in quiet[0]
+    for name in quiet[0]
+    if name != "ours" and "ours" in quiet[0]
   }
 
 
 def _command(
-  who: str, args: argparse.Namespace, directory: str, workload: str
+  name: str, args: argparse.Namespace, directory: str, workload: str
 ) -> list[str]:
-  if who == "ours":
+  if name == "ours":
     here = [sys.executable, __file__, *sys.argv[1:]]
     return [*here, "--child", directory, workload]
-  script = str(_PEERS / _SCRIPTS[who])
+  script = str(_PEERS / _SCRIPTS[name])
   size = args.peer_batch or _PEER_BATCH[workload]
   return [args.peers_python, script, directory, workload, str(size)]
 
 
 def _turn(peer: serve.Peer, title: str, num_tokens: int) -> tuple[float, float]:
-  """Useful tokens per second, and the share of the CPUs that others took."""
+  """Useful tokens per second, and the CPU share of other processes."""
   result = peer.step()
   if result["loss"] != num_tokens:
     raise RuntimeError(f"{title}: {result['loss']} of {num_tokens} tokens")
@@ -235,24 +235,24 @@ def _turn(peer: serve.Peer, title: str, num_tokens: int) -> tuple[float, float]:
   print(
     f"{title} {rate:7.1f} tokens/s, "
     f"{num_tokens / result['cpu_s']:6.1f} per CPU second, "
-    f"others took {result['others']:4.0%} of the CPUs",
+    f"other processes used {result['others']:4.0%} of the CPUs",
     flush=True,
   )
   return rate, result["others"]
 
 
 def _check_same(tokens: dict[str, list[list[int]]]) -> None:
-  """Everybody has the same weights and finds the same tokens likely."""
+  """Raises RuntimeError unless greedy decoding gives the same tokens."""
   first = next(iter(tokens.values()))
-  for who, found in tokens.items():
+  for name, found in tokens.items():
     same = float(np.mean(np.array(found) == np.array(first)))
-    print(f"{who}: {same:.0%} of the most likely tokens are the same")
+    print(f"{name}: {same:.0%} of the greedy tokens are the same")
     if same < _SAME:
-      raise RuntimeError(f"{who} has other weights: {found}, not {first}")
+      raise RuntimeError(f"{name} has other weights: {found}, not {first}")
 
 
 def _workloads(vocab_size: int, sizes: Sizes) -> dict[str, dict]:
-  """Prompts and lengths by name; row = prompt × num_per_prompt + attempt."""
+  """Prompts and lengths by name; index = prompt × num_per_prompt + attempt."""
   rng = np.random.default_rng(0)
   prompt_lens = rng.integers(
     sizes.rl_prompt[0], sizes.rl_prompt[1] + 1, sizes.num_prompts
@@ -284,7 +284,7 @@ def _workloads(vocab_size: int, sizes: Sizes) -> dict[str, dict]:
 def _write_inputs(
   directory: pathlib.Path, config: ModelConfig, work: dict[str, dict]
 ) -> None:
-  """Weights as Hugging Face has them, and the workloads."""
+  """Writes the weights in Hugging Face's format, and the workloads."""
   params = jax.jit(init_params, static_argnums=1)(jax.random.key(0), config)
   (directory / "config.json").write_text(json.dumps(config_to_hf(config)))
   save_params(params, config, directory, shard_bytes=2**30)
@@ -292,7 +292,7 @@ def _write_inputs(
 
 
 def _serve(config: ModelConfig, args: argparse.Namespace) -> None:
-  """This project's turn."""
+  """Serves this project's sampler to the parent process."""
   directory, workload = pathlib.Path(args.child[0]), args.child[1]
   works = json.loads((directory / "workloads.json").read_text())
   params = jax.device_put(

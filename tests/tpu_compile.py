@@ -98,10 +98,19 @@ def _sampler_facts(
   # them out last.
   config = dataclasses.replace(config, head_dim=128, ffn_dim=4672)
   rollouts = {
-    **{"page_size": 32, "cache_tokens": 2**16, "cache_dtype": "auto"},
-    **{"temperature": 1.0, "top_p": 1.0, "top_k": 0, "min_p": 0.0},
-    **{"repetition_window": 64, "steps_per_dispatch": 4},
-    **{"max_prompt_len": 128, "chunk_tokens": 64},
+    "tensor": mesh.shape["tensor"],
+    "max_prompt_len": 128,
+    "temperature": 1.0,
+    "top_p": 1.0,
+    "top_k": 0,
+    "min_p": 0.0,
+    "stop_strings": (),
+    "repetition_window": 64,
+    "steps_per_dispatch": 4,
+    "page_size": 32,
+    "cache_tokens": 2**16,
+    "cache_dtype": "auto",
+    "chunk_tokens": 64,
   }
   sizes, sections = dict(mesh.shape), {"rollouts": rollouts}
   case = StudyCase("", program, "", sizes, _LENGTH, _ROWS * mesh.size, sections)
