@@ -60,6 +60,14 @@ def test_sections_are_valid(name):
     assert longest <= experiment.train.sequence_len
 
 
+def test_common_is_valid_as_it_stands(tmp_path):
+  from kimina_jax.pipeline.experiment import Experiment
+  from kimina_jax.pipeline.validate import validate
+
+  experiment = Experiment.from_config(load("common"))
+  validate(experiment, program="train", run_dir=str(tmp_path / "run"))
+
+
 def test_common_takes_no_argument():
   from kimina_jax.configs import common
 

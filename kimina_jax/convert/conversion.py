@@ -33,7 +33,7 @@ from kimina_jax.convert.weights import (
   open_ours,
   set_dtype,
 )
-from kimina_jax.infra.arrays import Arrays, Blank, fill_checkpoint
+from kimina_jax.infra.arrays import Arrays, ArraySpec, fill_checkpoint
 from kimina_jax.infra.stream import stream
 from kimina_jax.model import hf_weights
 from kimina_jax.model.params import declarations
@@ -73,8 +73,8 @@ def from_hf(src: pathlib.Path, dst: pathlib.Path, *, dtype: str = "") -> None:
     stored = jnp.dtype(dtype or source.dtype)
     _copy_files(src, partial / "model")
     _write_config(partial / "model", source.hf_config, stored)
-    blanks = jax.tree.map(
-      lambda leaf: Blank(
+    specs = jax.tree.map(
+      lambda leaf: ArraySpec(
         leaf.shape,
         stored,
         hf_weights.block_shape(leaf, stored.itemsize, _CHUNK_BYTES),
@@ -92,7 +92,7 @@ def from_hf(src: pathlib.Path, dst: pathlib.Path, *, dtype: str = "") -> None:
       }
       _copy_weights(source, write, dtype=stored, chunks=chunks)
 
-    fill_checkpoint(partial / "params", blanks, fill)
+    fill_checkpoint(partial / "params", specs, fill)
 
 
 def to_hf(

@@ -1,9 +1,9 @@
-"""Orbax checkpoints, array by array and piece by piece.
+"""Orbax checkpoints written and read array by array, in chunks.
 
-In: shapes, dtypes and chunks of arrays to come, or a checkpoint. Out: open
-TensorStore arrays, to fill or to read in any order by any thread. A checkpoint
-that is filled here is complete or absent, and restores as any other does.
-Never holds an array: for trees of them there is checkpoint.py.
+In: shapes, dtypes and chunks of arrays to be written, or a checkpoint. Out:
+open TensorStore arrays, which any thread writes or reads in any order. A
+checkpoint that is written here is complete or absent, and restores like any
+other. Never holds an array in memory; checkpoint.py saves trees of them.
 """
 
 import contextlib
@@ -25,14 +25,14 @@ Arrays = Mapping[str, ts.TensorStore]  # by name, "layers.attention.q_DNH"
 
 
 @dataclasses.dataclass(frozen=True)
-class Blank:
-  """An array to come.
+class ArraySpec:
+  """Specification of an array that is to be written.
 
   Attributes:
-    shape: its sizes.
-    dtype: its dtype.
-    chunk: sizes of the pieces that it is stored and should be filled in; one
-      that is filled in part is read and written again.
+    shape: of the array.
+    dtype: of the array.
+    chunk: shape of the chunks in which it is stored and should be written; a
+      chunk that is written in part is read and written again.
   """
 
   shape: tuple[int, ...]
@@ -41,33 +41,34 @@ class Blank:
 
 
 def fill_checkpoint(
-  path: pathlib.Path, blanks: PyTree, fill: Callable[[Arrays], None]
+  path: pathlib.Path, specs: PyTree, fill: Callable[[Arrays], None]
 ) -> None:
-  """Writes a checkpoint whose arrays `fill` writes.
+  """Makes a checkpoint whose arrays are written by `fill`.
 
   Args:
-    path: absolute; appears when all is well.
-    blanks: the tree, of Blank.
-    fill: is given the open arrays and fills every chunk of them.
+    path: absolute; it appears when the checkpoint is complete.
+    specs: tree of ArraySpec.
+    fill: called with the open arrays; writes every chunk of them.
   """
   registry = ocp.type_handlers.create_type_handler_registry(
-    (Blank, _BlankHandler(fill))
+    (ArraySpec, _SpecHandler(fill))
   )
   with _without_warnings():
-    # One file per chunk: what is written is on disk and not in a cache.
+    # One file per chunk: chunks go to disk at once, not to a cache.
     handler = ocp.PyTreeCheckpointHandler(
       use_ocdbt=False, type_handler_registry=registry
     )
     with ocp.Checkpointer(handler) as checkpointer:
-      checkpointer.save(path, args=ocp.args.PyTreeSave(blanks))
+      checkpointer.save(path, args=ocp.args.PyTreeSave(specs))
 
 
 def open_checkpoint(path: pathlib.Path, wanted: PyTree) -> Arrays:
-  """The arrays of a checkpoint, to read.
+  """Opens the arrays of a checkpoint for reading.
 
   Args:
     path: of the tree, e.g. `<model>/params`.
-    wanted: ShapeDtypeStructs of what it should hold; dtypes may differ.
+    wanted: ShapeDtypeStructs with the tree's names and shapes; dtypes may
+      differ.
 
   Raises:
     UsageError: it is no checkpoint, or names or shapes differ.
@@ -81,8 +82,8 @@ def open_checkpoint(path: pathlib.Path, wanted: PyTree) -> Arrays:
   return {name: future.result() for name, future in futures.items()}
 
 
-class _BlankHandler(ocp.type_handlers.NumpyHandler):
-  """Lets Orbax save Blanks, as arrays of NumPy."""
+class _SpecHandler(ocp.type_handlers.NumpyHandler):
+  """Type handler that makes Orbax save ArraySpecs as NumPy arrays."""
 
   def __init__(self, fill: Callable[[Arrays], None]):
     super().__init__()
@@ -90,22 +91,22 @@ class _BlankHandler(ocp.type_handlers.NumpyHandler):
 
   async def serialize(
     self,
-    values: Sequence[Blank],
+    values: Sequence[ArraySpec],
     infos: Sequence[ocp.type_handlers.ParamInfo],
     args: Sequence[ocp.SaveArgs] | None = None,
   ) -> Sequence[ocp.Future]:
     del args
     arrays = {}
-    for blank, info in zip(values, infos, strict=True):
+    for array_spec, info in zip(values, infos, strict=True):
       await info.await_path_creation()
       spec = _spec(pathlib.Path(info.parent_dir), info.name)
       spec["metadata"] = {
-        "shape": blank.shape,
-        "chunks": blank.chunk,
+        "shape": array_spec.shape,
+        "chunks": array_spec.chunk,
         "compressor": {"id": "zstd", "level": 1},
       }
       arrays[info.name] = await ts.open(
-        spec | {"dtype": blank.dtype.name}, create=True
+        spec | {"dtype": array_spec.dtype.name}, create=True
       )
     self._fill(arrays)
     return []
@@ -113,7 +114,7 @@ class _BlankHandler(ocp.type_handlers.NumpyHandler):
 
 @contextlib.contextmanager
 def _without_warnings() -> Iterator[None]:
-  """Hides that Orbax finds neither a jax.Array nor OCDBT: it was told so."""
+  """Hides Orbax's warnings that no jax.Array and no OCDBT is saved."""
   logger = logging.getLogger("absl")
 
   def keep(record: logging.LogRecord) -> bool:
@@ -127,7 +128,7 @@ def _without_warnings() -> Iterator[None]:
 
 
 def _spec(path: pathlib.Path, name: str) -> dict[str, Any]:
-  """How TensorStore finds an array of a checkpoint."""
+  """TensorStore's spec of an array of a checkpoint."""
   store: dict[str, Any] = {"driver": "file", "path": f"{path / name}/"}
   if ocp.type_handlers.is_ocdbt_checkpoint(path):
     base = {"driver": "file", "path": f"{path}/"}
@@ -135,7 +136,7 @@ def _spec(path: pathlib.Path, name: str) -> dict[str, Any]:
   return {
     "driver": "zarr",
     "kvstore": store,
-    # A chunk that is not there is damage, not zeros.
+    # A chunk that is absent is damage, not zeros.
     "fill_missing_data_reads": False,
     "store_data_equal_to_fill_value": True,
   }

@@ -1,11 +1,11 @@
-"""Facts about accelerators, by generation.
+"""Specifications of accelerators, by generation.
 
-In: a name as topologies spell it ("v5e") or as a device gives its kind. Out:
-a Chip. Never asks a device.
+In: a name as in a topology ("v5e"), or a device's `device_kind`. Out: a Chip.
+Never accesses a device.
 
 Peaks are the vendors', dense bfloat16. Links are those of the JAX scaling book
-(jax-ml.github.io/scaling-book); what leaves a slice is an assumption of 25 GB/s
-per host, which a cluster's network may beat.
+(jax-ml.github.io/scaling-book). The network between slices is assumed to have
+25 GB/s per host; that of a cluster may be faster.
 """
 
 import dataclasses
@@ -17,17 +17,17 @@ GIB = 2**30
 
 @dataclasses.dataclass(frozen=True)
 class Chip:
-  """One device as JAX counts it.
+  """Specification of one device, as JAX counts devices.
 
   Attributes:
     name: generation.
-    kind: what jax.Device.device_kind begins with.
+    kind: beginning of jax.Device.device_kind.
     peak_flops: per second, bfloat16 with float32 sums.
-    hbm_bytes: what a program may use; a little less than what is built in.
-    hbm_bytes_per_s: read and written.
-    link_bytes_per_s: one interconnect link, one way; 0 is not modelled.
+    hbm_bytes: memory that a program can use; a little less than is built in.
+    hbm_bytes_per_s: memory bandwidth, reads and writes together.
+    link_bytes_per_s: of one interconnect link, one way; 0 if not modelled.
     network_bytes_per_s: between slices, per device and way.
-    num_dims: of the torus; 0 is none.
+    num_dims: of the torus; 0 without one.
     devices_per_chip: cores that JAX sees as devices of their own.
   """
 
@@ -51,27 +51,29 @@ _CHIPS = (
   Chip("tpu7x", "TPU7x", 1153e12, 94.75 * GIB, 3690e9, 50e9, 3.1e9, 3, 2),
   Chip("h100", "NVIDIA H100", 990e12, 79 * GIB, 3350e9, 0, 0, 0),
   Chip("h200", "NVIDIA H200", 990e12, 139 * GIB, 4800e9, 0, 0, 0),
-  # Not a machine to plan for: two cores of a few GHz, to have a number.
+  # Two cores of a few GHz, so that tests on a CPU have a bound.
   Chip("cpu", "cpu", 100e9, 16 * GIB, 20e9, 0, 0, 0),
 )
 
 
 def by_name(name: str) -> Chip:
-  """The chip of a topology's name.
+  """The chip with this name in topologies.
 
   Raises:
-    UsageError: nobody knows it.
+    UsageError: there is no such chip in the table above.
   """
   for chip in _CHIPS:
     if chip.name == name:
       return chip
   names = ", ".join(chip.name for chip in _CHIPS)
-  raise UsageError(f"no facts about the chip {name!r}; known are {names}")
+  raise UsageError(f"no specification of the chip {name!r}; known are {names}")
 
 
 def by_kind(kind: str) -> Chip:
   """The chip of a device's `device_kind`; the longest match decides."""
   found = [chip for chip in _CHIPS if kind.startswith(chip.kind)]
   if not found:
-    raise UsageError(f"no facts about devices of kind {kind!r}; add them here")
+    raise UsageError(
+      f"no specification of devices of kind {kind!r}; add one to infra/chips.py"
+    )
   return max(found, key=lambda chip: len(chip.kind))

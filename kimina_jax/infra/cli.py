@@ -235,7 +235,7 @@ def _exit_now(command: Command, signum: signal.Signals) -> NoReturn:
   message = f"stopped: {signum.name}; {command.when_interrupted}"
   code = interruption.exit_code(signum.name)
   # Unless it is being imported just now.
-  distributed = sys.modules.get("kimina_jax.infra.distributed")
+  distributed: Any = sys.modules.get("kimina_jax.infra.distributed")
   if hasattr(distributed, "fail") and distributed.is_connected():
     distributed.fail(message, code=code)
   if sys.stderr.isatty():
@@ -253,7 +253,8 @@ def _split_overrides(
   argv: Sequence[str],
 ) -> tuple[list[str], list[tuple[str, str | None]]]:
   """Takes `--config.key=value` out of a command line."""
-  rest, overrides = [], []
+  rest: list[str] = []
+  overrides: list[tuple[str, str | None]] = []
   for word in argv:
     match = _OVERRIDE.fullmatch(word)
     if not match:
@@ -439,11 +440,12 @@ def _keep_compiled(directory: str) -> None:
 
   import jax
 
-  if not directory or jax.config.jax_compilation_cache_dir:
+  config: Any = jax.config  # its attributes are made at run time
+  if not directory or config.jax_compilation_cache_dir:
     return
   cpu = hashlib.sha256(_cpu_features().encode()).hexdigest()[:8]
   place = pathlib.Path(directory).expanduser() / cpu
-  jax.config.update("jax_compilation_cache_dir", str(place))
+  config.update("jax_compilation_cache_dir", str(place))
 
 
 def _cpu_features() -> str:

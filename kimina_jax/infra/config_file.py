@@ -141,7 +141,7 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def _parse(key: str, text: str, old: Any) -> Any:
   kind = type(old)
   try:
-    value = _PARSERS[kind].parse(text)
+    value: Any = _PARSERS[kind].parse(text)
     if kind is tuple and len(value) == 1 and isinstance(value[0], str):
       # Quoted once more than the shell removed: "'(1, 8)'".
       if value[0].startswith(("(", "[")):

@@ -8,7 +8,7 @@ letter meets a mesh axis; this module never looks at a model.
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
@@ -164,7 +164,8 @@ def replica_mesh(mesh: Mesh, *, tensor: int) -> Mesh:
   return Mesh(devices, AXES, mesh.axis_types)
 
 
-class ProcessGroup(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class ProcessGroup:
   """Processes that share replicas, and therefore run the same dispatches.
 
   Attributes:

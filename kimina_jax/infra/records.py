@@ -1,9 +1,9 @@
-"""Rollouts and verdicts as JSON lines, for people and for distillation.
+"""Rollouts and verdicts as JSON lines, to read and to imitate.
 
-In: judged samples of one step after another. Out: `rollouts.jsonl`, a row
-per rollout, only ever appended to. On resume the rows that the run is about
-to make again are cut away, so that the file of a resumed run differs from
-that of an uninterrupted one in the measured seconds only.
+In: judged samples of one iteration after another. Out: `rollouts.jsonl`, a row
+per rollout, to which rows are only appended. On resume the rows of iterations
+that the run repeats are removed, so that the file of a resumed run differs from
+that of an uninterrupted one only in the measured seconds.
 Never keeps rows in memory. In a job of several processes, process 0 writes.
 """
 
@@ -24,7 +24,7 @@ _OLD_NAMES = {"step": "iteration", "row": "index"}
 
 
 class Silent:
-  """A writer of a process that writes nothing."""
+  """Writer of a process that writes nothing; of metrics or of rollouts."""
 
   def write(self, step: int, rows: object) -> None: ...
 
@@ -36,7 +36,7 @@ class Silent:
 def open_rollouts(
   path: str | pathlib.Path, start_step: int
 ) -> "RolloutWriter | Silent":
-  """What this process is to write its run's rollouts to."""
+  """The writer of this process: none but process 0 writes."""
   if not distributed.is_first():
     return Silent()
   return RolloutWriter(path, start_step)
@@ -128,18 +128,18 @@ def current_names(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def append(file: BinaryIO, rows: Sequence[dict[str, Any]]) -> None:
-  """Writes rows in one go, so that a kill tears the last line at most.
+  """Writes rows at once, so that a kill tears the last line at most.
 
   Raises:
     ValueError: a row holds a float that JSON cannot express.
-    UsageError: the system refuses, for example for want of space.
+    UsageError: the system cannot write, for example because the disk is full.
   """
   lines = [
     json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows
   ]
   try:
-    # A response may hold half a surrogate pair, which UTF-8 cannot. Not by
-    # way of Python's buffer, which would be written again on closing.
+    # A response may have half a surrogate pair, which UTF-8 cannot express.
+    # Not through Python's buffer, which closing the file would write again.
     data = memoryview("".join(lines).encode(errors="backslashreplace"))
     while data:
       data = data[os.write(file.fileno(), data) :]
@@ -161,7 +161,7 @@ def open_jsonl(path: str | pathlib.Path, start_step: int) -> BinaryIO:
 
 
 def _num_bytes_before(path: pathlib.Path, start_step: int) -> int:
-  """Where the first row from `start_step` on, or a torn one, begins."""
+  """Offset of the first row from `start_step` on, or of a torn one."""
   end = 0
   with open(path, "rb") as file:
     for line in file:
