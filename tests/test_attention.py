@@ -28,10 +28,10 @@ def test_packed_equals_loops(num_heads):
   q, k, v = _draw(2, 6, *num_heads)
   got = _attend(q, k, v, jnp.array(segments))
 
-  def sees(b, t, s):
+  def visible(b, t, s):
     return s <= t and segments[b, t] == segments[b, s]
 
-  np.testing.assert_allclose(got, _loops(q, k, v, sees), atol=1e-5)
+  np.testing.assert_allclose(got, _loops(q, k, v, visible), atol=1e-5)
 
 
 def test_large_scores_do_not_overflow_in_bfloat16():
@@ -145,14 +145,14 @@ def _draw(B, T, N, K, H=8):
   ]
 
 
-def _loops(q, k, v, sees) -> np.ndarray:
+def _loops(q, k, v, visible) -> np.ndarray:
   """Textbook attention in float64, one query and head at a time."""
   q, k, v = (np.asarray(x, np.float64) for x in (q, k, v))
   B, T, N, H = q.shape
   group = N // k.shape[2]
   out = np.zeros_like(q)
   for b, t, n in np.ndindex(B, T, N):
-    keys = [s for s in range(k.shape[1]) if sees(b, t, s)]
+    keys = [s for s in range(k.shape[1]) if visible(b, t, s)]
     scores = [q[b, t, n] @ k[b, s, n // group] / np.sqrt(H) for s in keys]
     weights = np.exp(scores) / np.exp(scores).sum()
     for weight, s in zip(weights, keys, strict=True):

@@ -116,7 +116,7 @@ def test_pack_holds_every_sample_once(rows_per_batch):
   assert _unpack(batches) == sorted(expected, key=str)
   assert {batch.tokens_BT.shape for batch in batches} == {(rows_per_batch, 128)}
   assert {batch.weight_BM.shape for batch in batches} == {(rows_per_batch, 4)}
-  # Nothing lies outside the sequences.
+  # All values outside of the sequences are zero.
   for batch in batches:
     off_BT = batch.segments_BT == 0
     assert not batch.tokens_BT[off_BT].any()

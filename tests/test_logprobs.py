@@ -215,7 +215,7 @@ def test_no_array_holds_all_logits():
   with jax.set_mesh(_mesh()):
     for function in (total, jax.grad(total)):
       assert _largest(jax.make_jaxpr(function)(params).jaxpr) < T * V
-    # The measure sees what it is meant to see.
+    # The same measure finds the array of the plain version.
     assert _largest(jax.make_jaxpr(plain_total)(params).jaxpr) >= T * V
 
 
@@ -234,7 +234,7 @@ def test_blocks_are_bounded_and_cover_the_vocabulary(num_tokens, vocab_size):
 
 
 def test_every_logit_counts_once_when_blocks_are_padded():
-  """One token's logits by hand: what fills up a block weighs nothing."""
+  """One token's logits by hand: the padding of a block has no weight."""
   table_VD = np.random.default_rng(0).normal(size=(23, 4)).astype(np.float32)
   x_D = np.float32([1, -2, 3, 0.5])
   with jax.set_mesh(_mesh()):

@@ -112,7 +112,7 @@ def test_init_draws_differ_by_leaf_layer_and_key():
   assert (ffn["up_DF"] != other["layers"]["ffn"]["up_DF"]).all()
 
 
-def test_born_sharded_equals_born_whole():
+def test_sharded_init_equals_unsharded_init():
   config = _config()
   mesh = _mesh(1, 4, 1, 2)
   shardings = params.param_shardings(config, mesh, "train")

@@ -307,7 +307,10 @@ def _decode(config):
   @functools.partial(jax.jit, donate_argnums=3)
   def run(weights, tokens, positions, cache, block_tables):
     hidden, cache = transformer.forward(
-      *(weights, config, tokens, positions),
+      weights,
+      config,
+      tokens,
+      positions,
       cache=cache,
       block_tables=block_tables,
       layout="decode",

@@ -101,10 +101,10 @@ def _pack(examples, rows_per_batch=8):
   batches = batching.pack(
     examples, sequence_len=64, rows_per_batch=rows_per_batch
   )
-  return [_anchor(batch) for batch in batches]
+  return [_with_old_logps(batch) for batch in batches]
 
 
-def _anchor(batch):
+def _with_old_logps(batch):
   return batch._replace(
     old_logp_BT=batch.response_BT * (batch.sampler_logp_BT - 3.5)
   )
@@ -149,7 +149,7 @@ def test_packing_does_not_matter():
   """Packed in one batch, or a row per sequence spread over four batches."""
   examples = _examples()
   padded = [
-    _anchor(
+    _with_old_logps(
       batching.stack_rows(
         [[example] for example in examples[i : i + 4]],
         sequence_len=64,
@@ -240,7 +240,7 @@ def test_a_non_finite_loss_leaves_the_state_alone():
   jax.tree.map(np.testing.assert_array_equal, state, before)
   with pytest.raises(FloatingPointError, match="iteration 7: loss = nan"):
     updating.check_finite(jax.device_get(metrics), "iteration 7")
-  # The state is as good as new.
+  # The state can be updated as if nothing had happened.
   state, metrics = update(
     state, [batching.put_batch(batch, mesh)], NUM_SEQUENCES
   )
@@ -254,7 +254,7 @@ def test_imitation_learns_its_demonstrations():
   state = new_state()
   (batch,) = batching.pack(_examples(6), sequence_len=64, rows_per_batch=8)
   on_mesh = batching.put_batch(batch, mesh)
-  # The loss is the mean of what the scorer says of response tokens.
+  # The loss is the mean negative log-prob of response tokens.
   logp_BT = np.asarray(score(state.params, on_mesh).old_logp_BT)
   expected = -logp_BT[batch.response_BT == 1].mean()
   history = []
@@ -278,17 +278,17 @@ def test_resetting_keeps_the_schedule():
       optimizer=optimizer,
       mesh=mesh,
     )
-    worn = state._replace(
+    used = state._replace(
       opt_state=jax.tree.map(lambda x: x + 1, state.opt_state),
       num_updates=state.num_updates + 5,
     )
-    renewed = begin(worn)
+    renewed = begin(used)
     assert renewed.num_updates == 5
-    expected = state.opt_state if reset else worn.opt_state
+    expected = state.opt_state if reset else used.opt_state
     jax.tree.map(np.testing.assert_array_equal, renewed.opt_state, expected)
 
 
-def test_a_state_is_born_where_it_is_wanted():
+def test_a_new_state_has_the_abstract_states_layout():
   config = dataclasses.replace(CONFIG, param_dtype="bfloat16")
   mesh, optimizer = _mesh(1, 4, 2), make_optimizer(optimizer_settings())
   init = jax.jit(
@@ -335,7 +335,7 @@ def test_offloaded_moments_live_on_the_host_and_change_no_number():
     params = jax.device_put(_params(), param_shardings(CONFIG, mesh, "train"))
     state = updating.start_state(params, CONFIG, optimizer=optimizer, mesh=mesh)
     state, _ = update(state, batches, NUM_SEQUENCES)
-    worn = jax.device_get(state.opt_state)
+    used = jax.device_get(state.opt_state)
     state, _ = update(begin(state), batches, NUM_SEQUENCES)
     wanted = updating.abstract_state(CONFIG, optimizer, mesh=mesh)
     for x, like in zip(
@@ -349,7 +349,7 @@ def test_offloaded_moments_live_on_the_host_and_change_no_number():
       if leaf.ndim
     }
     assert kinds == {"pinned_host" if offload else "device"}
-    found[offload] = worn, jax.device_get(state)
+    found[offload] = used, jax.device_get(state)
   jax.tree.map(np.testing.assert_array_equal, found[True], found[False])
 
 

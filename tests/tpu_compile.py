@@ -1,7 +1,7 @@
 """Compiles a tiny program for TPUs that are not there; prints facts as JSON.
 
-A process of its own, as the TPU compiler wants its environment before JAX
-starts: `python tests/tpu_compile.py gradient full 1 8 1 1` (data, fsdp,
+Runs in its own process, because the TPU compiler reads its environment when
+JAX starts: `python tests/tpu_compile.py gradient full 1 8 1 1` (data, fsdp,
 context, tensor). The sampler's programs are `decode` and `prefill`.
 """
 
