@@ -74,7 +74,7 @@ def evaluate(
   Args:
     config: the experiment.
     checkpoint: run or model directory.
-    run_dir: new, or of the same evaluation.
+    run_dir: directory of the evaluation; made if it is missing.
     dry_run: only validate the experiment and print what would run.
   """
   experiment = Experiment.from_config(config)

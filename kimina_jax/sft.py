@@ -64,7 +64,7 @@ def train(config: ConfigDict, run_dir: str, dry_run: bool = False) -> None:
 
   Args:
     config: the experiment.
-    run_dir: new, or of the same run.
+    run_dir: directory of the run; made if it is missing.
     dry_run: only validate the experiment and print what would run.
   """
   experiment = Experiment.from_config(config)

@@ -35,7 +35,7 @@ def open_run_dir(
   It is locked until the context ends.
 
   Args:
-    run_dir: made if missing.
+    run_dir: the directory; made if it is missing.
     config: program and experiment as a nested dict of JSON values; see
       pipeline/resume_policy.py for what may differ from an earlier start.
     write_model: writes `model/` (configuration and tokenizer).

@@ -32,8 +32,8 @@ from kimina_jax.verification.stats import failure_alarm, merge_stats
 
 Progress = Callable[..., None]  # (phase, *, done, total)
 
-# With a budget of tokens an iteration may end with a single rollout. So many
-# in a row without a verdict mean that the checker does not work.
+# With a budget of tokens an iteration may end with a single rollout, so one
+# lost verdict is no error; this many in a row are.
 _MAX_UNVERIFIED = 8
 
 
@@ -41,8 +41,8 @@ class ExperienceCollector:
   """Owns the sampling engine and the pool of checker processes.
 
   Attributes:
-    engine: samples.
-    pool: verifies.
+    engine: the sampling engine.
+    pool: the checker processes.
     stats: metrics of the last call of `collect`, of all processes together:
       `checker/…`, see VerificationPool.stats, and `sampler/…`, see
       GenerationStream.stats.
@@ -86,7 +86,7 @@ class ExperienceCollector:
       params: weights in the decode layout.
       problems: statements to prove.
       num_per_problem: k, rollouts of each problem.
-      seed: of the run.
+      seed: the run's seed.
       iteration: with the seed and the rollout's index it determines the
         rollout's random numbers.
       progress: called for every rollout that ended.
@@ -140,11 +140,11 @@ class ExperienceCollector:
     """Verifies this process's rollouts and gathers those of all processes.
 
     Args:
-      rollouts: of the processes that share replicas with this one. They all
-        iterate over the same rollouts; each takes every n-th one.
+      rollouts: those of the processes that share replicas with this one. They
+        all iterate over the same rollouts; each takes every n-th one.
       total: number of these rollouts.
-      progress: as in `collect`.
-      confirm: as in `collect`.
+      progress: see `collect`.
+      confirm: see `collect`.
     """
     group = self.engine.group
     mine = itertools.islice(rollouts, group.rank, None, group.size)
@@ -217,8 +217,8 @@ class ExperienceCollector:
     without a verdict since the last verdict.
 
     Args:
-      samples: of this call.
-      least: how many in a row mean that the checker does not work.
+      samples: the samples of this call.
+      least: number of rollouts in a row without a verdict that is an error.
     """
     verdicts = [sample.verdict for sample in samples]
     failed = [v for v in verdicts if v.status is Status.INFRA_ERROR]

@@ -25,10 +25,10 @@ def describe(
   """Describes what would run, one line per part.
 
   Args:
-    setup: of the validated experiment.
+    setup: the validated experiment.
     program: `train`, `sft` or `evaluate`.
-    run_dir: as on the command line.
-    facts: further lines of the program, by label.
+    run_dir: directory of the run, as on the command line.
+    facts: further lines, by label.
   """
   lines = {
     "model": _model(setup),

@@ -1,8 +1,8 @@
 """The settings of the loops: one frozen record per section of the config.
 
 A record has the fields of its section of configs/common.py and no defaults of
-its own; it checks each of its numbers when it is made. What several sections
-must agree on, and what depends on the machine, validate.py checks.
+its own. It checks each of its numbers when it is created; validate.py checks
+the sections against each other and against the machine.
 """
 
 import dataclasses
@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 
 class Faults:
-  """Collects what is wrong, to report all of it at once.
+  """Collects error messages, to report all of them at once.
 
   Example:
     faults = Faults()
@@ -69,12 +69,12 @@ class TrainSettings:
   """Reinforcement learning: the `train` section.
 
   Attributes:
-    num_iterations: iterations of the run.
-    num_problems: problems in flight in each iteration.
+    num_iterations: number of iterations of the run.
+    num_problems: number of problems in flight in each iteration.
     num_per_problem: k, rollouts of each problem.
     canary_share: share of false statements among the problems, from 0 to 1.
     num_minibatches: optimizer updates per iteration.
-    sequence_len: T, tokens of a packed row.
+    sequence_len: T, length of a packed row in tokens.
     rows_per_batch: B, packed rows of a batch.
     tokens_per_iteration: tokens after which an iteration stops sampling and
       leaves the unfinished rollouts to the next one; 0 is no limit.
@@ -110,15 +110,15 @@ class SftSettings:
 
   Attributes:
     sources: (source, weight) pairs; see configs/common.py.
-    confirmed_only: of a run's rollouts, use only the proofs that the second
-      verifier confirmed.
+    confirmed_only: whether only those of a run's proofs are used that the
+      second verifier confirmed.
     num_examples: demonstrations per epoch.
     num_epochs: passes over them.
     rows_per_batch: B, packed rows of a batch.
     sequence_len: T, tokens of a packed row.
     learning_rate: peak of the cosine schedule.
     warmup_fraction: share of the updates in which the rate rises.
-    weight_decay: of AdamW; 0 is off.
+    weight_decay: decoupled weight decay (AdamW); 0 is off.
     save_every: updates between checkpoints.
     log_every: updates between rows of metrics.
     skill: probability that a generated demonstration is a right proof.
@@ -157,7 +157,8 @@ class EvalSettings:
   """Evaluation: the `eval` section.
 
   Attributes:
-    every: iterations between the evaluations of a training run; 0 is never.
+    every: iterations between the evaluations of a training run; 0 evaluates
+      at the end only.
     num_samples: n, rollouts of each problem.
     ks: the k of each pass@k that is reported, each at most n.
   """
@@ -185,8 +186,9 @@ class Experiment:
   """All settings of a program, see configs/common.py.
 
   Attributes:
-    seed: of all random numbers, in [0, 2³¹).
-    init_from: run or model directory of the first weights; "" draws them.
+    seed: seed of all random numbers, in [0, 2³¹).
+    init_from: run or model directory with the first weights; "" starts from
+      random ones.
     tokenizer: "embedded", or the path of a tokenizer.
     prompt: kind of prompt, of prompts.template.PROMPT_KINDS.
   """
@@ -215,7 +217,7 @@ class Experiment:
     """The records of all sections of a config.
 
     Raises:
-      UsageError: the faults of all sections.
+      UsageError: the faults of all sections, one line each.
     """
     faults = Faults()
     if not 0 <= config.seed < 2**31:

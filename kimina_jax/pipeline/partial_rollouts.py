@@ -1,4 +1,4 @@
-"""Partial rollouts: an iteration finishes what the one before it began.
+"""Partial rollouts: unfinished rollouts continue in the next iteration.
 
 With a budget of tokens (train.tokens_per_iteration) an iteration ends while
 some rollouts are unfinished. Their problems stay in flight: the next iteration
@@ -92,7 +92,7 @@ def summarize(
 
   Args:
     carried: partial groups that the iteration started with.
-    samples: of the groups that it completed.
+    samples: samples of the groups that it completed.
     partial: groups that it leaves to the next iteration.
 
   Returns:

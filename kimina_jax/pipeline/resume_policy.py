@@ -181,8 +181,8 @@ def changes_of_run(
   """The keys that differ from those of the run in a directory.
 
   Args:
-    run_dir: may be new.
-    experiment: of this start.
+    run_dir: directory of the run; it need not exist.
+    experiment: the settings of this start.
     program: `train`, `sft` or `evaluate`.
 
   Raises:
@@ -205,8 +205,8 @@ def compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Change]:
   """The keys that differ between two config.json, sorted by name.
 
   Args:
-    old: of any version, with the key `program`.
-    new: of this version, likewise.
+    old: program and experiment of an earlier start, of any version.
+    new: program and experiment of this start.
   """
   program = new["program"]
   now = _flatten(json.loads(json.dumps(new)))

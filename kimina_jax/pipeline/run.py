@@ -96,8 +96,8 @@ def open_run(setup: Setup, run_dir: pathlib.Path) -> Iterator[Run]:
   """Starts or resumes a run; closes all that it holds at the end.
 
   Args:
-    setup: validated.
-    run_dir: as infra.rundir.open_run_dir returns it.
+    setup: the validated experiment.
+    run_dir: its directory, opened by `setup.open_directory`.
   """
   experiment = setup.experiment
   curriculum = Curriculum(
@@ -147,7 +147,7 @@ def save_run(
   iteration: int,
   force: bool = False,
 ) -> None:
-  """Saves what `iteration` starts from, if a save is due or forced."""
+  """Saves the state that `iteration` starts from, if a save is due."""
   save_state(
     run.checkpoints,
     state,
@@ -178,8 +178,8 @@ def _resume_host(
   digest = problems_digest(setup.train_problems)
   if host.get("problems_sha256", digest) != digest:
     logging.warning(
-      "problems.train = %s does not hold the statements that this run trained "
-      "on so far: it goes on, with results of its own",
+      "the statements of problems.train = %s are not those that this run was "
+      "trained on so far; its results will differ from those of one data set",
       setup.experiment.problems.train,
     )
   curriculum.restore(host["curriculum"])

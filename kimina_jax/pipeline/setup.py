@@ -1,4 +1,4 @@
-"""What every program builds first: mesh, model, tokenizer, first weights.
+"""Set-up of a program: mesh, model, tokenizer, problems, first weights.
 
 In: an Experiment. Out: a Setup, made by validate.py, which checks that its
 parts fit each other, and the weights that learning or sampling starts from.
@@ -85,13 +85,18 @@ def load_model(settings: ModelSettings, weights: str) -> ModelConfig:
     weights: a model or run directory, or "".
 
   Raises:
-    UsageError: the weights are those of a model with other sizes.
+    UsageError: the weights are those of a model with other sizes, or its
+      config.json cannot be read.
   """
   model = model_config(settings)
   path = model_file(weights)
   if not path:
     return model
-  found = config_from_hf(json.loads(path.read_text()), settings)
+  try:
+    saved = json.loads(path.read_text("utf-8"))
+  except (OSError, ValueError) as error:
+    raise UsageError(f"{path} cannot be read: {error}; restore it") from error
+  found = config_from_hf(saved, settings)
   differing = [
     f"{name} is {getattr(found, name)} there, {getattr(model, name)} in "
     f"{model.name}"
@@ -109,8 +114,8 @@ def check_tokenizer(name: str, tokenizer: Tokenizer, weights: str) -> None:
   """Raises UsageError if the weights were trained with another tokenizer.
 
   Args:
-    name: of the tokenizer in the experiment, for the message.
-    tokenizer: of the experiment.
+    name: the experiment's key `tokenizer`, for the message.
+    tokenizer: the tokenizer of that name.
     weights: a model or run directory, or "".
   """
   path = model_file(weights)

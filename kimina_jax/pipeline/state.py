@@ -17,8 +17,8 @@ from kimina_jax.learning.update import TrainState, abstract_state, start_state
 from kimina_jax.pipeline.setup import Setup, first_params
 from kimina_jax.types import UsageError
 
-# Of the host record. 0: without a version; partial rollouts under `carried`,
-# with `judged` and `begun`, `step` and `row`. 1: this one.
+# Version of the host record. 0 has no key `version`; its partial rollouts are
+# under `carried`, with the keys `judged`, `begun`, `step` and `row`.
 HOST_VERSION = 1
 
 _OLD_GROUP_KEYS = {"judged": "finished", "begun": "unfinished"}
@@ -29,7 +29,7 @@ class Resumed(NamedTuple):
   """The state that a run starts or resumes from.
 
   Attributes:
-    state: for the next update.
+    state: parameters and optimizer state for the next update.
     step: iterations of RL, or updates of supervised training, done so far.
     host: the host record; {} at the start of a run.
   """
@@ -51,8 +51,8 @@ def save_state(
   """Saves the training state and the host record, if a save is due.
 
   Args:
-    checkpoints: of the run.
-    state: after `step`.
+    checkpoints: the run's checkpoints.
+    state: the state after `step`.
     step: iterations or updates done so far.
     with_optimizer: whether the next step needs the optimizer's state.
     host: JSON that the program resumes from.

@@ -1,9 +1,9 @@
-"""Validation: everything that is wrong with an experiment on this machine.
+"""Validation of an experiment on this machine, before anything is made.
 
-Each section's record has checked its own numbers. Here the sections are held
-against each other, and against the devices, the weights, the tokenizer, the
-data files and the checker, before a directory is made or anything compiled.
-All faults are reported together.
+Each section's record has checked its own numbers. This module checks the
+sections against each other and against devices, weights, tokenizer, data files
+and checker. It runs before a directory is made or a program compiled, and
+reports all faults together.
 
 In: an Experiment. Out: a Setup, or a UsageError with one line per fault.
 """
@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 from absl import logging
 
+from kimina_jax.infra import distributed
 from kimina_jax.infra.checkpoint import check_tree, find_weights, newest_step
 from kimina_jax.infra.mesh import make_mesh, process_group, replica_mesh
 from kimina_jax.model.config import ModelConfig
@@ -87,6 +88,9 @@ def validate(
     )
   faults.raise_all()
   assert model and mesh and tokenizer
+  if run_dir is not None:
+    # Process 0 writes to the directory next; by now all have read it.
+    distributed.gather(None)
   return Setup(
     experiment, mesh, model, tokenizer, train_problems, eval_problems
   )
