@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Runs an entry point as N processes on this machine, connected as on a pod:
+# Runs a command as N processes on this machine, connected as on a pod:
 #   ./launch/local_pod.sh N train --config=debug --run_dir=runs/pod
 #   DEVICES=4 ./launch/local_pod.sh 2 sft --config=…    (4 CPU devices each)
-# Lines are marked with the number of their process. Ctrl-C and SIGTERM go to
-# every process; when one fails, the others are ended. Exits with the first
-# code that is not 0.
+# Lines are prefixed with the number of their process. Ctrl-C and SIGTERM are
+# passed on to every process; when one fails, the others are ended. The exit
+# code is the first that is not 0.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 if [ $# -lt 2 ] || ! [ "$1" -ge 1 ] 2>/dev/null; then
-  echo "usage: launch/local_pod.sh NUM_PROCESSES ENTRY [--flag=value …]" >&2
+  echo "usage: launch/local_pod.sh NUM_PROCESSES COMMAND [--flag=value …]" >&2
   exit 1
 fi
 num_processes=$1 entry=$2
@@ -23,8 +23,8 @@ with socket.socket() as s: s.bind(("", 0)); print(s.getsockname()[1])')"
 
 mark() { sed -u "/is connected to [0-9]* peer ranks/d; s/^/[$1] /"; }
 
-# Each in a session of its own: a terminal's Ctrl-C comes by way of this script,
-# once, for a second signal would kill. (`set -m` would do, but for its chatter.)
+# Each process has a session of its own, so that Ctrl-C reaches it once, from this
+# script; a second signal would kill it. (`set -m` would do, but prints messages.)
 pids=()
 for ((i = 0; i < num_processes; i++)); do
   setsid "$python" -u -m "kimina_jax.$entry" --coordinator="localhost:$port" \
@@ -36,8 +36,8 @@ forward() { kill "-$1" "${pids[@]}" 2>/dev/null || true; }
 trap 'forward TERM' TERM
 trap 'forward INT' INT
 
-# The others notice a failure themselves, within a minute; whoever has not
-# ended by then is ended here.
+# The other processes notice a failure themselves, within a minute; those that
+# have not ended by then are killed here.
 code=0 running=$num_processes
 while [ "$running" -gt 0 ]; do
   ended=0

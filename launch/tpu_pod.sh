@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# Runs an entry point on every host of a TPU slice, from a machine with gcloud:
+# Runs a command on every host of a TPU slice, from a machine with gcloud:
 #   TPU=my-v5e-256 ZONE=us-west4-a ./launch/tpu_pod.sh train \
 #     --config=rl_7b --run_dir=/mnt/shared/runs/rl_7b
 # Before: the checkout at CODE (default ~/kimina_jax) on every host,
 # there `python3 -m venv .venv && .venv/bin/pip install -e '.[tpu]'`, and
 # --run_dir, weights and data on a file system that all hosts mount.
-# Run it again after a failure: the run goes on from its newest checkpoint.
+# After a failure start it again: the run resumes from its newest checkpoint.
 set -euo pipefail
-: "${TPU:?name of the TPU VM}" "${ZONE:?its zone}" "${1:?entry point, e.g. train}"
+: "${TPU:?name of the TPU VM}" "${ZONE:?its zone}" "${1:?command, e.g. train}"
 
-# On each host: its place and the address of host 0, from the TPU's metadata
-# server. Endpoints read `…:…:IP`, separated by commas.
+# On each host: its number and the address of host 0, from the TPU's metadata
+# server. Endpoints are `…:…:IP`, separated by commas.
 on_each_host='
 cd "${CODE:-$HOME/kimina_jax}"
 ask() {

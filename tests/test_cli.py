@@ -227,10 +227,7 @@ def test_one_line_and_exit_code_1(flags, message):
     ({"sft.log_every": 0}, "log_every = 0"),
     ({"optimizer.learning_rate": -1.0}, "learning_rate = -1.0"),
     ({"seed": -1}, "seed = -1"),
-    (
-      {"rollouts.max_response_len": 40000, "train.sequence_len": 65536},
-      "32768",
-    ),
+    ({"rollouts.max_response_len": 4000, "train.sequence_len": 8192}, "2048"),
   ],
   ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )

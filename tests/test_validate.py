@@ -60,7 +60,7 @@ def test_a_program_loads_the_problems_that_it_reads(
   ("overrides", "text"),
   [
     ({"train__sequence_len": 128}, "max_response_len = 160 tokens do not fit"),
-    ({"rollouts__max_response_len": 40000}, "trained for 32768 positions"),
+    ({"rollouts__max_response_len": 4000}, "was trained for 2048 positions"),
     ({"train__num_minibatches": 7}, "128 samples do not split into"),
     ({"train__num_per_problem": 1}, "every advantage is 0; choose at least 2"),
     ({"train__rows_per_batch": 3}, "3 rows of a batch over data × fsdp = 8"),

@@ -271,7 +271,7 @@ SIZES: dict[str, dict[str, Any]] = {
     "tied": True,
     "rope_theta": 1e4,
     "norm_eps": 1e-6,
-    "max_position": 32768,
+    "max_position": 2048,
   },
   "qwen2.5-0.5b": _qwen2_5(
     vocab_size=151936,
