@@ -1,4 +1,4 @@
-"""The sampler against full forwards, a plain scheduler, and itself elsewhere.
+"""The sampler against full forwards, a plain schedule, and other settings.
 
 The tiny model's logits are nearly uniform over 64 tokens, one of which stops,
 so responses have very different lengths and some are cut.
@@ -47,7 +47,7 @@ CUT = {
 }
 
 
-def test_rollouts_are_whole():
+def test_rollouts_are_complete():
   rollouts = by_index(generate(make_engine()))
   assert [rollout.index for rollout in rollouts] == list(range(15))
   assert {rollout.stop for rollout in rollouts} == {"stop", "length"}
@@ -91,15 +91,15 @@ def test_zero_temperature_follows_the_most_likely_token():
 
 # Eight slots: see the test on eight devices.
 @pytest.mark.parametrize("changes", [THREE, SMALL], ids=["three", "small"])
-def test_a_row_does_not_depend_on_its_company(changes):
+def test_a_rollout_does_not_depend_on_the_other_sequences(changes):
   engine = make_engine(**changes)
   other = generate(engine)
   assert_same(by_index(other), by_index(generate(make_engine())))
   assert (other.stats["preemptions"] > 0) == (changes is SMALL)
 
 
-def test_rows_keep_their_draws_when_prompts_leave():
-  # Rows 0 … 5 are the same prompts and attempts in both calls.
+def test_rollouts_keep_their_draws_when_there_are_fewer_prompts():
+  # Rollouts 0 … 5 are of the same prompts and attempts in both calls.
   few = by_index(generate(make_engine(), prompts=some_prompts()[:2]))
   assert_same(few, by_index(generate(make_engine()))[:6])
 
@@ -115,12 +115,12 @@ def test_seed_and_iteration_select_the_draws():
     ]
     assert not any(same)
   # Attempts at one prompt differ too.
-  assert len({first[row].text for row in range(3)}) == 3
+  assert len({first[index].text for index in range(3)}) == 3
 
 
 @pytest.mark.parametrize("changes, sizes", [({}, (4, 8)), (THREE, (3, 7))])
-def test_lanes_are_refilled_in_line(changes, sizes):
-  """One prompt, so that all rows are ready at once; and room for all."""
+def test_slots_are_refilled_in_order(changes, sizes):
+  """One prompt, so that all sequences are ready at once; and room for all."""
   rollouts = list(
     generate(
       make_engine(**changes),
@@ -136,7 +136,7 @@ def test_lanes_are_refilled_in_line(changes, sizes):
 
 
 def test_each_prompt_is_computed_once():
-  """All but its last token, which the first step feeds."""
+  """All but its last token, which the first decode step feeds."""
   stream = generate(make_engine())
   rollouts = list(stream)
   lengths = [len(prompt.tokens) for prompt in some_prompts()]
@@ -148,7 +148,7 @@ def test_each_prompt_is_computed_once():
   assert 0 < stats["peak_pages"] <= 4 * 12
 
 
-def test_prompts_that_begin_alike_are_computed_once_up_to_there():
+def test_a_common_prefix_of_prompts_is_computed_once():
   """Twenty tokens in common are two full pages of 8, and four more."""
   rng = np.random.default_rng(2)
   stem = draw_prompt(rng, 20).tokens
@@ -170,8 +170,8 @@ def test_prompts_that_begin_alike_are_computed_once_up_to_there():
     )
 
 
-def test_what_was_computed_is_forgotten_with_the_weights():
-  """A second call computes its prompts again: the weights may be others."""
+def test_the_prefix_cache_is_not_kept_between_calls():
+  """A second call computes its prompts again: the weights may have changed."""
   engine = make_engine()
   for _ in range(2):
     stream = generate(engine, prompts=some_prompts()[1:2])
@@ -194,16 +194,16 @@ def test_eight_devices_draw_the_same_tokens():
   assert_same(by_index(many), by_index(generate(make_engine())))
 
 
-def test_no_prompts_no_rollouts():
+def test_no_prompts_give_no_rollouts():
   assert list(generate(make_engine(), prompts=[])) == []
 
 
-def test_an_abandoned_iterator_leaves_nothing_behind():
+def test_an_abandoned_stream_has_no_effect_on_others():
   engine = make_engine()
   expected = by_index(generate(make_engine()))
   dropped = generate(engine)
   next(dropped)
-  # The engine's mesh is not the caller's, not even halfway.
+  # The engine's mesh is not set for the caller between two rollouts.
   assert jax.sharding.get_abstract_mesh().empty
   other = generate(engine, iteration=1)
   next(other)
@@ -222,14 +222,14 @@ def test_the_cache_is_updated_in_place():
   rollouts = generate(make_engine())
   pointers = set()
   for _ in rollouts:
-    # The state before the dispatch that is running is gone: it was donated.
+    # The state before the running dispatch was donated.
     cache = rollouts._state.cache.kv_POYH
     pointers.add(cache.unsafe_buffer_pointer())
   assert len(pointers) == 1
 
 
 def test_nothing_is_compiled_twice(caplog):
-  """Whatever is asked of an engine, once its programs are there."""
+  """Whatever the call, once an engine has compiled its programs."""
   engine, calls = make_engine(), {"num_per_prompt": 2}
   prompts = [draw_prompt(np.random.default_rng(0)) for _ in range(9)]
   list(generate(engine))
@@ -243,8 +243,8 @@ def test_nothing_is_compiled_twice(caplog):
     assert [x for x in caplog.messages if "ompiling" in x]
 
 
-def test_max_lens_are_those_of_the_rows():
-  lens = [1 + 3 * row for row in range(15)]
+def test_max_lens_are_those_of_the_sequences():
+  lens = [1 + 3 * index for index in range(15)]
   cut = by_index(generate(make_engine(), max_lens=lens))
   for mine, full in zip(cut, by_index(generate(make_engine())), strict=True):
     length = min(lens[mine.index], len(full.tokens))
@@ -263,7 +263,7 @@ def test_on_tokens_gets_every_token_in_order():
   assert told == {r.index: r.tokens.tolist() for r in rollouts}
 
 
-def test_poll_may_end_it_all():
+def test_poll_may_end_the_call():
   class EndError(Exception):
     pass
 
@@ -280,7 +280,7 @@ def test_poll_may_end_it_all():
 
 
 @pytest.mark.parametrize("max_tokens", [1, 130, 300])
-def test_what_a_budget_left_goes_on_as_if_nothing_had_been(max_tokens):
+def test_partial_rollouts_are_continued_as_if_uncut(max_tokens):
   full = by_index(generate(make_engine()))
   first = by_index(generate(make_engine(), max_tokens=max_tokens))
   assert [rollout.index for rollout in first] == list(range(15))
@@ -291,7 +291,7 @@ def test_what_a_budget_left_goes_on_as_if_nothing_had_been(max_tokens):
     np.testing.assert_array_equal(rollout.tokens, whole[: len(rollout.tokens)])
     assert len(rollout.tokens) < len(whole)
   drawn = sum(len(rollout.tokens) for rollout in first)
-  # Seen one dispatch late: two of four lanes and eight steps may be too many.
+  # Seen one dispatch late: two of four slots and eight steps may be too many.
   assert max_tokens <= drawn < max_tokens + 2 * 32
   told = collections.Counter()
   then = generate(
@@ -308,7 +308,7 @@ def test_what_a_budget_left_goes_on_as_if_nothing_had_been(max_tokens):
   assert carried == {r.index: len(r.tokens) for r in begun}
 
 
-def test_ends_are_found_across_any_number_of_cuts():
+def test_stops_are_found_across_any_number_of_calls():
   """Stop strings and repetitions that one call begins and another ends."""
   engine = make_engine(**CUT)
   full = by_index(generate(engine))
@@ -326,14 +326,14 @@ def test_ends_are_found_across_any_number_of_cuts():
   assert_same(by_index(done), full)
 
 
-def test_filters_and_ends_are_those_of_plain_loops():
+def test_filters_and_stops_are_those_of_plain_loops():
   """top-k, min-p, stop strings and repetition, on one engine."""
   rollouts = list(generate(make_engine(**CUT), num_per_prompt=16))
   for rollout in rollouts:
     text = LetterTokenizer().decode(rollout.tokens)
     for length in range(1, len(rollout.tokens)):
-      assert not _why_ended(rollout.tokens[:length], MAX_RESPONSE_LEN)
-    assert rollout.stop == _why_ended(rollout.tokens, MAX_RESPONSE_LEN)
+      assert not _stop_reason(rollout.tokens[:length], MAX_RESPONSE_LEN)
+    assert rollout.stop == _stop_reason(rollout.tokens, MAX_RESPONSE_LEN)
     if rollout.stop == "string":
       (found,) = (x for x in CUT["stop_strings"] if x in text)
       assert rollout.text + found == text
@@ -352,7 +352,7 @@ def test_filters_and_ends_are_those_of_plain_loops():
   "cache_dtype, bound",
   [("bfloat16", 0.005), ("int8", 0.025), ("float8_e4m3fn", 0.025)],
 )
-def test_narrow_caches(cache_dtype, bound):
+def test_quantized_caches(cache_dtype, bound):
   engine = make_engine(cache_dtype=cache_dtype)
   errors = [
     np.abs(rollout.model_logps - _full_logps(rollout)).max()
@@ -474,7 +474,7 @@ def _log_filtered(logits_TV, settings) -> np.ndarray:
   return special.log_softmax(logp_TV, axis=-1)
 
 
-def _why_ended(tokens, max_len: int) -> str:
+def _stop_reason(tokens, max_len: int) -> str:
   """What ends a response with its last token, of several the first here."""
   text, tail = LetterTokenizer().decode(tokens), list(tokens[-WINDOW:])
   if tokens[-1] == STOP_ID:
@@ -489,40 +489,40 @@ def _why_ended(tokens, max_len: int) -> str:
   return ""
 
 
-def _plain_schedule(lengths, num_lanes: int, num_steps: int) -> list[int]:
-  """Rows in the order in which they end, told dispatch by dispatch.
+def _plain_schedule(lengths, num_slots: int, num_steps: int) -> list[int]:
+  """Indices in the order in which the rollouts end, dispatch by dispatch.
 
-  A dispatch ago is what the host knows. Twice as many as there are lanes are
-  resident, who came first first; an index that is free goes to the next in
-  line, the lowest first.
+  The host knows the outputs of the dispatch before the last one. Twice as many
+  sequences as slots are running; a free index goes to the next in the queue,
+  the lowest first.
   """
-  line, ended = collections.deque(sorted(lengths)), []
-  residents: list[int | None] = [None] * (2 * num_lanes)
-  came, left, unread = [], dict(lengths), []
+  queue, ended = collections.deque(sorted(lengths)), []
+  running: list[int | None] = [None] * (2 * num_slots)
+  admitted, left, unread = [], dict(lengths), []
   while len(ended) < len(lengths):
-    for index, row in enumerate(residents):
-      if row is None and line:
-        residents[index] = line.popleft()
-        came.append(residents[index])
-    unread.append((list(residents), _play(came, left, num_lanes, num_steps)))
+    for index, sequence in enumerate(running):
+      if sequence is None and queue:
+        running[index] = queue.popleft()
+        admitted.append(running[index])
+    unread.append((list(running), _play(admitted, left, num_slots, num_steps)))
     if len(unread) == 1:
       continue
     then, over = unread.pop(0)
-    for index, row in enumerate(then):
-      if row in over and row not in ended:
-        ended.append(row)
-        residents[index] = None
+    for index, sequence in enumerate(then):
+      if sequence in over and sequence not in ended:
+        ended.append(sequence)
+        running[index] = None
   return ended
 
 
-def _play(came, left, num_lanes: int, num_steps: int) -> set[int]:
-  """One dispatch: whoever came first goes first; those that are over."""
-  waiting = [row for row in came if left[row]]
-  lanes: list[int] = []
+def _play(admitted, left, num_slots: int, num_steps: int) -> set[int]:
+  """One dispatch, in order of admission; returns the sequences that ended."""
+  waiting = [sequence for sequence in admitted if left[sequence]]
+  slots: list[int] = []
   for _ in range(num_steps):
-    lanes = [row for row in lanes if left[row]]
-    while waiting and len(lanes) < num_lanes:
-      lanes.append(waiting.pop(0))
-    for row in lanes:
-      left[row] -= 1
-  return {row for row in came if not left[row]}
+    slots = [sequence for sequence in slots if left[sequence]]
+    while waiting and len(slots) < num_slots:
+      slots.append(waiting.pop(0))
+    for sequence in slots:
+      left[sequence] -= 1
+  return {sequence for sequence in admitted if not left[sequence]}

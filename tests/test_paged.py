@@ -1,4 +1,4 @@
-"""Attention to pages against forwards without a cache, and JAX's own reference.
+"""Paged attention against forwards without a cache, and JAX's reference.
 
 The helpers lay sequences out as `BlockTables` describes: each has a table of
 pages drawn at random from the pool, and is fed by chunks up to its prompt's
@@ -42,7 +42,7 @@ def on_one_device():
 
 # A page of one position, of several, and one larger than most sequences.
 @pytest.mark.parametrize("page_size", [1, 4, 16])
-def test_lanes_and_chunks_equal_full_forwards(page_size):
+def test_slots_and_chunks_equal_full_forwards(page_size):
   sequences = _sequences((21, 33, 5, 16, 1, 40), (13, 32, 4, 16, 0, 1))
   pool = _Pool(sequences, page_size, seed=page_size)
   got = pool.feed_all(draw_params(one_device()))
@@ -50,7 +50,7 @@ def test_lanes_and_chunks_equal_full_forwards(page_size):
 
 
 def test_the_order_of_feeding_does_not_matter():
-  """Nor do the pages: another company, another chunk, another place."""
+  """Nor do the other sequences, the chunks or the pages."""
   sequences = _sequences((21, 33, 9), (13, 20, 4))
   for seed in range(3):
     pool = _Pool(sequences, 4, seed=seed)
@@ -58,7 +58,7 @@ def test_the_order_of_feeding_does_not_matter():
 
 
 @pytest.mark.parametrize("num_slots, num_chunks", [(5, 0), (0, 4), (1, 1)])
-def test_lanes_or_chunks_alone(num_slots, num_chunks):
+def test_slots_or_chunks_alone(num_slots, num_chunks):
   prompts = (0, 0, 0) if not num_chunks else (12, 8, 5)
   lengths = prompts if not num_slots else (14, 9, 11)
   sequences = _sequences(lengths, prompts)
@@ -66,7 +66,7 @@ def test_lanes_or_chunks_alone(num_slots, num_chunks):
   _assert_equal(pool.feed_all(draw_params(one_device())), _full(sequences))
 
 
-def test_what_nobody_wrote_changes_nothing():
+def test_unwritten_positions_change_nothing():
   """Finite garbage, however large; and NaN in pages that no table names."""
   sequences = _sequences((21, 9), (13, 4))
   params = draw_params(one_device())
@@ -83,7 +83,7 @@ def test_what_nobody_wrote_changes_nothing():
 
 
 def test_only_what_is_fed_is_stored():
-  """A slot, an idle slot, a partial chunk, and a chunk that is none."""
+  """A slot, an idle slot, a partial chunk, and an empty chunk."""
   (sequence,) = sequences = _sequences((15,), (14,))
   pool = _Pool(sequences, 4, seed=0)
   before = np.asarray(pool.cache.kv_POYH)
@@ -99,7 +99,7 @@ def test_only_what_is_fed_is_stored():
 
 
 def test_pages_are_updated_in_place():
-  """The very buffer, and next to no memory beside it."""
+  """In the same buffer, with hardly any temporary memory."""
   sequences = _sequences((15,), (12,))
   pool = _Pool(sequences, 4, seed=0)
   params = draw_params(one_device())
@@ -147,7 +147,7 @@ def test_replicas_and_tensor_equal_one_device():
 
 
 def test_two_rows_on_one_device_are_an_error():
-  """A row is a replica; the second would be lost without a word."""
+  """A row is a replica; the second would be dropped silently."""
   pool = _Pool(_sequences((4,), (4,)), 4, seed=0)
   row = pool.lay_out([None], [(0, 0)])
   twice = jax.tree.map(lambda x: np.concatenate((x, x)), row)
@@ -176,7 +176,7 @@ def test_pages_take_no_segments():
   [("bfloat16", 0.005), ("int8", 0.025), ("float8_e4m3fn", 0.06)],
 )
 @pytest.mark.parametrize("bias", [0, 20])
-def test_narrow_pages_change_log_probs_by_little(dtype, bound, bias):
+def test_quantized_pages_change_log_probs_by_little(dtype, bound, bias):
   params = _biased(bias)
   sequences = _sequences((21, 33, 40), (13, 20, 1))
   pool = _Pool(sequences, 4, seed=0, dtype=dtype, params=params)
@@ -191,8 +191,8 @@ def test_narrow_pages_change_log_probs_by_little(dtype, bound, bias):
 
 @pytest.mark.parametrize("dtype", ["int8", "float8_e4m3fn"])
 @pytest.mark.parametrize("bias", [0, 20])
-def test_narrow_pages_are_rounded_and_not_clipped(dtype, bias):
-  """By what the format allows: keys and values of the first layer."""
+def test_quantized_pages_are_rounded_and_not_clipped(dtype, bias):
+  """Within the precision of the dtype: keys and values of the first layer."""
   params = _biased(bias)
   sequences = _sequences((21, 33, 40), (13, 20, 1))
   exact, rough = (
@@ -208,7 +208,7 @@ def test_narrow_pages_are_rounded_and_not_clipped(dtype, bias):
   largest = {"int8": 127, "float8_e4m3fn": 448}[dtype]
   ratio_YH = np.abs(want_POYH).max(axis=(0, 1)) / (scale_YH * largest)
   assert ratio_YH.max() < 1
-  # Of eight deviations of room, these few tokens use two or so.
+  # Of a range of eight deviations, these few tokens use two or so.
   assert np.median(ratio_YH) > {"int8": 0.2, "float8_e4m3fn": 0.05}[dtype]
   error_POYH = np.abs(stored_POYH * scale_YH - want_POYH)
   if dtype == "int8":
@@ -218,7 +218,7 @@ def test_narrow_pages_are_rounded_and_not_clipped(dtype, bias):
   assert (error_POYH <= bound_POYH + 1e-5).all()
 
 
-def test_scales_only_where_they_are_needed():
+def test_only_quantized_dtypes_have_scales():
   params = draw_params(one_device())
   for dtype in kv_quantization.DTYPES:
     scale = kv_quantization.kv_scales(params, CONFIG, dtype)
@@ -373,8 +373,8 @@ def test_large_scores_do_not_overflow():
   assert np.isfinite(_plain(huge, pages_at_once=2)).all()
 
 
-def test_the_kernel_is_asked_for_the_same(monkeypatch):
-  """JAX's own reference in the place of its kernel, which wants a TPU."""
+def test_the_kernel_gets_the_same_sequences(monkeypatch):
+  """JAX's reference in the place of its kernel, which needs a TPU."""
   x = _operands("bfloat16", H=128)
 
   def kernel(*operands, sm_scale, **blocks):
@@ -405,7 +405,7 @@ def test_the_kernel_is_asked_for_the_same(monkeypatch):
     ("float32", "bfloat16", 2, 128, "queries are float32, not bfloat16"),
   ],
 )
-def test_why_the_kernel_cannot_serve(q_dtype, kv_dtype, K, H, words):
+def test_unsupported_shapes_of_the_kernel(q_dtype, kv_dtype, K, H, words):
   q_TNH = jax.ShapeDtypeStruct((5, 4, H), q_dtype)
   kv_POYH = jax.ShapeDtypeStruct((6, 16, 2 * K, H), kv_dtype)
   fault = ragged_kernel.unsupported_reason(q_TNH, kv_POYH)
@@ -464,7 +464,7 @@ def test_the_kernel_follows_the_platform_of_the_mesh(
 
 @dataclasses.dataclass(frozen=True)
 class _Sequence:
-  """Its first `num_prompt` tokens come by chunks, the others by slots."""
+  """The first `num_prompt` tokens are fed by chunks, the others in slots."""
 
   tokens: np.ndarray
   num_prompt: int
@@ -479,7 +479,7 @@ def _sequences(lengths, prompts, *, seed: int = 0) -> list[_Sequence]:
 
 
 class _Pool:
-  """Pages of some sequences, and what fed them gave."""
+  """Pages of some sequences, and the outputs of feeding them."""
 
   def __init__(
     self,
@@ -497,7 +497,7 @@ class _Pool:
     # The same for all tests, so that they share a compiled forward.
     self.num_pages = 8 + NUM_TOKENS // page_size
     self.table_len = -(-LONGEST // page_size)
-    # Page 0 is nobody's: it stands where a table has none.
+    # Page 0 belongs to no sequence: it fills the tables.
     order = 1 + self.rng.permutation(self.num_pages - 1)
     ends = np.cumsum(counts)
     self.tables = np.split(order[: ends[-1]], ends[:-1])
@@ -513,11 +513,11 @@ class _Pool:
     ]
 
   def feed_all(self, params) -> list[np.ndarray]:
-    """Feeds everything, in an order drawn at random."""
+    """Feeds all sequences, in random order."""
     size, fed = self.page_size, [0] * len(self.sequences)
     while sum(fed) < sum(len(s.tokens) for s in self.sequences):
       slots, chunks = [], []
-      # Who is in a slot has had its prompt in an earlier forward.
+      # A sequence in a slot was fed its prompt in earlier forwards.
       for i in self.rng.permutation(len(fed)):
         tokens, num_prompt = (
           self.sequences[i].tokens,
@@ -537,7 +537,7 @@ class _Pool:
     return self.outs
 
   def run(self, params, slots, chunks) -> tuple[np.ndarray, np.ndarray]:
-    """One forward: what it gave, and which of it counts."""
+    """One forward: its outputs, and which of them count."""
     row = self.lay_out(slots, chunks)
     hidden_BTD, self.cache = _runner(CONFIG)(params, *row, self.cache)
     hidden_TD = np.asarray(hidden_BTD[0])
@@ -552,7 +552,7 @@ class _Pool:
     return hidden_TD, used_T
 
   def lay_out(self, slots, chunks) -> tuple:
-    """Tokens, positions and pages of one row; fills up with nothing."""
+    """Tokens, positions and pages of one row; padded."""
     (num_slots, num_chunks), size = self.shape, self.page_size
     tokens_T = np.zeros(num_slots + num_chunks * size, np.int32)
     positions_T = np.full_like(tokens_T, -1)
@@ -623,7 +623,7 @@ def _log_probs(params, hidden_TD) -> np.ndarray:
 
 
 def _biased(size: float):
-  """Weights whose keys have two channels that stick out, as Qwen's have."""
+  """Weights whose keys have two outlier channels, as Qwen's have."""
   params = jax.tree.map(lambda x: x, draw_params(one_device()))
   attention = params["layers"]["attention"]
   bias_LKH = attention["k_bias_KH"]

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 
 from kimina_jax.model import paged_xla
 
-S, K, G, H = 4, 2, 3, 8
+PAGE_SIZE, K, G, H = 4, 2, 3, 8
 NUM_SLOTS, NUM_PLACES = 20, 4
 NUM_PAGES = NUM_SLOTS * NUM_PLACES
 
@@ -28,7 +28,7 @@ def _tables(draw) -> tuple[np.ndarray, np.ndarray]:
     rows.append(
       [*parent[:kept], *[next(fresh) for _ in range(kept, NUM_PLACES)]]
     )
-  positions = st.integers(-1, NUM_PLACES * S - 1)
+  positions = st.integers(-1, NUM_PLACES * PAGE_SIZE - 1)
   positions_B = [draw(positions) for _ in rows]
   return np.array(rows), np.array(positions_B)
 
@@ -49,7 +49,7 @@ def _by_hand(q_BNH, kv_POYH, tables_BJ, positions_B) -> np.ndarray:
 
 def _group(tables_BJ, positions_B, pages_at_once: int):
   return paged_xla.group_pages(
-    tables_BJ, positions_B, page_size=S, pages_at_once=pages_at_once
+    tables_BJ, positions_B, page_size=PAGE_SIZE, pages_at_once=pages_at_once
   )
 
 
@@ -60,25 +60,27 @@ def _attend(q_BNH, kv_POYH, tables_BJ, positions_B, pages_at_once):
     kv_POYH,
     page_readers=_group(tables_BJ, positions_B, pages_at_once),
     chunks_CJ=jnp.zeros((0, 1), jnp.int32),
-    chunk_positions_CO=jnp.zeros((0, S), jnp.int32),
+    chunk_positions_CO=jnp.zeros((0, PAGE_SIZE), jnp.int32),
     first_page=jnp.int32(0),
   )
 
 
 @settings(max_examples=40, deadline=None)
 @given(_tables(), st.sampled_from([1, 3, 99]))
-def test_lanes_see_the_same_whoever_shares_their_pages(slots, pages_at_once):
-  tables_BJ, positions_B = slots
+def test_shared_pages_do_not_change_the_values(tables, pages_at_once):
+  tables_BJ, positions_B = tables
   rng = np.random.default_rng(0)
   q_BNH = rng.standard_normal((len(tables_BJ), K * G, H)).astype(np.float32)
-  kv_POYH = rng.standard_normal((NUM_PAGES, S, 2 * K, H)).astype(np.float32)
-  got_BNH = _attend(q_BNH, kv_POYH, *slots, pages_at_once=pages_at_once)
+  kv_POYH = rng.standard_normal((NUM_PAGES, PAGE_SIZE, 2 * K, H)).astype(
+    np.float32
+  )
+  got_BNH = _attend(q_BNH, kv_POYH, *tables, pages_at_once=pages_at_once)
   want_BNH = _by_hand(q_BNH, kv_POYH, tables_BJ, positions_B)
   np.testing.assert_allclose(got_BNH, want_BNH, atol=1e-5)
 
 
 @pytest.mark.parametrize("num_rollouts", [1, 2, 8, 9, 20])
-def test_a_prompts_pages_are_read_once_for_eight(num_rollouts):
+def test_a_prompts_pages_are_read_once_for_eight_slots(num_rollouts):
   """Three pages of each prompt, two of each response, one of the last's."""
   shared, own, num_prompts = np.arange(3), np.arange(2), 3
   tables_BJ = np.array(
@@ -90,8 +92,8 @@ def test_a_prompts_pages_are_read_once_for_eight(num_rollouts):
       for rollout in range(1, num_rollouts + 1)
     ]
   )
-  positions_B = np.full(len(tables_BJ), 5 * S - 1)
-  positions_B[-1] -= S
+  positions_B = np.full(len(tables_BJ), 5 * PAGE_SIZE - 1)
+  positions_B[-1] -= PAGE_SIZE
   alone, together = (
     int(line.num_batches)
     for line in _group(jnp.int32(tables_BJ), jnp.int32(positions_B), 1)
