@@ -20,20 +20,30 @@ LOST = Verdict(Status.INFRA_ERROR, detail="exit code 1; ")
 REFUSED = Verdict(Status.LEAN_ERROR)
 
 
+class ListStream:
+  """The rollouts of a list."""
+
+  def __init__(self, rollouts):
+    self._rollouts = rollouts
+    self.stats = {"tokens": 4.0, "slot_utilization": 0.5, "peak_pages": 3}
+
+  def __iter__(self):
+    return iter(self._rollouts)
+
+
 class ListEngine:
   """Gives the rollouts that it is told to."""
 
   group = ProcessGroup(0, 1, 0, 1)
 
   def __init__(self):
-    self.rollouts, self.stats = [], {}
+    self.rollouts = []
 
   def share(self, items):
     return items
 
   def generate(self, params, prompts, **options):
-    self.stats |= {"tokens": 0.0, "lane_use": 0.0, "peak_pages": 0}
-    return iter(self.rollouts)
+    return ListStream(self.rollouts)
 
 
 class ListPool:
@@ -100,6 +110,8 @@ def test_samples_and_partial_groups(parts):
   assert [s.rollout.index for s in samples] == [0, 1]
   assert [s.verdict for s in samples] == [LOST, REFUSED]
   assert [g.unfinished[0].index for g in partial] == [2]
+  assert parts[0].stats["sampler/tokens"] == 4
+  assert parts[0].stats["sampler/slot_utilization"] == 0.5
 
 
 def test_nothing_to_collect(parts):
