@@ -220,7 +220,7 @@ def test_quantized_pages_are_rounded_and_not_clipped(dtype, bias):
 
 def test_only_quantized_dtypes_have_scales():
   params = draw_params(one_device())
-  for dtype in kv_quantization.DTYPES:
+  for dtype in kv_quantization.CACHE_DTYPES:
     scale = kv_quantization.kv_scales(params, CONFIG, dtype)
     assert (scale is not None) == kv_quantization.is_quantized(dtype)
     if scale is not None:

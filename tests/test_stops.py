@@ -41,7 +41,7 @@ def _scan(tokens_TB, max_len_B, table, rules):
   def step(state, inputs):
     tokens_B, t = inputs
     drawn_B = jnp.full(tokens_B.shape, t + 1, jnp.int32)
-    state, code_B = stops.advance(
+    state, code_B = stops.update_stop_state(
       state, tokens_B, drawn_B, max_len_B, rules=rules, table_AV=table
     )
     return state, (state, code_B)

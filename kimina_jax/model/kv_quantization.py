@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from kimina_jax.model.config import ModelConfig
 
-DTYPES = ("auto", "float32", "bfloat16", "int8", "float8_e4m3fn")
+CACHE_DTYPES = ("auto", "float32", "bfloat16", "int8", "float8_e4m3fn")
 _LARGEST = {"int8": 127.0, "float8_e4m3fn": 448.0}
 # Range of the quantized dtypes in standard deviations of a key or value. A wide
 # range costs an integer resolution, and a float nothing.
@@ -44,7 +44,7 @@ def kv_scales(
   Args:
     params: of the model.
     config: of the model.
-    dtype: of DTYPES.
+    dtype: of CACHE_DTYPES.
 
   Returns:
     None for a dtype that is not quantized.

@@ -109,7 +109,7 @@ def init_pages(
     config: of the model.
     num_pages: of all replicas, per layer.
     page_size: positions of a page.
-    dtype: of kv_quantization.DTYPES; "auto" is that of the activations.
+    dtype: of kv_quantization.CACHE_DTYPES; "auto" is that of the activations.
     scale_LYH: see kv_quantization.py.
   """
   shape = (

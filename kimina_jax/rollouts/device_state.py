@@ -180,7 +180,7 @@ def state_shardings(
 
   Args:
     mesh: of the replicas.
-    cache_dtype: of kv_quantization.DTYPES.
+    cache_dtype: of kv_quantization.CACHE_DTYPES.
   """
   table = meshes.ACTIVATIONS["decode"]
   by_replica = meshes.sharding(mesh, "R", table)

@@ -53,7 +53,7 @@ T = TypeVar("T")
 OnTokens = abc.Callable[[int, np.ndarray], None]
 
 
-class Tokenizer(Protocol):
+class EngineTokenizer(Protocol):
   """The part of a tokenizer that the engine needs."""
 
   vocab_size: int
@@ -82,7 +82,7 @@ class Engine:
   def __init__(
     self,
     config: ModelConfig,
-    tokenizer: Tokenizer,
+    tokenizer: EngineTokenizer,
     mesh: Mesh,
     settings: RolloutSettings,
   ):

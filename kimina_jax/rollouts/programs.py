@@ -256,8 +256,8 @@ def _decode_step(
   assert new_cache is not None  # as forward was given one
   logits_RBV = unembed(params, config, hidden_RTD[:, :B])
   draw = _draw(current, logits_RBV, settings)
-  advance = functools.partial(slots.advance, stop_rules, table_AV)
-  running, refilled = jax.vmap(advance)(
+  refill = functools.partial(slots.refill_slots, stop_rules, table_AV)
+  running, refilled = jax.vmap(refill)(
     running, assignment, current, draw.tokens
   )
   outputs = outputs._replace(

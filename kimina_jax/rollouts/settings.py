@@ -40,7 +40,7 @@ class RolloutSettings:
     page_size: positions of a page of the KV cache.
     cache_tokens: positions of the KV cache of a replica; 0 makes room for the
       longest sequence in every slot.
-    cache_dtype: of the KV cache, one of kv_quantization.DTYPES.
+    cache_dtype: of the KV cache, one of kv_quantization.CACHE_DTYPES.
     chunk_tokens: of prompts, computed along with a decode step (chunked
       prefill); rounded down to pages.
   """
@@ -89,9 +89,9 @@ class RolloutSettings:
       "choose at least 4 tokens, or 0 to turn the detection off",
     )
     self._require(
-      self.cache_dtype in kv_quantization.DTYPES,
+      self.cache_dtype in kv_quantization.CACHE_DTYPES,
       "cache_dtype",
-      f"choose one of {', '.join(kv_quantization.DTYPES)}",
+      f"choose one of {', '.join(kv_quantization.CACHE_DTYPES)}",
     )
     self._require(
       all(self.stop_strings),

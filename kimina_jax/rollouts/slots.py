@@ -84,7 +84,7 @@ def assign_slots(num_slots: int, running: RunningSequences) -> SlotAssignment:
   )
 
 
-def advance(
+def refill_slots(
   stop_rules: StopRules,
   table_AV: jax.Array,
   running: RunningSequences,
@@ -104,7 +104,7 @@ def advance(
   """
   (Q,) = running.code.shape
   num_drawn_B = current.num_drawn + 1
-  stop, code_B = stops.advance(
+  stop, code_B = stops.update_stop_state(
     current.stop,
     tokens_B,
     num_drawn_B,

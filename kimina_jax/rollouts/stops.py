@@ -122,7 +122,7 @@ def initial_state(num_responses: int, rules: StopRules) -> StopState:
   )
 
 
-def advance(
+def update_stop_state(
   state: StopState,
   tokens_B: jax.Array,
   num_drawn_B: jax.Array,
