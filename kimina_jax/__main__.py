@@ -6,6 +6,7 @@ is `python -m kimina_jax.train --config=debug --run_dir=runs/rl`.
 """
 
 import difflib
+import os
 import runpy
 import sys
 
@@ -25,7 +26,11 @@ def main() -> None:
   """Runs the command that sys.argv names, or prints the list of commands."""
   name = sys.argv[1] if len(sys.argv) > 1 else "--help"
   if name in ("--help", "-h", "help"):
-    print(_usage())
+    try:
+      print(_usage(), flush=True)
+    except BrokenPipeError:  # the reader has seen enough
+      os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+      sys.exit(141)
     return
   if name not in COMMANDS:
     near = difflib.get_close_matches(name, COMMANDS, n=1)

@@ -72,6 +72,22 @@ def test_help_shows_flags_and_an_example_and_imports_little(name):
     assert ", ".join(SECTIONS) in " ".join(done.stdout.split())
 
 
+@pytest.mark.parametrize("words", [[], ["train", "--help"]])
+def test_a_reader_that_closes_the_output_early(words):
+  process = subprocess.Popen(
+    [sys.executable, "-m", "kimina_jax", *words],
+    cwd=ROOT,
+    stdout=subprocess.PIPE,
+    stderr=subprocess.PIPE,
+    text=True,
+  )
+  process.stdout.close()
+  errors = process.stderr.read()
+  process.stderr.close()
+  assert process.wait(60) in (0, 141)  # argparse ignores it
+  assert not errors
+
+
 def test_a_command_that_is_none():
   done = subprocess.run(
     [sys.executable, "-m", "kimina_jax", "tain"],

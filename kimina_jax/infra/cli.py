@@ -124,7 +124,17 @@ _CACHE_FLAG = Flag(
 def run(command: Command) -> NoReturn:
   """Runs a command with sys.argv, and exits with its code."""
   interruption.install(lambda signum: _exit_now(command, signum))
-  code = _run(command, sys.argv[1:])
+  code: Any
+  try:
+    try:
+      code = _run(command, sys.argv[1:])
+    except SystemExit as end:  # of --help
+      code = end.code
+    sys.stdout.flush()
+  except BrokenPipeError:
+    # The reader has seen enough. Python would flush again at exit.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    code = 141
   interruption.uninstall()
   sys.exit(code)
 
@@ -180,8 +190,8 @@ def _run_together(command: Command, options: argparse.Namespace) -> int:
 
   try:
     code = _call(command, options, distributed.fail)
-  except Exception:
-    if options.num_processes == 1:
+  except Exception as error:
+    if options.num_processes == 1 or isinstance(error, BrokenPipeError):
       raise
     return distributed.fail_with_traceback()
   distributed.shutdown()
@@ -214,10 +224,6 @@ def _call(
     if error.is_resumable:
       return 143
     return interruption.exit_code(interruption.reason())
-  except BrokenPipeError:
-    # The reader has seen enough. Python would flush again at exit.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 141
 
 
 def _connect(options: argparse.Namespace) -> None:
