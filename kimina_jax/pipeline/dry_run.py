@@ -49,7 +49,7 @@ def _model(setup: Setup) -> str:
   model = setup.model
   leaves = jax.tree.leaves(abstract_params(model))
   count = sum(math.prod(leaf.shape) for leaf in leaves)
-  start = setup.experiment.init_from or "random weights"
+  start = setup.experiment.init_from or "random"
   return (
     f"{model.name}, {count:,} parameters in {model.param_dtype}, computed in "
     f"{model.compute_dtype}; first weights: {start}"
