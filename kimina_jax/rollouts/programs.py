@@ -181,20 +181,13 @@ def dispatch(
   cache = copy_pages(
     state.cache, inputs.copies, inputs.num_copies, config=config
   )
-  none_TRB = jnp.full((num_steps, R, num_slots), Q, jnp.int32)
-  zeros_TRB = jnp.zeros(none_TRB.shape, jnp.float32)
   progress = _Progress(
     step=jnp.int32(0),
     cache=cache,
     running=running,
     slots=jax.vmap(assign)(running),
-    outputs=DispatchOutputs(
-      tokens=none_TRB,
-      logps=zeros_TRB,
-      model_logps=zeros_TRB,
-      sequence=none_TRB,
-      code=running.code,
-      stop_requested=jnp.any(stop_requested_X),
+    outputs=_empty_outputs(
+      num_steps, num_slots, running, jnp.any(stop_requested_X)
     ),
   )
   run_step = functools.partial(
@@ -218,6 +211,26 @@ def dispatch(
       progress = jax.lax.while_loop(is_unfinished, run_step, progress)
   outputs = progress.outputs._replace(code=progress.running.code)
   return DeviceState(progress.cache, progress.running), outputs
+
+
+def _empty_outputs(
+  num_steps: int,
+  num_slots: int,
+  running: RunningSequences,
+  stop_requested: jax.Array,
+) -> DispatchOutputs:
+  """Outputs of a dispatch in which no slot has drawn yet."""
+  R, Q = running.code.shape
+  none_TRB = jnp.full((num_steps, R, num_slots), Q, jnp.int32)
+  zeros_TRB = jnp.zeros(none_TRB.shape, jnp.float32)
+  return DispatchOutputs(
+    tokens=none_TRB,
+    logps=zeros_TRB,
+    model_logps=zeros_TRB,
+    sequence=none_TRB,
+    code=running.code,
+    stop_requested=stop_requested,
+  )
 
 
 def _decode_step(
