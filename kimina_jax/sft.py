@@ -34,7 +34,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from kimina_jax.infra import interruption
+from kimina_jax.infra import distributed, interruption
 from kimina_jax.infra.checkpoint import Checkpointer
 from kimina_jax.infra.metrics import open_metrics
 from kimina_jax.learning import losses
@@ -198,7 +198,7 @@ def _save(
 
   save(force=is_last)
   try:
-    interruption.agree()
+    distributed.agree_to_stop()
   except interruption.Interrupted as reason:
     save(force=True)
     raise interruption.Interrupted(

@@ -13,7 +13,7 @@ import textwrap
 import numpy as np
 import pytest
 
-from kimina_jax.infra import distributed, interruption
+from kimina_jax.infra import distributed
 from kimina_jax.types import UsageError
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -68,7 +68,7 @@ for count in range(10**6):
   except interruption.Interrupted:
     pass
   try:
-    interruption.agree()
+    distributed.agree_to_stop()
   except interruption.Interrupted as reason:
     print("rounds", count, flush=True)
     raise interruption.Interrupted(f"{reason} in all") from None
@@ -193,7 +193,7 @@ def test_a_lone_process_needs_no_connection():
   rows = [{"row": 1}]
   assert distributed.gather(rows)[0] is rows
   assert distributed.is_first()
-  interruption.agree()
+  distributed.agree_to_stop()
   distributed.shutdown()
 
 

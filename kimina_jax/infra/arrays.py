@@ -17,11 +17,16 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 import tensorstore as ts
+from etils import epath
 
-from kimina_jax.infra.checkpoint import check_tree
+from kimina_jax.types import UsageError
 
 PyTree = Any
 Arrays = Mapping[str, ts.TensorStore]  # by name, "layers.attention.q_DNH"
+# What Orbax and TensorStore raise for files that are missing, torn or garbled.
+DAMAGES = (ValueError, OSError, KeyError)
+_MAX_DIFFERENCES = 8  # lines of an error message
+_MAX_WORDS = 200  # characters of another library's message
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,6 +87,46 @@ def open_checkpoint(path: pathlib.Path, wanted: PyTree) -> Arrays:
   return {name: future.result() for name, future in futures.items()}
 
 
+class DamagedError(UsageError):
+  """A checkpoint that cannot be read."""
+
+
+def check_tree(path: pathlib.Path, wanted: PyTree, *, dtypes: bool) -> None:
+  """Compares a saved tree with the wanted one.
+
+  Args:
+    path: of the saved tree, e.g. `<model>/params`.
+    wanted: ShapeDtypeStructs.
+    dtypes: whether dtypes have to be equal, too.
+
+  Raises:
+    UsageError: lists all differences.
+  """
+  if not path.is_dir():
+    raise UsageError(f"no {path.name} in the checkpoint {path.parent}")
+  saved = _saved_leaves(path)
+  wanted = _leaves(wanted)
+  differences = [
+    f"{name}: {_show(saved.get(name), dtypes)} in the checkpoint, "
+    f"{_show(wanted.get(name), dtypes)} in this configuration"
+    for name in sorted(saved.keys() | wanted.keys())
+    if _show(saved.get(name), dtypes) != _show(wanted.get(name), dtypes)
+  ]
+  if differences:
+    num_more = len(differences) - _MAX_DIFFERENCES
+    more = [f"and {num_more} more"] if num_more > 0 else []
+    raise UsageError(
+      f"{path} does not fit the configured model or optimizer:\n  "
+      + "\n  ".join(differences[:_MAX_DIFFERENCES] + more)
+    )
+
+
+def first_words(error: Exception) -> str:
+  """The beginning of an error message, which may have pages."""
+  text = " ".join(str(error).split())
+  return text.split(" [")[0][:_MAX_WORDS]
+
+
 class _SpecHandler(ocp.type_handlers.NumpyHandler):
   """Type handler that makes Orbax save ArraySpecs as NumPy arrays."""
 
@@ -140,3 +185,30 @@ def _spec(path: pathlib.Path, name: str) -> dict[str, Any]:
     "fill_missing_data_reads": False,
     "store_data_equal_to_fill_value": True,
   }
+
+
+def _saved_leaves(path: pathlib.Path) -> dict[str, Any]:
+  handler = ocp.StandardCheckpointHandler()
+  try:
+    return _leaves(handler.metadata(epath.Path(path)).tree)
+  except DAMAGES as error:
+    raise DamagedError(
+      f"{path} is not a checkpoint: {first_words(error)}"
+    ) from error
+  finally:
+    handler.close()
+
+
+def _leaves(tree: PyTree) -> dict[str, Any]:
+  leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
+  return {
+    jax.tree_util.keystr(path, simple=True, separator="/"): leaf
+    for path, leaf in leaves
+  }
+
+
+def _show(leaf: Any, dtypes: bool) -> str:
+  if leaf is None:
+    return "absent"
+  shape = str(list(leaf.shape))
+  return f"{leaf.dtype}{shape}" if dtypes else shape

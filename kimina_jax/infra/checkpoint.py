@@ -19,17 +19,19 @@ from typing import Any, NamedTuple
 
 import jax
 import orbax.checkpoint as ocp
-from etils import epath
 
+from kimina_jax.infra.arrays import (
+  DAMAGES,
+  DamagedError,
+  check_tree,
+  first_words,
+  open_checkpoint,
+)
 from kimina_jax.types import UsageError, check_numbers
 
 PyTree = Any
 _CHUNK_BYTES = 2**26  # of a stored array; a chunk is read as a whole
-_MAX_DIFFERENCES = 8  # lines of an error message
-_MAX_WORDS = 200  # characters of another library's message
 _LEFT_OVERS = ("Event loop is closed", "sys.meta_path is None")
-# What Orbax and TensorStore raise for files that are missing, torn or garbled.
-_DAMAGES = (ValueError, OSError, KeyError)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,10 +48,6 @@ class CheckpointSettings:
 
   def __post_init__(self):
     check_numbers("checkpoint", self, counts=("every", "max_to_keep"))
-
-
-class _DamagedError(UsageError):
-  """A checkpoint that cannot be read."""
 
 
 class Restored(NamedTuple):
@@ -172,7 +170,7 @@ class Checkpointer:
         f"checkpoint {whole} is whole: move {path} away, and the same command"
         f" goes on from {whole}"
       )
-    return f"{path} is damaged ({_first_words(error)}); {remedy}"
+    return f"{path} is damaged ({first_words(error)}); {remedy}"
 
   def wait(self) -> None:
     """Returns when every save that was started is complete."""
@@ -208,7 +206,7 @@ def restore_params(path: str | pathlib.Path, abstract_params: PyTree) -> PyTree:
     if damage is None:
       raise
     raise UsageError(
-      f"{directory} is damaged ({_first_words(damage)}); choose other weights,"
+      f"{directory} is damaged ({first_words(damage)}); choose other weights,"
       " or write them again"
     ) from error
 
@@ -244,64 +242,20 @@ def newest_step(run_dir: str | pathlib.Path) -> int | None:
   return max(steps, default=None)
 
 
-def check_tree(path: pathlib.Path, wanted: PyTree, *, dtypes: bool) -> None:
-  """Compares a saved tree with the wanted one.
-
-  Args:
-    path: of the saved tree, e.g. `<model>/params`.
-    wanted: ShapeDtypeStructs.
-    dtypes: whether dtypes have to be equal, too.
-
-  Raises:
-    UsageError: lists all differences.
-  """
-  if not path.is_dir():
-    raise UsageError(f"no {path.name} in the checkpoint {path.parent}")
-  saved = _saved_leaves(path)
-  wanted = _leaves(wanted)
-  differences = [
-    f"{name}: {_show(saved.get(name), dtypes)} in the checkpoint, "
-    f"{_show(wanted.get(name), dtypes)} in this configuration"
-    for name in sorted(saved.keys() | wanted.keys())
-    if _show(saved.get(name), dtypes) != _show(wanted.get(name), dtypes)
-  ]
-  if differences:
-    num_more = len(differences) - _MAX_DIFFERENCES
-    more = [f"and {num_more} more"] if num_more > 0 else []
-    raise UsageError(
-      f"{path} does not fit the configured model or optimizer:\n  "
-      + "\n  ".join(differences[:_MAX_DIFFERENCES] + more)
-    )
-
-
 def _standard_save(tree: PyTree) -> ocp.args.StandardSave:
   """Saves in chunks, so that a reader needs little memory."""
   chunked = ocp.SaveArgs(chunk_byte_size=_CHUNK_BYTES)
   return ocp.args.StandardSave(tree, jax.tree.map(lambda _: chunked, tree))
 
 
-def _saved_leaves(path: pathlib.Path) -> dict[str, Any]:
-  handler = ocp.StandardCheckpointHandler()
-  try:
-    return _leaves(handler.metadata(epath.Path(path)).tree)
-  except _DAMAGES as error:
-    raise _DamagedError(
-      f"{path} is not a checkpoint: {_first_words(error)}"
-    ) from error
-  finally:
-    handler.close()
-
-
 def _is_whole(path: pathlib.Path, trees: dict[str, PyTree]) -> bool:
   """Whether all that a checkpoint should hold can be read."""
-  from kimina_jax.infra.arrays import open_checkpoint  # it imports this module
-
   try:
     json.loads((path / "host" / "metadata").read_text())
     for name, tree in trees.items():
       for array in open_checkpoint(path / name, tree).values():
         array.read().result()
-  except _DAMAGES:
+  except DAMAGES:
     return False
   return True
 
@@ -313,33 +267,12 @@ def _find_damage(error: BaseException | None) -> Exception | None:
   """
   while error is not None:
     is_usage = isinstance(error, UsageError)
-    if isinstance(error, _DamagedError):
+    if isinstance(error, DamagedError):
       return error
-    if isinstance(error, _DAMAGES) and not is_usage:
+    if isinstance(error, DAMAGES) and not is_usage:
       return error
     error = error.__cause__
   return None
-
-
-def _first_words(error: Exception) -> str:
-  """The beginning of an error message, which may have pages."""
-  text = " ".join(str(error).split())
-  return text.split(" [")[0][:_MAX_WORDS]
-
-
-def _leaves(tree: PyTree) -> dict[str, Any]:
-  leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
-  return {
-    jax.tree_util.keystr(path, simple=True, separator="/"): leaf
-    for path, leaf in leaves
-  }
-
-
-def _show(leaf: Any, dtypes: bool) -> str:
-  if leaf is None:
-    return "absent"
-  shape = str(list(leaf.shape))
-  return f"{leaf.dtype}{shape}" if dtypes else shape
 
 
 @contextlib.contextmanager

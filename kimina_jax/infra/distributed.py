@@ -143,6 +143,16 @@ def of_first(value: T) -> T:
   return gather(value)[0]
 
 
+def agree_to_stop() -> None:
+  """Raises Interrupted in all processes if one of them received a signal.
+
+  A collective: every process has to call it, and as often as the others.
+  """
+  for found in gather(interruption.reason()):
+    if found:
+      raise interruption.Interrupted(found)
+
+
 def fail(message: str, *, code: int = 1) -> int:
   """Prints why this process ends; in a job of several, ends all of them.
 

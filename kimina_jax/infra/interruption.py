@@ -7,15 +7,15 @@ sends SIGINT. A program has two phases:
   signal ends the process at once: there is nothing to save yet. An exception
   would not do: JAX loses those that are raised in its callbacks, or crashes.
 - After `defer()`, which a loop calls when it starts, a signal is recorded, and
-  `check()` and `agree()` raise Interrupted, where the state of the loop is
-  complete.
+  `check()` and `distributed.agree_to_stop()` raise Interrupted, where the state
+  of the loop is complete.
 
 A second signal has the system's default effect, which is to end the process.
 
 In a job of several processes the signal may reach any of them, at any time.
-They stop at the same place because only `agree()` decides, in a collective;
-`check()` merely lets a process go to the next `agree()` at once, without the
-rest of its work. Python runs signal handlers in the main thread only, which
+They stop at the same place because only `agree_to_stop()` decides, in a
+collective; `check()` merely lets a process go to the next one at once, without
+the rest of its work. Python runs signal handlers in the main thread only, which
 may be compiling or waiting in that collective; therefore a thread reads each
 signal from a pipe, and ends the process or passes the signal on. Standard
 library only: it is imported before all else.
@@ -62,7 +62,7 @@ def install(exit_now: Callable[[signal.Signals], None]) -> None:
 
 
 def defer() -> None:
-  """From now on a signal is only recorded, for `check` and `agree`."""
+  """From now on a signal is only recorded, for `check` and `agree_to_stop`."""
   global _is_deferred
   _is_deferred = True
   _catch()
@@ -88,18 +88,6 @@ def check() -> None:
   """Raises Interrupted if this or another process has received a signal."""
   if reason():
     raise Interrupted(reason())
-
-
-def agree() -> None:
-  """Raises Interrupted in all processes if one of them received a signal.
-
-  A collective: every process has to call it, and as often as the others.
-  """
-  from kimina_jax.infra import distributed
-
-  for found in distributed.gather(reason()):
-    if found:
-      raise Interrupted(found)
 
 
 def record_elsewhere(signal_name: str) -> None:

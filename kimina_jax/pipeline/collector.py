@@ -154,9 +154,9 @@ class ExperienceCollector:
         mine, total=num_mine, progress=progress, confirm=confirm
       )
     except interruption.Interrupted:
-      # The work of the other processes is discarded too: `agree` raises there.
+      # The work of the other processes is discarded too: all stop below.
       samples, unfinished = [], []
-    interruption.agree()
+    distributed.agree_to_stop()
     counts = rollouts.stats if total and not group.rank else {}
     parts = distributed.gather((samples, unfinished, self.pool.stats(), counts))
     all_checks = merge_stats([checks for _, _, checks, _ in parts])

@@ -16,7 +16,8 @@ import jax.numpy as jnp
 from absl import logging
 
 from kimina_jax.infra import distributed
-from kimina_jax.infra.checkpoint import check_tree, find_weights, newest_step
+from kimina_jax.infra.arrays import check_tree
+from kimina_jax.infra.checkpoint import find_weights, newest_step
 from kimina_jax.infra.mesh import make_mesh, process_group, replica_mesh
 from kimina_jax.model.config import ModelConfig
 from kimina_jax.model.params import abstract_params, check_mesh
