@@ -43,6 +43,7 @@ def get_config(arg: str = "") -> ConfigDict:
   config.sft = _sft()
   config.eval = _eval()
   config.checkpoint = _checkpoint()
+  config.metrics = _metrics()
   return config.lock()
 
 
@@ -301,3 +302,13 @@ def _checkpoint() -> ConfigDict:
   checkpoint.every = 1  # iterations of RL between checkpoints
   checkpoint.max_to_keep = 3  # newest checkpoints; older ones are deleted
   return checkpoint
+
+
+def _metrics() -> ConfigDict:
+  metrics = ConfigDict()
+  # Besides metrics.jsonl and the display: TensorBoard files in the run's
+  # directory, and a project of Weights & Biases ("" for none; it needs
+  # pip install 'kimina_jax[wandb]' and what `wandb login` stores).
+  metrics.tensorboard = True
+  metrics.wandb_project = ""
+  return metrics

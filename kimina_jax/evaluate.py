@@ -112,6 +112,7 @@ def sample_parts(setup: Setup, root: pathlib.Path) -> None:
     params = reshard(first_params(setup))
     metrics = open_metrics(
       root,
+      experiment.metrics,
       start_step=first,
       total_steps=len(parts),
       title=f"Evaluation of {experiment.init_from}",
@@ -121,15 +122,21 @@ def sample_parts(setup: Setup, root: pathlib.Path) -> None:
     stack.enter_context(contextlib.closing(rollouts))
     interruption.defer()
     for part in range(first, len(parts)):
-      samples, _ = collector.collect(
-        params,
-        parts[part],
-        num_per_problem=num_samples,
-        seed=experiment.seed,
-        iteration=part,
-        progress=metrics.phase,
-        confirm=True,
-      )
+      try:
+        samples, _ = collector.collect(
+          params,
+          parts[part],
+          num_per_problem=num_samples,
+          seed=experiment.seed,
+          iteration=part,
+          progress=metrics.phase,
+          confirm=True,
+        )
+      except interruption.Interrupted as reason:
+        raise interruption.Interrupted(
+          f"{reason}; {part} of {len(parts)} parts are saved in {root}, the "
+          "same command goes on from there"
+        ) from None
       rollouts.write(part, samples)
       metrics.write(
         part, pass_metrics(count_solved(samples), experiment.eval.ks)

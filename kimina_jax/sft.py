@@ -98,6 +98,7 @@ def train(config: ConfigDict, run_dir: str, dry_run: bool = False) -> None:
     state, first, _ = resume_state(setup, optimizer, checkpoints)
     metrics_log = open_metrics(
       root,
+      experiment.metrics,
       start_step=first,
       total_steps=num_updates,
       title=f"Supervised training of {setup.model.name}",

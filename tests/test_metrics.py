@@ -1,5 +1,7 @@
 """Metrics on disk, in TensorBoard and on the screen."""
 
+import importlib.machinery
+import importlib.util
 import io
 import json
 import os
@@ -7,24 +9,29 @@ import pty
 import re
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pytest
 import rich.console
 from tensorboardX.proto import event_pb2
 
-from kimina_jax.infra import metrics
-from kimina_jax.infra.metrics import MetricWriter
+from kimina_jax.infra import display
+from kimina_jax.infra.metrics import MetricsSettings, MetricWriter
+from kimina_jax.types import UsageError
 
 ON_A_TERMINAL = """
 import sys
 from absl import flags, logging
-from kimina_jax.infra.metrics import MetricWriter
+from kimina_jax.infra.metrics import MetricsSettings, MetricWriter
 flags.FLAGS(["program"])
 logging.use_absl_handler()
-with MetricWriter(sys.argv[1], start_step=0, total_steps=2, title="T") as w:
+settings = MetricsSettings(tensorboard=False, wandb_project="")
+with MetricWriter(
+  sys.argv[1], settings, start_step=0, total_steps=2, title="T"
+) as w:
   w.phase("sampling", done=3, total=128)
-  w._live.refresh()
+  w.display.refresh()
   logging.warning("a message")
   w.write(0, {"reward/mean": 0.5})
   w.write(1, {"reward/mean": 0.625})
@@ -85,21 +92,25 @@ def test_without_a_terminal_each_step_is_a_plain_line(tmp_path, capsys):
 
 
 def test_time_left_is_the_mean_pace_times_the_steps_left():
-  view = metrics.View("title", num_done=10, total_steps=60, started_s=1000.0)
-  assert view.seconds_left(1300.0) is None
-  view.num_done = 12
+  state = display.DisplayState(
+    "title", num_done=10, total_steps=60, started_s=1000.0
+  )
+  assert state.seconds_left(1300.0) is None
+  state.num_done = 12
   # 600 s for two steps, 48 to go.
-  assert view.seconds_left(1600.0) == 300 * 48
-  assert "4h 00m left" in _shown(view, now_s=1600.0)
+  assert state.seconds_left(1600.0) == 300 * 48
+  assert "4h 00m left" in _shown(state, now_s=1600.0)
 
 
 def test_display_shows_phase_numbers_and_curve():
-  view = metrics.View("RL, debug", num_done=12, total_steps=60, started_s=0.0)
-  view.phase = ("sampling", 64, 128)
-  view.add({"step": 10, "reward/mean": 0.25, "eval/pass@1": 0.3125})
-  view.add({"step": 11, "reward/mean": None})
-  view.add({"step": 12, "reward/mean": 0.75})
-  shown = _shown(view, now_s=95.0)
+  state = display.DisplayState(
+    "RL, debug", num_done=12, total_steps=60, started_s=0.0
+  )
+  state.phase = ("sampling", 64, 128)
+  state.add({"step": 10, "reward/mean": 0.25, "eval/pass@1": 0.3125})
+  state.add({"step": 11, "reward/mean": None})
+  state.add({"step": 12, "reward/mean": 0.75})
+  shown = _shown(state, now_s=95.0)
   for text in (
     "RL, debug",
     "12/60",
@@ -124,7 +135,7 @@ def test_display_shows_phase_numbers_and_curve():
   ],
 )
 def test_sparkline_spans_the_last_values(values, bars):
-  assert metrics.sparkline(values, width=max(len(bars), 1)) == bars
+  assert display.sparkline(values, width=max(len(bars), 1)) == bars
 
 
 def test_a_resumed_display_knows_the_past(tmp_path):
@@ -132,8 +143,8 @@ def test_a_resumed_display_knows_the_past(tmp_path):
     for step in range(4):
       writer.write(step, {"reward/mean": step / 4, "eval/pass@1": 0.25})
   with _open(tmp_path, start_step=3) as writer:
-    assert writer._view.curve == [0.0, 0.25, 0.5]
-    assert writer._view.latest["eval/pass@1"] == 0.25
+    assert writer.display.state.curve == [0.0, 0.25, 0.5]
+    assert writer.display.state.latest["eval/pass@1"] == 0.25
 
 
 def test_on_a_terminal_the_display_is_live(tmp_path):
@@ -154,6 +165,82 @@ def test_on_a_terminal_the_display_is_live(tmp_path):
   assert re.search(r"\x1b\[2K[^\x1b╯]*a message", seen)
 
 
+def test_without_tensorboard_there_are_no_files_of_it(tmp_path):
+  settings = MetricsSettings(tensorboard=False, wandb_project="")
+  MetricWriter(
+    tmp_path, settings, start_step=0, total_steps=1, title=""
+  ).close()
+  assert [path.name for path in tmp_path.iterdir()] == ["metrics.jsonl"]
+
+
+def test_the_tensorboard_writer_does_not_import_torch(tmp_path):
+  code = (
+    "import pathlib, sys\n"
+    "from kimina_jax.infra.metrics import TensorBoardSink\n"
+    "sink = TensorBoardSink(pathlib.Path(sys.argv[1]), start_step=0)\n"
+    "sink.write(0, {'a': 1.0})\n"
+    "sink.close()\n"
+    "print('torch' in sys.modules)\n"
+    "import torch\n"
+  )
+  done = subprocess.run(
+    [sys.executable, "-c", code, str(tmp_path)],
+    capture_output=True,
+    text=True,
+    timeout=120,
+  )
+  assert (done.stdout, done.returncode) == ("False\n", 0), done.stderr
+
+
+class FakeWandb(types.ModuleType):
+  """Keeps what is logged, by step."""
+
+  def __init__(self):
+    super().__init__("wandb")
+    self.__spec__ = importlib.machinery.ModuleSpec("wandb", None)
+    self.options, self.rows, self.is_finished = {}, {}, False
+
+  def Settings(self, **settings):
+    return settings
+
+  def init(self, **options):
+    self.options = options
+    return self
+
+  def log(self, row, step):
+    self.rows[step] = row
+
+  def finish(self):
+    self.is_finished = True
+
+
+def test_weights_and_biases(tmp_path, monkeypatch):
+  fake = FakeWandb()
+  monkeypatch.setitem(sys.modules, "wandb", fake)
+  (tmp_path / "config.json").write_text('{"seed": 3}')
+  with _open(tmp_path, wandb_project="provers") as writer:
+    writer.write(3, {"reward/mean": 0.5, "loss/loss": float("nan")})
+    assert not fake.is_finished
+  assert fake.rows == {3: {"reward/mean": 0.5}} and fake.is_finished
+  assert fake.options["project"] == "provers"
+  assert fake.options["config"] == {"seed": 3}
+  first = fake.options["id"]
+  _open(tmp_path, start_step=4, wandb_project="provers").close()
+  assert fake.options["id"] == first and fake.options["resume"] == "allow"
+
+
+def test_weights_and_biases_must_be_installed(monkeypatch):
+  monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+  with pytest.raises(UsageError, match="kimina_jax.wandb"):
+    MetricsSettings(tensorboard=True, wandb_project="provers")
+
+
+def test_one_sink_that_fails_to_open_closes_the_others(tmp_path):
+  (tmp_path / "tensorboard").write_text("a file")
+  with pytest.raises(OSError):
+    _open(tmp_path)  # a warning of an open file would fail this test
+
+
 def _read_all(descriptor):
   chunks = []
   while True:
@@ -167,9 +254,13 @@ def _read_all(descriptor):
     chunks.append(chunk)
 
 
-def _open(path, start_step=0, total_steps=60):
+def _open(path, start_step=0, total_steps=60, wandb_project=""):
   return MetricWriter(
-    path, start_step=start_step, total_steps=total_steps, title="title"
+    path,
+    MetricsSettings(tensorboard=True, wandb_project=wandb_project),
+    start_step=start_step,
+    total_steps=total_steps,
+    title="title",
   )
 
 
@@ -178,9 +269,9 @@ def _rows(path):
   return [json.loads(line) for line in lines]
 
 
-def _shown(view, now_s):
+def _shown(state, now_s):
   console = rich.console.Console(file=io.StringIO(), width=80)
-  console.print(metrics.render(view, now_s))
+  console.print(display.render(state, now_s))
   return console.file.getvalue()
 
 

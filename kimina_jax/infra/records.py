@@ -23,7 +23,7 @@ _STEP = re.compile(rb'\{"(?:iteration|step)": (\d+)[,}]')
 _OLD_NAMES = {"step": "iteration", "row": "index"}
 
 
-class Silent:
+class NullWriter:
   """Writer of a process that writes nothing; of metrics or of rollouts."""
 
   def write(self, step: int, rows: object) -> None: ...
@@ -35,10 +35,10 @@ class Silent:
 
 def open_rollouts(
   path: str | pathlib.Path, start_step: int
-) -> "RolloutWriter | Silent":
+) -> "RolloutWriter | NullWriter":
   """The writer of this process: none but process 0 writes."""
   if not distributed.is_first():
-    return Silent()
+    return NullWriter()
   return RolloutWriter(path, start_step)
 
 

@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 
 from kimina_jax.infra.checkpoint import CheckpointSettings
 from kimina_jax.infra.mesh import MeshSettings
+from kimina_jax.infra.metrics import MetricsSettings
 from kimina_jax.learning.losses import LossSettings
 from kimina_jax.learning.optimizer import OptimizerSettings
 from kimina_jax.model.config import ModelSettings
@@ -211,6 +212,7 @@ class Experiment:
   sft: SftSettings
   eval: EvalSettings
   checkpoint: CheckpointSettings
+  metrics: MetricsSettings
 
   @classmethod
   def from_config(cls, config: ConfigDict) -> Self:

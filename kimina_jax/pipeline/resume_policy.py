@@ -59,6 +59,7 @@ MACHINE: Mapping[str, tuple[str, ...]] = {
   "sft": ("save_every", "log_every"),
   "eval": ("every", "ks"),
   "checkpoint": ("every", "max_to_keep"),
+  "metrics": ("tensorboard", "wandb_project"),
 }
 
 RESULTS: Mapping[str, tuple[str, ...]] = {

@@ -19,8 +19,8 @@ from kimina_jax.infra import distributed, interruption
 from kimina_jax.infra.checkpoint import Checkpointer
 from kimina_jax.infra.metrics import MetricWriter, open_metrics
 from kimina_jax.infra.records import (
+  NullWriter,
   RolloutWriter,
-  Silent,
   open_rollouts,
   read,
 )
@@ -87,8 +87,8 @@ class Run:
   collector: ExperienceCollector
   programs: TrainPrograms
   checkpoints: Checkpointer
-  metrics: MetricWriter | Silent
-  rollouts: RolloutWriter | Silent
+  metrics: MetricWriter | NullWriter
+  rollouts: RolloutWriter | NullWriter
 
 
 @contextlib.contextmanager
@@ -116,6 +116,7 @@ def open_run(setup: Setup, run_dir: pathlib.Path) -> Iterator[Run]:
     stack.enter_context(contextlib.closing(rollouts))
     metrics = open_metrics(
       run_dir,
+      experiment.metrics,
       start_step=first,
       total_steps=experiment.train.num_iterations,
       title=f"RL of {setup.model.name}",
