@@ -47,6 +47,21 @@ def get_config(arg: str = "") -> ConfigDict:
   return config.lock()
 
 
+def use_lean(config: ConfigDict, *, num_workers: int) -> None:
+  """Checks the experiment's proofs with a Lean REPL instead of minilean.
+
+  Args:
+    config: changed in place. Its `checker.command` and `checker.lean_path` are
+      still to be set, to the two lines that launch/install_lean.sh prints.
+    num_workers: proofs that each host checks at once, each in a process of its
+      own with the imports loaded.
+  """
+  config.checker.backend = "repl"
+  config.checker.num_workers = num_workers
+  config.checker.num_standby = 4
+  config.checker.max_imports = 4
+
+
 def _model() -> ConfigDict:
   model = ConfigDict()
   # "debug", "qwen2.5-0.5b", "-1.5b", "-3b", "-7b", "-14b", "-32b" or "-72b".
