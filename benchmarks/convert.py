@@ -157,7 +157,8 @@ def _child(conversion: str, src: str, dst: str) -> None:
   """One conversion; prints its seconds and GiB."""
   jax.config.update("jax_platforms", "cpu")
   before_kib = _status_kib("VmRSS")
-  pathlib.Path("/proc/self/clear_refs").write_text("5")  # resets the mark
+  # Resets peak RSS (VmHWM).
+  pathlib.Path("/proc/self/clear_refs").write_text("5")
   started_s = time.perf_counter()
   _CONVERSIONS[conversion](pathlib.Path(src), pathlib.Path(dst))
   seconds = time.perf_counter() - started_s

@@ -208,7 +208,7 @@ def _report(
   rows = [row for curve in curves.values() for row in curve]
   peak = statistics.median(row["read_bytes_per_s"] for row in rows)
   print(f"memory is read at {peak / 1e9:.1f} GB/s (median of {len(rows)})")
-  print("slots  context  tokens/s  MB per step    GB/s  of the memory's")
+  print("slots  context  tokens/s  MB per step    GB/s  of peak bandwidth")
   for row in rows:
     row["fraction"] = row["bytes_per_s"] / peak
     print(

@@ -20,7 +20,7 @@ def load_params(directory, config):
 
 
 def save_params(params, config, directory, *, shard_bytes):
-  """In files of at most about shard_bytes."""
+  """Writes params as safetensors files of at most about shard_bytes each."""
   dtype = jax.tree.leaves(params)[0].dtype
   with hf_weights.create_weights(
     directory, config, dtype=dtype, shard_bytes=shard_bytes

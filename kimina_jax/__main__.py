@@ -28,7 +28,7 @@ def main() -> None:
   if name in ("--help", "-h", "help"):
     try:
       print(_usage(), flush=True)
-    except BrokenPipeError:  # the reader has seen enough
+    except BrokenPipeError:  # stdout was closed, as by `head`
       os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
       sys.exit(141)
     return

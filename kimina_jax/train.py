@@ -96,7 +96,7 @@ def loop(run: Run) -> None:
     save_run(run, state, carried, iteration=iteration, force=True)
     raise interruption.Interrupted(
       f"{reason}; {iteration} iterations are saved in {run.run_dir}, the same "
-      "command goes on from there"
+      "command resumes from there"
     ) from None
 
 
@@ -169,13 +169,13 @@ def choose(run: Run, iteration: int, count: int) -> list[Problem]:
 def improve(
   run: Run, state: TrainState, samples: Sequence[Sample], iteration: int
 ) -> tuple[TrainState, dict[str, float]]:
-  """One update per minibatch, all relative to the policy that sampled."""
+  """One update per minibatch, all with the same old policy π_old."""
   setup, programs = run.setup, run.programs
   settings = setup.experiment.train
   if not samples:
     logging.warning(
       "iteration %d: no problem has all its rollouts yet, so there is nothing"
-      " to learn from; train.tokens_per_iteration = %d is very few",
+      " to learn from; train.tokens_per_iteration = %d is too small; raise it",
       iteration,
       settings.tokens_per_iteration,
     )
@@ -246,7 +246,7 @@ def _check_canaries(
     f"iteration {iteration}: the checker accepted a proof of the false "
     f"statement {found.rollout.prompt.problem.statement!r}. Read rollout "
     f"{found.rollout.index} of iteration {iteration} in "
-    f"{run.run_dir / 'rollouts.jsonl'}, and mend the checker before you trust "
+    f"{run.run_dir / 'rollouts.jsonl'}, and fix the checker before you trust "
     "a reward of this run"
   )
 

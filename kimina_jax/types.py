@@ -50,7 +50,10 @@ def check_numbers(
 
 
 class CheckerFooled(Exception):
-  """A false statement was proved; no reward can be trusted. Says which."""
+  """A false statement was proved; no reward can be trusted.
+
+  The message names the statement.
+  """
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +86,7 @@ class Problem:
 
   @property
   def is_canary(self) -> bool:
-    """Whether it is there to catch a checker that is being fooled."""
+    """Whether it is a canary: a deliberately false statement."""
     return self.source == CANARY
 
 
@@ -148,7 +151,7 @@ class Rollout:
 
   @property
   def finished(self) -> bool:
-    """Whether there is nothing to go on with."""
+    """Whether sampling is complete; a `budget` rollout is resumed later."""
     return self.stop != "budget"
 
 
@@ -178,8 +181,9 @@ class Extraction:
 class Status(enum.StrEnum):
   """How a verification ended. Only PROVED earns a reward.
 
-  INFRA_ERROR is nobody's fault, and DISPUTED (proved here, refused by a second
-  verifier) the checker's: neither is a reward of 0.
+  INFRA_ERROR is a failure of the infrastructure, DISPUTED a proof that the
+  checker accepted and a second verifier rejected: such samples are excluded
+  instead of being rewarded 0.
   """
 
   PROVED = "proved"
@@ -208,7 +212,7 @@ class Message:
     column: 0-based, in code points.
     end_line: as `line`, or 0 if Lean gave no end.
     end_column: as `column`.
-    text: Lean's words.
+    text: of the message.
   """
 
   severity: str
@@ -257,7 +261,7 @@ class Verdict:
 
   @classmethod
   def from_json(cls, fields: Mapping[str, Any]) -> Self:
-    """What `dataclasses.asdict` made of it, on its way back from JSON."""
+    """The inverse of `dataclasses.asdict` after a round trip through JSON."""
     return cls(
       **{
         **fields,

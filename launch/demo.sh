@@ -9,11 +9,11 @@ source launch/venv.sh
 case " $* " in *" --help "* | *" -h "*) usage && exit ;; esac
 make_venv minilean
 run="${RUN:-runs/demo}"
-# The model is tiny: a CPU is enough, and the TPU's compiler, which the tests
-# install, prints nothing.
+# The model is tiny, so a CPU is enough. Without this, an installed libtpu (the
+# tests need it) would print warnings.
 export JAX_PLATFORMS="${JAX_PLATFORMS:-cpu}"
 
-echo "Supervised start: the pattern of a proof, in $run/sft"
+echo "Supervised cold start on generated proofs, in $run/sft"
 kimina sft --config=debug --run_dir="$run/sft" "$@"
 
 echo "Reinforcement learning against the checker, in $run/rl"

@@ -33,7 +33,7 @@ case $? in
     exit 1
     ;;
   *)
-    echo "second_verifier.sh: lean ended while it compiled the proof"
+    echo "second_verifier.sh: lean crashed or was killed while it compiled the proof"
     exit 2
     ;;
 esac

@@ -2,7 +2,7 @@
 
 attacks.jsonl: one attack a line, a whole final block as a model might write it
 for the problem in acceptance.py. The statement is the same in all of them, and
-false, so that a checker which accepts one of them has no excuse.
+false, so that accepting any of them is a bug of the checker.
   name     says which attack it is; the file is sorted by it.
   idea     of a group of attacks.
   stage    `acceptance`: refused before Lean sees the text; `checker`: the text

@@ -131,7 +131,7 @@ def stubborn() -> None:
 
 
 def drip() -> None:
-  """Says something all the time, and never ends."""
+  """Writes output without end."""
   while True:
     write(b" ")
     time.sleep(0.0001)
@@ -281,7 +281,7 @@ def two_frames() -> None:
 
 
 def late_frame() -> None:
-  """A good reply, and soon after it another one that nobody has asked for."""
+  """A good reply, and soon after it an unsolicited one."""
   reply()
   time.sleep(0.1)
   reply()

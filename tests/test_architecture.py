@@ -1,4 +1,4 @@
-"""The layers of the package: who may import whom, sizes, and a true map.
+"""The layers of the package: import rules, sizes, and an up-to-date file map.
 
 The counts are those of docs/architecture.md: a room is a package or a
 top-level module of kimina_jax, or another folder of the project that holds

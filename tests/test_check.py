@@ -295,7 +295,7 @@ def test_a_refusal_is_shown_at_its_place(pool, tmp_path):
 
 
 def test_the_statement_comes_from_the_problems(pool, tmp_path):
-  """What a file says that it proves does not count."""
+  """The file's own claim of what it proves is ignored."""
   other = f"{HEADER}theorem t (x : ℤ) (h : x + 2 = 5) : x = x := by\n  rfl"
   paths = write(tmp_path, other=other)
   assert "proved" in shown(pool, paths)

@@ -303,7 +303,7 @@ def test_a_damaged_checkpoint_names_the_newest_that_is_whole(tmp_path, damage):
   assert message.startswith(f"{path / '3'} is damaged (")
   assert message.endswith(
     f"; checkpoint 1 is whole: move {path / '3'} away, and the same command "
-    "goes on from 1"
+    "resumes from 1"
   )
   assert len(message.splitlines()) == 1
   with _open(tmp_path) as checkpointer:

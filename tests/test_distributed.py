@@ -1,4 +1,4 @@
-"""Several processes exchange values, stop together, and miss a lost one."""
+"""Several processes exchange values, stop together, detect a lost process."""
 
 import json
 import os

@@ -94,8 +94,8 @@ def test_a_checker_that_fails_gets_no_further_probes():
 @pytest.mark.parametrize(
   ("changes", "what", "words"),
   [
-    ({"command": "no-such-repl"}, "REPL", "'no-such-repl' is no program"),
-    ({"command": ""}, "REPL", "'' is no program"),
+    ({"command": "no-such-repl"}, "REPL", "'no-such-repl' is not found"),
+    ({"command": ""}, "REPL", "'' is not found"),
     (
       {"command": FAKE, "lean_path": "lib:/usr"},
       "LEAN_PATH",
@@ -109,7 +109,7 @@ def test_a_checker_that_fails_gets_no_further_probes():
     (
       {"command": FAKE, "second_command": "no-such-verifier {proof}"},
       "second verifier",
-      "second_command 'no-such-verifier {proof}' is no program",
+      "second_command 'no-such-verifier {proof}' is not found",
     ),
   ],
 )
@@ -144,7 +144,7 @@ def test_findings_are_lines():
   assert lines[0].split() == ["✓", "lean", "4.15\ufffd[2J"]
   assert lines[1].split() == ["!", "bwrap", "none"]
   assert lines[2] == "  → install it"
-  assert "does what it must" in lines[3] and "not fit" in lines[4]
+  assert "All checks passed" in lines[3] and "not fit" in lines[4]
 
 
 def run(*flags):
@@ -161,7 +161,7 @@ def test_the_command_line_works_out_of_the_box():
   done = run()
   assert done.returncode == 0, done.stdout + done.stderr
   assert done.stderr == ""
-  assert done.stdout.endswith("The checker does what it must.\n")
+  assert done.stdout.endswith("All checks passed.\n")
 
 
 def test_the_command_line_says_what_is_wrong():

@@ -475,7 +475,7 @@ def _log_filtered(logits_TV, settings) -> np.ndarray:
 
 
 def _stop_reason(tokens, max_len: int) -> str:
-  """What ends a response with its last token, of several the first here."""
+  """Stop reason of a response; the order of the tests is the precedence."""
   text, tail = LetterTokenizer().decode(tokens), list(tokens[-WINDOW:])
   if tokens[-1] == STOP_ID:
     return "stop"

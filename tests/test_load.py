@@ -79,7 +79,7 @@ def test_long_prompts_are_left_out():
   assert kept == [p for p in problems if len(p.statement) <= limit.max_len]
   assert 20 <= len(kept) < 40
   with pytest.raises(
-    UsageError, match="no problem is left of 40: 0 .* 40 are longer than"
+    UsageError, match="all 40 problems .* out: 0 .* 40 have prompts longer than"
   ):
     load_train_problems(SETTINGS, PromptLimit(3, NO_LIMIT.length), seed=0)
 
@@ -99,7 +99,7 @@ def test_all_splits_of_an_evaluation_file_are_held_out(tmp_path):
   everything = dataclasses.replace(settings, train=settings.eval)
   write(tmp_path / "eval.jsonl", train)
   with pytest.raises(
-    UsageError, match="no problem is left of 3: 3 come close .*_ngram"
+    UsageError, match="all 3 problems .* out: 3 share an n-gram .*_ngram"
   ):
     load_train_problems(everything, NO_LIMIT, seed=0)
 

@@ -1,4 +1,4 @@
-"""Two processes of four devices follow one process of eight, come what may."""
+"""2 processes of 4 devices compute the same as 1 of 8, also under faults."""
 
 import functools
 import json
@@ -135,7 +135,7 @@ def runs(root, cold_start):
 
 
 def test_the_run_learned_something(runs):
-  """Else equal losses would say nothing."""
+  """Training must change the weights, or equal losses would prove nothing."""
   found = read_rows(runs["reinforced"] / "metrics.jsonl")
   assert sum(row.get("loss/grad_norm", 0) > 0 for row in found) >= 2
 
@@ -143,7 +143,7 @@ def test_the_run_learned_something(runs):
 def test_sft_stopped_in_two_and_resumed_in_one(runs, root, cold_start):
   output, num_done, saved = runs["stopped"]
   assert output.count("stopped: SIGTERM") == 1
-  assert "the same command goes on from there" in output
+  assert "the same command resumes from there" in output
   assert str(num_done) in saved
   assert_same_losses(root / "stopped", cold_start)
 

@@ -233,7 +233,7 @@ def test_close_ends_what_is_unfinished(nothing_left, tmp_path):
 @pytest.mark.parametrize(
   ("changes", "words"),
   [
-    ({"command": "no-such-repl --fast"}, "'no-such-repl --fast' is no program"),
+    ({"command": "no-such-repl --fast"}, "'no-such-repl --fast' is not found"),
     ({"command": ""}, "set checker.command"),
     ({"command": '/bin/echo "unclosed'}, "close every quotation mark"),
     (

@@ -295,7 +295,7 @@ def _metrics(rng, done):
 
 
 def _checker(rng, solved):
-  """As a pool would tell it, by way of what it counts with."""
+  """The statistics of a pool, as VerificationStats reports them."""
   pool = stats.VerificationStats(2, "bwrap")
   for _ in range(128):
     status = Status.PROVED if rng.random() < solved else Status.LEAN_ERROR

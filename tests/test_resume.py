@@ -72,7 +72,7 @@ def stop_rl(run_dir, cold_start):
   program = start("train", run_dir, **rare)
   program.wait_for_rows(run_dir, 2)
   program.interrupt()
-  assert "the same command goes on from there" in program.finish(code=143)
+  assert "the same command resumes from there" in program.finish(code=143)
   assert newest(run_dir) in (2, 3)
   start("train", run_dir, **rare).finish()
   return run_dir
@@ -135,7 +135,7 @@ def runs(tmp_path_factory, cold_start, uninterrupted):
 
 
 def test_the_run_learned_something(uninterrupted):
-  """Else equality after a restart would say nothing."""
+  """Training must change the weights, or equality would prove nothing."""
   before, after = params(uninterrupted, 2), params(uninterrupted)
   moved = jax.tree.map(lambda a, b: bool(np.any(a != b)), before, after)
   assert all(jax.tree.leaves(moved))

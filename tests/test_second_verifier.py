@@ -268,8 +268,8 @@ def test_kill(tmp_path, nothing_left):
 @pytest.mark.parametrize(
   ("command", "words"),
   [
-    ("nowhere_to_be_found {proof}", "is no program"),
-    ("", "is no program"),
+    ("nowhere_to_be_found {proof}", "is not found"),
+    ("", "is not found"),
     ("'open {proof}", "close every quotation mark"),
     (f"{sys.executable} {{target}}", "must hold {proof}"),
     (f"{sys.executable} {{proof}} {{file}}", "may hold {target} and {name}"),

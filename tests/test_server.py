@@ -80,7 +80,7 @@ def ask(one: ServerWorker, audit: Audit, timeout_s: float = 5.0) -> Verdict:
   return verdict or one.check(audit, timeout_s=timeout_s)
 
 
-# What servers say.
+# Error strings of the servers.
 
 
 def test_recorded_results(data_dir):

@@ -29,7 +29,7 @@ def test_full_remat_gathers_the_weights_twice_in_bfloat16():
   weights = [(D, N, H), (N, H, D), *[(D, K, H)] * 2, *[(D, F)] * 2, (F, D)]
   want = sorted(_text((1, *shape)) for shape in 2 * weights)
   assert [x for x in facts["gathered"] if x in want] == want
-  # Of a layer's weights nothing travels as float32.
+  # No collective moves weights of a layer in float32.
   assert not [x for x in facts["gathered"] if x.startswith("f32[1,")]
 
 

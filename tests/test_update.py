@@ -1,4 +1,4 @@
-"""One update is the same on every mesh and packing, and refuses nonsense."""
+"""Updates: equal on every mesh and packing; non-finite values are rejected."""
 
 import dataclasses
 import functools

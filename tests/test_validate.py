@@ -1,4 +1,4 @@
-"""What is wrong with an experiment is said at once, before anything is made."""
+"""All errors of an experiment are in one report, before anything is written."""
 
 import json
 import math
@@ -75,7 +75,7 @@ def test_a_program_loads_the_problems_that_it_reads(
     ({"problems__train": "nowhere.jsonl"}, "nowhere.jsonl"),
     ({"problems__eval": "nowhere.jsonl"}, "nowhere.jsonl"),
     ({"problems__num_eval": 10**9}, "lower the count"),
-    ({"rollouts__max_prompt_len": 8}, "no problem is left of 32"),
+    ({"rollouts__max_prompt_len": 8}, "all 32 problems were filtered out"),
     (
       {"checker__backend": "repl", "checker__command": "/no/such/repl"},
       "/no/such/repl",

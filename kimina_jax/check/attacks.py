@@ -1,10 +1,10 @@
 """Probes of the checker: attacks, false statements and plain proofs.
 
 The attacks claim to prove a false statement by other means than a proof:
-cheating words, code that runs while Lean elaborates, changed meanings, other
-statements. The canaries are false statements with honest tactics, which only a
-broken checker accepts. The proofs are correct and short. Plain data: the doctor
-submits them to the configured checker.
+forbidden keywords, code that runs while Lean elaborates, changed meanings,
+other statements. The canaries are false statements with ordinary tactics, which
+only a broken checker accepts. The proofs are correct and short. The doctor
+submits them all to the configured checker.
 """
 
 import dataclasses
@@ -19,7 +19,7 @@ _PRINT = "'doctor_claim' does not depend on any axioms"
 
 @dataclasses.dataclass(frozen=True)
 class Probe:
-  """A Lean text that the checker must accept or refuse.
+  """A Lean text that the checker must accept or must reject.
 
   Attributes:
     name: shown by the doctor.
@@ -147,7 +147,7 @@ def attacks(*, header: str) -> list[Probe]:
 
 
 def canaries(*, header: str) -> list[Probe]:
-  """False statements with honest tactics; Mathlib's only if it is imported."""
+  """False statements with ordinary tactics, Mathlib's only if imported."""
   known = _CANARIES + (_MATHLIB_CANARIES if header == MATHLIB else ())
   return [
     _probe(f"{statement} by {_one_line(tactic)}", statement, tactic, header)

@@ -107,7 +107,7 @@ def print_finding(console: Console, finding: Finding) -> None:
 def print_conclusion(console: Console, *, is_well: bool) -> None:
   """Prints the last line."""
   if is_well:
-    console.print("[green]The checker does what it must.")
+    console.print("[green]All checks passed.")
   else:
     console.print("[red]The checker is not fit for a run; see ✗ above.")
 
@@ -132,7 +132,7 @@ def _cgroups() -> Finding:
   return Finding(
     "memory control group",
     "missing",
-    "none that this user may divide",
+    "no cgroup delegated to this user",
     "start under `systemd-run --user --scope`; without it a watchdog samples "
     "each worker's memory a few times a second",
   )
@@ -183,7 +183,7 @@ def _program(what: str, command: str, key: str) -> Finding:
   return Finding(
     what,
     "wrong",
-    f"checker.{key} {command!r} is no program",
+    f"checker.{key} {command!r} is not found or not executable",
     f"set --config.checker.{key}, or {_INSTALL}",
   )
 

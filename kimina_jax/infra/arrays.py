@@ -1,4 +1,4 @@
-"""Orbax checkpoints written and read array by array, in chunks.
+"""Chunked access to the arrays of Orbax checkpoints.
 
 In: shapes, dtypes and chunks of arrays to be written, or a checkpoint. Out:
 open TensorStore arrays, which any thread writes or reads in any order. A
@@ -26,7 +26,7 @@ Arrays = Mapping[str, ts.TensorStore]  # by name, "layers.attention.q_DNH"
 # What Orbax and TensorStore raise for files that are missing, torn or garbled.
 DAMAGES = (ValueError, OSError, KeyError)
 _MAX_DIFFERENCES = 8  # lines of an error message
-_MAX_WORDS = 200  # characters of another library's message
+_MAX_MESSAGE_CHARS = 200  # characters of another library's message
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,7 +124,7 @@ def check_tree(path: pathlib.Path, wanted: PyTree, *, dtypes: bool) -> None:
 def first_words(error: Exception) -> str:
   """The beginning of an error message, which may have pages."""
   text = " ".join(str(error).split())
-  return text.split(" [")[0][:_MAX_WORDS]
+  return text.split(" [")[0][:_MAX_MESSAGE_CHARS]
 
 
 class _SpecHandler(ocp.type_handlers.NumpyHandler):

@@ -1,4 +1,4 @@
-"""Checkpoints of a run, from which it resumes as if it had not stopped.
+"""Checkpoints of a run, from which it resumes with bit-equal results.
 
 In: parameters, optimizer state (device arrays on any mesh) and the host's
 state (JSON). Out: `<run>/checkpoints/<step>/{params,opt_state,host}`, written
@@ -105,7 +105,7 @@ class Checkpointer:
     """
     with _storage_errors(self._path):
       # A failed save must not stay hidden until the next one is due; the
-      # wait is over at once, and raises what the last save died of.
+      # wait returns at once, or raises the error of the last save.
       if not self._manager.is_saving_in_progress():
         self._manager.wait_until_finished()
       due = force or step % self._every == 0
@@ -168,7 +168,7 @@ class Checkpointer:
     if whole is not None:
       remedy = (
         f"checkpoint {whole} is whole: move {path} away, and the same command"
-        f" goes on from {whole}"
+        f" resumes from {whole}"
       )
     return f"{path} is damaged ({first_words(error)}); {remedy}"
 
@@ -261,7 +261,7 @@ def _is_whole(path: pathlib.Path, trees: dict[str, PyTree]) -> bool:
 
 
 def _find_damage(error: BaseException | None) -> Exception | None:
-  """The exception that tells of a damaged file; None if it is another failure.
+  """The exception that reports a damaged file; None for other failures.
 
   Orbax may have raised an Exception from it.
   """
@@ -286,12 +286,12 @@ def _storage_errors(path: pathlib.Path) -> Iterator[None]:
       raise
     raise UsageError(
       f"cannot save in {path}: {reason}. Earlier checkpoints are intact; "
-      "mend this, then run the same command again to go on from the newest."
+      "fix this, then run the same command again to resume from the newest."
     ) from error
 
 
 def _system_reason(error: BaseException) -> str | None:
-  """The operating system's words for a failure; None if it is another one."""
+  """The operating system's message for a failure; None for other failures."""
   if isinstance(error, OSError):
     return error.strerror or str(error)
   # TensorStore reports the errors of the system as ValueError.

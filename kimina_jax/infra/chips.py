@@ -1,4 +1,4 @@
-"""Specifications of accelerators, by generation.
+"""Chip specifications of TPU and GPU generations.
 
 In: a name as in a topology ("v5e"), or a device's `device_kind`. Out: a Chip.
 Never accesses a device.

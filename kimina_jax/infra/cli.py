@@ -1,4 +1,4 @@
-"""The command line: flags in, an exit code out, one line for a mistake.
+"""The command line: flags, exit codes, and one-line messages of usage errors.
 
 A command's module begins with `cli.run(cli.Command(…))` under
 `if __name__ == "__main__":`, above its other imports. So the flags are parsed,
@@ -13,7 +13,7 @@ Exit codes:
   2    check and prove: not proved
   130  SIGINT before there was anything to save
   141  the reader of standard output closed it
-  143  SIGTERM, or SIGINT with the state saved: the same command goes on
+  143  SIGTERM, or SIGINT with the state saved: the same command resumes
 
 Every command takes `--coordinator`, `--num_processes` and `--process_id`. The
 processes of an experiment work together; other commands are run by process 0,
@@ -132,7 +132,7 @@ def run(command: Command) -> NoReturn:
       code = end.code
     sys.stdout.flush()
   except BrokenPipeError:
-    # The reader has seen enough. Python would flush again at exit.
+    # stdout was closed, as by `head`. Python would flush it again at exit.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     code = 141
   interruption.uninstall()
@@ -147,7 +147,7 @@ def parse(command: Command, argv: Sequence[str]) -> argparse.Namespace:
     argv: without the program's name.
 
   Raises:
-    UsageError: an unknown flag, a value out of range, or a mistake in an
+    UsageError: an unknown flag, a value out of range, or an error in an
       experiment file or an override.
   """
   from kimina_jax.types import UsageError

@@ -23,7 +23,7 @@ from absl import logging
 
 Row = Mapping[str, float | None]  # by metric; None was not finite
 
-# Label, metric, format: what the display shows, most telling first.
+# Label, metric, format: shown by the display, in order of importance.
 _SHOWN = (
   ("reward", "reward/mean", "{:.3f}"),
   ("proved", "reward/proved", "{:.1%}"),

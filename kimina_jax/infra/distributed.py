@@ -1,4 +1,4 @@
-"""Multi-controller JAX: the processes of a job, and all-gather on the host.
+"""Multi-controller JAX: connected processes, and all-gather of host values.
 
 In: the address of process 0 and the number of this process. Out: a connected
 JAX, and values gathered from all processes. A job of one process needs no call

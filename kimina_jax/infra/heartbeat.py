@@ -37,7 +37,7 @@ _ROOT = "kimina_jax/"
 _BEAT = _ROOT + "beat/"
 _STOP = _ROOT + "stop"
 _FAILED = _ROOT + "failed"
-_AGAIN = "Run the same command again: it goes on from the newest checkpoint."
+_AGAIN = "Run the same command again: it resumes from the newest checkpoint."
 
 
 class KeyValueStore(Protocol):
@@ -77,7 +77,7 @@ class HeartbeatMonitor:
     self._thread.start()
 
   def send_signal(self, signal_name: str) -> None:
-    """Tells the other processes, within a second, of a signal."""
+    """Forwards a signal to the other processes, within a second."""
     self._signal_name = signal_name
 
   def fail(self, message: str, *, code: int = 1) -> NoReturn:

@@ -37,10 +37,10 @@ _pipe: tuple[int, int] | None = None
 
 
 class Interrupted(Exception):
-  """The process was asked to end; the message says by what, and what is saved.
+  """A signal requested the end; the message names it and what is saved.
 
   Attributes:
-    is_resumable: whether the same command goes on from what is saved.
+    is_resumable: whether the same command resumes from what is saved.
   """
 
   def __init__(self, message: str, *, is_resumable: bool = True):
@@ -69,7 +69,7 @@ def defer() -> None:
 
 
 def uninstall() -> None:
-  """Gives the signals their default effect again, and forgets them."""
+  """Restores the default signal handlers and clears received signals."""
   global _is_deferred, _elsewhere, _exit_now
   for signum in SIGNALS:
     signal.signal(signum, signal.SIG_DFL)

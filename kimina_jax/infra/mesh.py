@@ -1,8 +1,9 @@
 """Device meshes, and the tables from dim letters to mesh axes.
 
 In: axis sizes and strings of dim letters ("BTD"). Out: meshes, partition
-specs, shardings and constraints. The tables below are the only place where a
-letter meets a mesh axis; this module never looks at a model.
+specs, shardings and constraints. The tables below are the only mapping from
+dims to mesh axes (MaxText: logical axis rules); they do not depend on the
+model.
 """
 
 import dataclasses

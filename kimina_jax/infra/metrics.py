@@ -98,7 +98,7 @@ class TensorBoardSink:
 class WandbSink:
   """Sink that logs to a run of Weights & Biases.
 
-  A resumed run goes on in the same W&B run, whose id is a hash of the run's
+  A resumed run continues the same W&B run, whose id is a hash of the run's
   directory. W&B drops rows of steps that it has already.
   """
 
@@ -200,7 +200,7 @@ class MetricWriter:
       sink.write(step, row)
 
   def phase(self, name: str, *, done: int = 0, total: int = 0) -> None:
-    """Shows what is going on; cheap, call it as often as it changes."""
+    """Sets the phase that the display shows; cheap, call it at any rate."""
     self.display.state.phase = (name, done, total)
 
   def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Rollouts and verdicts as JSON lines, to read and to imitate.
+"""Rollouts and verdicts as JSON lines, for inspection and SFT.
 
 In: judged samples of one iteration after another. Out: `rollouts.jsonl`, a row
 per rollout, to which rows are only appended. On resume the rows of iterations
@@ -24,7 +24,7 @@ _OLD_NAMES = {"step": "iteration", "row": "index"}
 
 
 class NullWriter:
-  """Writer of a process that writes nothing; of metrics or of rollouts."""
+  """No-op writer of metrics or rollouts, on processes other than 0."""
 
   def write(self, step: int, rows: object) -> None: ...
 

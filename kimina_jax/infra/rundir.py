@@ -51,7 +51,7 @@ def open_run_dir(
     if distributed.is_first():
       stack.enter_context(_locked(root))
       _write(root, config, write_model)
-    distributed.gather(None)  # The others go on when it is complete.
+    distributed.gather(None)  # The others continue once it is complete.
     if not (root / "config.json").exists():
       raise UsageError(
         f"the run directory {root.absolute()} of process 0 is not here; choose "
@@ -84,7 +84,7 @@ def _locked(root: pathlib.Path) -> Iterator[None]:
       fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
       raise UsageError(
-        f"another process is at work in {root}; end it, or choose another "
+        f"another process holds the lock of {root}; end it, or choose another "
         "--run_dir"
       ) from error
     except OSError as error:

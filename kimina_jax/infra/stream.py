@@ -1,7 +1,7 @@
 """A thread pool for pieces of work, bounded by their bytes, with progress.
 
 In: pieces, the bytes of each, and a function of one. Out: the results, in the
-order of completion, while the bytes of the pieces in work stay below a bound.
+order of completion, while the bytes of the pieces in flight stay below a bound.
 Progress is a bar on a terminal, else a line every ten seconds. The first error
 or signal ends it.
 """

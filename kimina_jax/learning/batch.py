@@ -145,7 +145,7 @@ def fill_rows(
       )
     if len(rows) == len(free_B):
       free_B = np.concatenate([free_B, np.zeros_like(free_B)])
-    # The first unused row is the last one that argmax can find.
+    # Opens the next row, so that argmax always finds one.
     free_B[len(rows)] = sequence_len
     row = int(np.argmax(free_B >= size))
     if row == len(rows):

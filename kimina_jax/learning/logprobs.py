@@ -46,7 +46,7 @@ def token_logprobs(
   *,
   vocab_block_size: int | None = None,
 ) -> tuple[jax.Array, jax.Array]:
-  """log π(y_t) of every token, and the entropy it was chosen with.
+  """log π(y_t) of every token, and entropy of its predictive distribution.
 
   Call it under jit, with a mesh set.
 

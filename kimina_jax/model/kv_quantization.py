@@ -14,8 +14,8 @@ from kimina_jax.model.config import ModelConfig
 
 CACHE_DTYPES = ("auto", "float32", "bfloat16", "int8", "float8_e4m3fn")
 _LARGEST = {"int8": 127.0, "float8_e4m3fn": 448.0}
-# Range of the quantized dtypes in standard deviations of a key or value. A wide
-# range costs an integer resolution, and a float nothing.
+# Range of the quantized dtypes in standard deviations of a key or value. A
+# wider range makes int8 coarser, but not fp8.
 _RANGE = {"int8": 8.0, "float8_e4m3fn": 32.0}
 
 

@@ -73,7 +73,7 @@ def _unscaled_share(
 
 
 def _attention_factor(scaling: RopeScaling | None) -> float:
-  """Factor of cosines and sines."""
+  """YaRN's attention factor (mscale), which multiplies cosines and sines."""
   if scaling is None or scaling.kind == "linear":
     return 1.0
   if scaling.attention_factor is not None:

@@ -229,8 +229,8 @@ class ExperienceCollector:
     if failed and self._num_unverified >= least:
       raise UsageError(
         f"the checker judged none of {self._num_unverified} rollouts: "
-        f"{failed[0].detail.rstrip('.; ')}. Look at checker.command and "
-        "checker.lean_path"
+        f"{failed[0].detail.rstrip('.; ')}. Run "
+        "`kimina check --doctor` with the same settings"
       )
 
   def close(self) -> None:
@@ -245,11 +245,15 @@ class ExperienceCollector:
 
 
 def _merge_counts(stats: Sequence[Mapping[str, float]]) -> dict[str, float]:
-  """Sums over process groups, but the largest `peak_pages`, and slot use."""
+  """Merges the sampler statistics of the process groups.
+
+  Counts are summed; `peak_pages` is the maximum, and `slot_utilization` is
+  computed anew.
+  """
   if not stats:
     return {}
   merged = {name: sum(one[name] for one in stats) for name in stats[0]}
-  # Slots × decode steps; the share of them that drew a token is used.
+  # Slots × decode steps, the denominator of slot_utilization.
   capacity = sum(
     one["tokens"] / one["slot_utilization"]
     for one in stats

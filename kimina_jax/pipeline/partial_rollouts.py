@@ -1,4 +1,4 @@
-"""Partial rollouts: unfinished rollouts continue in the next iteration.
+"""Partial rollouts: rollouts that continue in the next iteration.
 
 With a budget of tokens (train.tokens_per_iteration) an iteration ends while
 some rollouts are unfinished. Their problems stay in flight: the next iteration

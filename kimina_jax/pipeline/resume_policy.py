@@ -1,4 +1,4 @@
-"""What may change between two starts of a run, and what may not.
+"""Resume policy: the config keys that may change between starts of a run.
 
 A resumed run computes what the uninterrupted run would have computed. Hence a
 key of the experiment that changes results must keep its value; a key that
@@ -139,8 +139,9 @@ _UNUSED: Mapping[str, tuple[str, ...]] = {
   "sft": ("curriculum", "checker", "reward", "advantage", "loss", "train"),
   "evaluate": ("curriculum", "advantage", "loss", "optimizer", "train", "sft"),
 }
-# Evaluations during training are only watched; an evaluation cuts its problems
-# into parts by the number of slots, and is that of one checkpoint.
+# In training, evaluation metrics are only logged, so eval.num_samples may
+# change. `evaluate` sizes its parts by rollouts.num_slots and is tied to one
+# checkpoint.
 _EXCEPTIONS: Mapping[str, Mapping[str, bool]] = {
   "train": {"eval.num_samples": True},
   "sft": {"eval.num_samples": True},

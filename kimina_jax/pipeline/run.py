@@ -1,4 +1,4 @@
-"""A reinforcement learning run: opened or resumed, saved, and closed.
+"""Reinforcement learning runs: opening, resuming, saving and closing.
 
 In: a Setup. Out: a Run, which holds everything that the loop of train.py works
 with; `open_run` closes all of it, however the loop ends.

@@ -1,4 +1,4 @@
-"""Set-up of a program: mesh, model, tokenizer, problems, first weights.
+"""Run setup: mesh, model, tokenizer, problems, first weights.
 
 In: an Experiment. Out: a Setup, made by validate.py, which checks that its
 parts fit each other, and the weights that learning or sampling starts from.

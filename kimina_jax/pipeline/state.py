@@ -1,4 +1,4 @@
-"""What a checkpoint of a run holds: the training state and a host record.
+"""Run state of a checkpoint: the training state and a host record.
 
 The host record is JSON: its version, the number of updates, and what the
 program adds (for RL the curriculum and the partial rollouts). Records of older

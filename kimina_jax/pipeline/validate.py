@@ -1,4 +1,4 @@
-"""Validation of an experiment on this machine, before anything is made.
+"""Validation of an experiment on this machine, before the run directory exists.
 
 Each section's record has checked its own numbers. This module checks the
 sections against each other and against devices, weights, tokenizer, data files
@@ -163,10 +163,15 @@ def _check_replicas(
   num_bytes = positions * _token_bytes(experiment, model)
   room = _device_bytes(replicas.local_devices[0]) * settings.tensor
   if num_bytes > room:
+    if settings.cache_tokens:
+      cause = f"rollouts.cache_tokens = {settings.cache_tokens}"
+      remedy = "lower rollouts.cache_tokens"
+    else:
+      cause = f"rollouts.num_slots = {settings.num_slots}"
+      remedy = "lower rollouts.num_slots, or set rollouts.cache_tokens"
     raise UsageError(
-      f"rollouts.num_slots = {settings.num_slots} needs a KV cache of "
-      f"{num_bytes / 2**30:.1f} GiB in each replica, which has "
-      f"{room / 2**30:.1f} GiB; lower it, or set rollouts.cache_tokens"
+      f"{cause} needs a KV cache of {num_bytes / 2**30:.1f} GiB in each "
+      f"replica, which has {room / 2**30:.1f} GiB; {remedy}"
     )
 
 

@@ -59,8 +59,8 @@ class Curriculum:
 
   A problem is drawn with probability ∝ 1 − solved / (attempts + 1) (Kimi
   k1.5, arXiv 2501.12599, §2.3, prioritized sampling). The added attempt makes
-  an untried problem as likely as one that was never solved, and keeps a
-  solved one from vanishing.
+  an untried problem as likely as one that was never solved, and keeps the
+  probability of a solved one positive.
   """
 
   def __init__(

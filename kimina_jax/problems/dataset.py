@@ -1,4 +1,4 @@
-r"""Problems from JSONL files of statements, in the spellings that provers use.
+r"""Problems from JSONL files of statements, with the field names of provers.
 
 In: a file with one JSON object per line, as of DeepSeek-Prover, Kimina-Prover
 or Goedel-Prover. Out: problems whose statement ends in `:= by`. No field is

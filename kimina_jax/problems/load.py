@@ -1,8 +1,8 @@
 """Loading of an experiment's problems: sources, decontamination, length.
 
 In: the config's `problems` section. Out: the problems to train on and the
-held-out ones. A training problem that comes close to a held-out one, and any
-problem whose prompt is too long to sample from, is left out and counted in
+held-out ones. A training problem that shares an n-gram with a held-out one, and
+any problem whose prompt is too long to sample from, is left out and counted in
 the log. To add a source of generated problems, write a module beside
 arithmetic.py and add a line to SOURCES; a data set in a JSONL file needs no
 code (see dataset.py).
@@ -101,7 +101,7 @@ def load_train_problems(
   loaded = _load(settings.train, "train", settings.num_train, seed)
   clean = decontaminate(settings, loaded)
   num_close = len(loaded) - len(clean)
-  _log_left_out(num_close, "they come close to held-out statements")
+  _log_left_out(num_close, "they share an n-gram with held-out statements")
   return _short_enough(clean, limit, num_close=num_close)
 
 
@@ -202,12 +202,12 @@ def _short_enough(
   kept = [p for p in problems if limit.length(p) <= limit.max_len]
   num_long = len(problems) - len(kept)
   reason = f"longer than rollouts.max_prompt_len = {limit.max_len} tokens"
-  _log_left_out(num_long, f"they are {reason}")
+  _log_left_out(num_long, f"their prompts are {reason}")
   if not kept:
     raise UsageError(
-      f"no problem is left of {len(problems) + num_close}: {num_close} come "
-      "close to held-out statements (problems.decontaminate_ngram), "
-      f"{num_long} are {reason}"
+      f"all {len(problems) + num_close} problems were filtered out: "
+      f"{num_close} share an n-gram with held-out statements "
+      f"(problems.decontaminate_ngram), {num_long} have prompts {reason}"
     )
   return kept
 

@@ -180,8 +180,9 @@ def configure(
     _take_run_settings(config, home / "config.json")
   elif not is_named and "model.name" not in overrides:
     raise UsageError(
-      f"{checkpoint} is no run that says which model it is: name an experiment"
-      " with --config, or say --config.model.name=qwen2.5-1.5b or another"
+      f"{checkpoint} is not a run directory, so the model is unknown: name an"
+      " experiment with --config, or set --config.model.name=qwen2.5-1.5b or"
+      " another"
     )
   elif not is_named:
     _fill_context(config, overrides["model.name"])

@@ -77,10 +77,13 @@ class Attempt:
   format_error: str
 
 
-def unjudged_gate(attempt: Attempt, settings: RewardSettings) -> str:
-  """Excludes a rollout without a verdict of its own."""
-  is_unjudged = attempt.verdict.status in (Status.INFRA_ERROR, Status.DISPUTED)
-  return EXCLUDE if is_unjudged else ""
+def unverified_gate(attempt: Attempt, settings: RewardSettings) -> str:
+  """Excludes a rollout that is unverified (INFRA_ERROR) or disputed."""
+  is_unverified = attempt.verdict.status in (
+    Status.INFRA_ERROR,
+    Status.DISPUTED,
+  )
+  return EXCLUDE if is_unverified else ""
 
 
 def truncated_gate(attempt: Attempt, settings: RewardSettings) -> str:
@@ -101,7 +104,7 @@ def proof_term(attempt: Attempt, settings: RewardSettings) -> float:
 
 # Each gives "" (the rollout passes), ZERO or EXCLUDE; the first that is not
 # passed decides.
-GATES = (unjudged_gate, truncated_gate, format_gate)
+GATES = (unverified_gate, truncated_gate, format_gate)
 
 # The reward of a rollout that passes all gates is the sum of these.
 TERMS = (proof_term,)

@@ -88,7 +88,8 @@ def disputed(samples: Iterable[Sample]) -> set[str]:
 def _groups(samples: Iterable[Sample]) -> dict[str, float]:
   """Shares of groups by their rewards; excluded samples do not count.
 
-  Only mixed groups teach: in the others every advantage is zero.
+  Only groups with unequal rewards give a gradient: in the others every
+  advantage is zero.
   """
   keys_and_rewards = (
     ((s.rollout.iteration, s.rollout.prompt.problem.name), s.reward)

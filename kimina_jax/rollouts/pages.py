@@ -22,7 +22,7 @@ class PageAllocator:
 
   def __init__(self, num_pages: int):
     self._num_references = np.zeros(num_pages, np.int32)
-    self._blank = collections.deque(range(num_pages))
+    self._uncached = collections.deque(range(num_pages))
     # The prefix cache: hash → page, and back. Its pages without a reference
     # are in `_unreferenced` too, the one freed longest ago first.
     self._page_of: dict[bytes, int] = {}
@@ -35,7 +35,7 @@ class PageAllocator:
   @property
   def num_free(self) -> int:
     """Number of pages without a reference, cached ones included."""
-    return len(self._blank) + len(self._unreferenced)
+    return len(self._uncached) + len(self._unreferenced)
 
   def allocate(self, count: int) -> list[int] | None:
     """Pages with one reference each; None if there are not enough."""
@@ -80,12 +80,12 @@ class PageAllocator:
       if page in self._hash_of:
         self._unreferenced[page] = None
       else:
-        self._blank.append(page)
+        self._uncached.append(page)
 
   def _allocate_one(self) -> int:
-    """A blank page, or else the cached one that was freed longest ago."""
-    if self._blank:
-      page = self._blank.popleft()
+    """A free page: an uncached one, else the cached one freed longest ago."""
+    if self._uncached:
+      page = self._uncached.popleft()
     else:
       page, _ = self._unreferenced.popitem(last=False)
       del self._page_of[self._hash_of.pop(page)]

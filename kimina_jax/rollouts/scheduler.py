@@ -227,8 +227,9 @@ class Scheduler:
   def _schedule_prefill(self) -> list[tuple[int, PromptPages]]:
     """Pages of waiting prompts to compute in this dispatch (chunked prefill).
 
-    None while fewer pages are missing than there are chunks, unless slots
-    would be idle: a dispatch with chunks costs the same however many it has.
+    No chunk is scheduled while fewer pages are missing than a dispatch has
+    chunks, unless slots would be idle: the cost of a dispatch with chunks does
+    not depend on how many of them are used.
     """
     chunks: list[tuple[int, PromptPages]] = []
     sizes, prompts = self._sizes, self._next_prompts()
@@ -340,9 +341,9 @@ class Scheduler:
     return WaitingSequence(sequence, prompt_pages)
 
   def _release_if_unused(self, prompt_pages: PromptPages) -> None:
-    """Counts a sequence less; frees the pages if it was the last in the queue.
+    """Decrements num_waiting; frees the pages if no sequence waits for them.
 
-    Its own references keep the pages of a sequence that was admitted.
+    An admitted sequence keeps its pages by references of its own.
     """
     prompt_pages.num_waiting -= 1
     if not prompt_pages.num_waiting:

@@ -66,7 +66,7 @@ if __name__ == "__main__":  # Flags first: the imports below take seconds.
       ),
       config="debug",
       takes_several_configs=True,
-      when_interrupted="finished rows are in --out; the same command goes on",
+      when_interrupted="finished rows are in --out; the same command resumes",
     )
   )
 

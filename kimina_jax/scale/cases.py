@@ -202,7 +202,7 @@ def _replicas(
   if count % tensor:
     raise UsageError(
       f"rollouts.tensor = {tensor} does not divide {count} devices; set it"
-      " with --set=rollouts.tensor=…"
+      " with --config.rollouts.tensor=…"
     )
   replicas = count // tensor
   if slots % replicas:

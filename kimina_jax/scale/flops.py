@@ -2,8 +2,9 @@
 
 In: a jaxpr. Out: floating-point operations of its matrix products, over all
 devices. A multiply-add counts two. Elementwise operations are left out: they
-run on other units and never bind. A scan counts its length times its body, a
-rematerialised layer as often as it is computed, a `shard_map` once per shard.
+run on other units and are never the bottleneck. A scan counts its length times
+its body, a rematerialised layer as often as it is computed, a `shard_map` once
+per shard.
 Nothing is compiled, and nothing is estimated from the model's name.
 
 Pallas kernels count grid size times body. The flash-attention kernel skips the

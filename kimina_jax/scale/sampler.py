@@ -49,8 +49,8 @@ from kimina_jax.scale.specs import (
   with_shardings,
 )
 
-# More tokens than any response has.
-_NO_END = 2**30
+# A response limit that is never reached.
+_NO_LIMIT = 2**30
 
 
 def make_sampler_programs(
@@ -170,7 +170,7 @@ def _inputs(dispatch: _WorstDispatch) -> DispatchInputs:
   inputs.admitted[:, : sizes.num_slots] = True
   inputs.admission[:] = np.arange(sizes.num_running)
   inputs.position[:] = max(0, dispatch.sequence_len - dispatch.num_steps)
-  inputs.max_len[:] = _NO_END
+  inputs.max_len[:] = _NO_LIMIT
   inputs.block_table[:] = _tables(sizes.num_running, sizes)
   first_C = dispatch.chunk_pages * sizes.page_size
   positions_CO = first_C[:, None] + np.arange(sizes.page_size)

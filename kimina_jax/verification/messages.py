@@ -26,7 +26,7 @@ _UNPRINTABLE = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
 
 
 def printable(text: str) -> str:
-  """Replaces the characters that a terminal would obey instead of showing."""
+  """Replaces control characters, which a terminal would interpret."""
   return "".join(
     REPLACEMENT
     if unicodedata.category(char) in _UNPRINTABLE and char not in "\n\t"

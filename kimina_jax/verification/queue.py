@@ -10,8 +10,8 @@ import collections
 import threading
 from typing import Generic, Protocol, TypeVar
 
-# An item with other imports is preferred if it is older by so much. To change
-# the imports of a worker takes about as long.
+# An item with other imports overtakes if it has waited this much longer, which
+# is about the time to load its imports.
 _MAX_DELAY_S = 20.0
 
 

@@ -344,8 +344,9 @@ def _parse_command(command: str) -> list[str]:
   program = shutil.which(argv[0]) if argv else None
   if program is None:
     raise UsageError(
-      f"checker.second_command {command!r} is no program; name one that is "
-      "installed, as in 'safe_verify {target} {proof}', or set it to ''"
+      f"checker.second_command {command!r} is not found or not "
+      "executable; name an installed program, as in "
+      "'safe_verify {target} {proof}', or set it to ''"
     )
   used = re.findall(r"\{(\w*)\}", command)
   if "proof" not in used or not set(used) <= set(_PLACEHOLDERS):

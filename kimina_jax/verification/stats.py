@@ -15,8 +15,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from kimina_jax.types import Status, Verdict
 from kimina_jax.verification.worker_replacement import ReplacementReason
 
-# What confines the workers: a settings.ISOLATION_CHOICES that was resolved, or
-# `remote` for servers.
+# Isolation modes in force: those of settings.ISOLATION_CHOICES with `auto`
+# resolved, and `remote` for servers.
 ISOLATION_MODES = ("bwrap", "rlimit", "none", "remote")
 REPLACEMENT_REASONS = tuple(ReplacementReason)
 

@@ -116,7 +116,7 @@ class WorkerPool:
       return future
 
   def _start(self, imports: str) -> Worker | Verdict:
-    """Starts a worker and loads the imports; a failed start is tried twice."""
+    """Starts a worker and loads the imports; a failed start is retried once."""
     result, is_retried = self._try_start(imports)
     if isinstance(result, Verdict) and is_retried and not self._killed.is_set():
       _log.warning("retry of a worker's start: %s", result.detail)

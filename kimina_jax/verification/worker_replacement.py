@@ -19,7 +19,7 @@ from kimina_jax.verification.process.memory import MemoryUsage
 
 _SOFT_MEMORY_SHARE = 0.75  # of the memory limit
 _MAX_PROCESSES = 64  # of one worker; Lean is one process with many threads
-# Ends of a check that an earlier proof on the same process may have caused.
+# Statuses that an earlier proof on the same process may have caused.
 _RETRIED = frozenset(
   (Status.OUT_OF_MEMORY, Status.CRASH, Status.PROTOCOL_VIOLATION)
 )
@@ -51,7 +51,7 @@ def replacement_reason(
   max_uses: int,
   is_above_soft_limit: bool,
 ) -> ReplacementReason | None:
-  """Why a worker must be replaced after a check; None if it can go on.
+  """Why a worker must be replaced after a check; None if it can be kept.
 
   Args:
     worker: that ran the check.

@@ -27,12 +27,14 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-# Longer texts are refused unread: no proof is longer, and reading takes time.
+# Longer texts are rejected without lexing them, to bound its time; no genuine
+# proof is longer.
 MAX_CHARS = 262_144
 
 _UNUSUAL = re.compile(r"[^\n -~]")
-# Controls, marks of direction and of zero width, lone surrogates, unassigned
-# and private characters, and line separators that are none to Lean.
+# Control characters, bidirectional and zero-width marks, lone surrogates,
+# unassigned and private characters, and the Unicode line separators, which Lean
+# does not treat as line breaks.
 _FORBIDDEN = frozenset(("Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"))
 _MAX_QUOTED_CHARS = 80
 MAX_COMMENT_DEPTH = 4

@@ -136,7 +136,7 @@ _MAX_CACHED_CHARS = 64
 
 
 class TokenRole:
-  """Roles of tokens. Any other text in place of a role is a broken rule."""
+  """Roles of tokens. Any other `str` is the rule that a token breaks."""
 
   LINE = "line"
   OPENING = "opening bracket"

@@ -155,8 +155,9 @@ def _lean_repl(command: str, lean_path: str) -> CheckerProgram:
   program = shutil.which(argv[0]) if argv else None
   if program is None:
     raise UsageError(
-      f"checker.command {command!r} is no program; set checker.command to the "
-      "command line of a Lean REPL, or checker.backend to 'minilean'"
+      f"checker.command {command!r} is not found or not executable; set "
+      "checker.command to the command line of a Lean REPL, or "
+      "checker.backend to 'minilean'"
     )
   binary = pathlib.Path(program).resolve()
   env, paths = lean_environment(binary.parent, lean_path)
