@@ -14,7 +14,7 @@ if __name__ == "__main__":  # Flags first: the imports below take seconds.
   cli.run(
     cli.Command(
       "sft",
-      main="kimina_jax.sft:train",
+      main="kimina_jax.sft:run_sft",
       summary="Trains a policy on demonstrations: cold start or distillation.",
       example="kimina sft --config=debug --run_dir=runs/sft",
       flags=(cli.RUN_DIR, cli.DRY_RUN),
@@ -40,7 +40,7 @@ from kimina_jax.infra.metrics import open_metrics
 from kimina_jax.learning import losses
 from kimina_jax.learning.batch import (
   Example,
-  from_demonstration,
+  example_from_demonstration,
   pack,
   put_batch,
 )
@@ -59,7 +59,7 @@ from kimina_jax.problems.load import repeat_demonstrations
 from kimina_jax.types import Batch, Demonstration
 
 
-def train(config: ConfigDict, run_dir: str, dry_run: bool = False) -> None:
+def run_sft(config: ConfigDict, run_dir: str, dry_run: bool = False) -> None:
   """Imitates demonstrations for `sft.num_epochs`; resumes a stopped run.
 
   Args:
@@ -176,7 +176,7 @@ def batch_at(batches: Sequence[Batch], step: int, seed: int) -> Batch:
 def _tokenize(setup: Setup, demonstration: Demonstration) -> Example:
   tokenizer = setup.tokenizer
   response = tokenizer.encode(demonstration.response)
-  return from_demonstration(
+  return example_from_demonstration(
     setup.prompt(demonstration.problem),
     np.append(response, np.int32(tokenizer.stop_id)),
   )

@@ -34,7 +34,12 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from kimina_jax.infra import distributed, interruption
-from kimina_jax.learning.batch import from_samples, minibatches, pack, put_batch
+from kimina_jax.learning.batch import (
+  examples_from_samples,
+  minibatches,
+  pack,
+  put_batch,
+)
 from kimina_jax.learning.update import TrainState, check_finite
 from kimina_jax.pipeline import partial_rollouts
 from kimina_jax.pipeline.dry_run import describe
@@ -47,7 +52,7 @@ from kimina_jax.problems.canaries import draw_canaries, find_accepted_canary
 from kimina_jax.report.page import write_report
 from kimina_jax.rewards.advantage import add_advantages
 from kimina_jax.rewards.pass_at_k import count_solved, pass_metrics
-from kimina_jax.rewards.summary import disputed, solve_counts, summarize
+from kimina_jax.rewards.summary import disputed, sample_metrics, solve_counts
 from kimina_jax.types import Batch, CheckerFooled, Problem, Sample
 
 # Added to the seed: evaluations sample with other random numbers.
@@ -87,7 +92,7 @@ def loop(run: Run) -> None:
       if iteration < last:
         state, carried, trained = iterate(run, state, carried, iteration)
         metrics |= trained
-      run.metrics.write(iteration, metrics)
+      run.metric_writer.write(iteration, metrics)
       if iteration < last:
         done = iteration + 1
         save_run(run, state, carried, iteration=done, force=done == last)
@@ -111,12 +116,12 @@ def iterate(
   settings = experiment.train
   start = time.perf_counter()
   samples, partial = run.collector.collect(
-    run.programs.reshard(state.params),
-    choose(run, iteration, settings.num_problems - len(carried)),
+    run.train_programs.reshard(state.params),
+    choose_problems(run, iteration, settings.num_problems - len(carried)),
     num_per_problem=settings.num_per_problem,
     seed=experiment.seed,
     iteration=iteration,
-    progress=run.metrics.phase,
+    progress=run.metric_writer.phase,
     carried=carried,
     max_tokens=settings.tokens_per_iteration,
   )
@@ -130,15 +135,15 @@ def iterate(
   )
   _check_canaries(run, samples, iteration)
   _warn_without_signal(samples, iteration)
-  state, learned = improve(run, state, samples, iteration)
+  state, learned = update_policy(run, state, samples, iteration)
   updated = time.perf_counter()
   run.curriculum.record(
     iteration, solve_counts(samples), disputed=disputed(samples)
   )
-  run.rollouts.write(iteration, samples)
+  run.rollout_writer.write(iteration, samples)
   metrics = {
-    **summarize(samples),
-    **partial_rollouts.summarize(carried, samples, partial),
+    **sample_metrics(samples),
+    **partial_rollouts.partial_rollout_metrics(carried, samples, partial),
     **learned,
     **run.collector.stats,
     "curriculum/pruned": float(run.curriculum.num_pruned),
@@ -152,7 +157,7 @@ def iterate(
   return state, partial, metrics | speed
 
 
-def choose(run: Run, iteration: int, count: int) -> list[Problem]:
+def choose_problems(run: Run, iteration: int, count: int) -> list[Problem]:
   """The problems that an iteration begins, some of which are canaries."""
   experiment = run.setup.experiment
   problems = run.curriculum.draw(iteration, count)
@@ -166,11 +171,11 @@ def choose(run: Run, iteration: int, count: int) -> list[Problem]:
   return [*problems[: count - len(false)], *false]
 
 
-def improve(
+def update_policy(
   run: Run, state: TrainState, samples: Sequence[Sample], iteration: int
 ) -> tuple[TrainState, dict[str, float]]:
   """One update per minibatch, all with the same old policy π_old."""
-  setup, programs = run.setup, run.programs
+  setup, programs = run.setup, run.train_programs
   settings = setup.experiment.train
   if not samples:
     logging.warning(
@@ -186,23 +191,27 @@ def improve(
     seed=setup.experiment.seed,
     iteration=iteration,
   )
-  scored: list[list[Batch]] = []
+  with_old_logprobs: list[list[Batch]] = []
   for part in parts:
     batches = pack(
-      from_samples(part, learn_from_carried=settings.learn_from_carried),
+      examples_from_samples(
+        part, learn_from_carried=settings.learn_from_carried
+      ),
       sequence_len=settings.sequence_len,
       rows_per_batch=settings.rows_per_batch,
     )
-    scored.append(
+    with_old_logprobs.append(
       [
-        programs.score(state.params, put_batch(batch, setup.mesh))
+        programs.compute_old_logprobs(
+          state.params, put_batch(batch, setup.mesh)
+        )
         for batch in batches
       ]
     )
   state = programs.begin_iteration(state)
   updates: list[dict[str, jax.Array]] = []
-  for part, batches in zip(parts, scored, strict=True):
-    run.metrics.phase("updating", done=len(updates), total=len(parts))
+  for part, batches in zip(parts, with_old_logprobs, strict=True):
+    run.metric_writer.phase("updating", done=len(updates), total=len(parts))
     state, metrics = programs.update(state, batches, len(part))
     updates.append(metrics)
   history: list[dict[str, float]] = jax.device_get(updates)
@@ -220,12 +229,12 @@ def evaluate_policy(
   """pass@k on the held-out problems."""
   setup = run.setup
   samples, _ = run.collector.collect(
-    run.programs.reshard(state.params),
+    run.train_programs.reshard(state.params),
     setup.eval_problems,
     num_per_problem=setup.experiment.eval.num_samples,
     seed=setup.experiment.seed + _EVAL_SEED,
     iteration=iteration,
-    progress=lambda phase, **count: run.metrics.phase(
+    progress=lambda phase, **count: run.metric_writer.phase(
       f"evaluation: {phase}", **count
     ),
     confirm=True,
@@ -240,8 +249,8 @@ def _check_canaries(
   found = find_accepted_canary(samples)
   if found is None:
     return
-  run.rollouts.write(iteration, samples)
-  run.metrics.write(iteration, summarize(samples))
+  run.rollout_writer.write(iteration, samples)
+  run.metric_writer.write(iteration, sample_metrics(samples))
   raise CheckerFooled(
     f"iteration {iteration}: the checker accepted a proof of the false "
     f"statement {found.rollout.prompt.problem.statement!r}. Read rollout "

@@ -130,9 +130,9 @@ class Rollout:
       was drawn from (after temperature and top-p).
     model_logps: float32, log-probability of each token under the model.
     text: the response without the stop token, or up to the stop string.
-    stop: `stop` (the stop token), `string` (a stop string), `length` (cut at
-      the maximum), `repetition` (the end repeats itself) or
-      `budget` (unfinished: the iteration's token budget was used up).
+    stop_reason: `stop` (the stop token), `string` (a stop string), `length`
+      (cut at the maximum), `repetition` (the end repeats itself) or `budget`
+      (unfinished: the token budget of the iteration was used up).
     iteration: the iteration in which it began. Iteration and index select its
       stream of random numbers.
     num_carried: how many of its tokens earlier iterations drew, with earlier
@@ -145,14 +145,14 @@ class Rollout:
   logps: np.ndarray
   model_logps: np.ndarray
   text: str
-  stop: str
+  stop_reason: str
   iteration: int = 0
   num_carried: int = 0
 
   @property
   def finished(self) -> bool:
     """Whether sampling is complete; a `budget` rollout is resumed later."""
-    return self.stop != "budget"
+    return self.stop_reason != "budget"
 
 
 @dataclasses.dataclass(frozen=True)

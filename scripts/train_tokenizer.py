@@ -75,7 +75,7 @@ def _lines() -> list[str]:
   lines = []
   for problem in problems:
     demonstration = arithmetic.demonstrate(problem, skill=0.3, seed=0)
-    text = template.render(problem) + demonstration.response
+    text = template.render_prompt(problem) + demonstration.response
     lines += text.splitlines()
   return [line for line in lines if line]
 

@@ -49,14 +49,16 @@ def main(port: str, size: str, rank: str, stop_after: str = "0") -> None:
       params, some_prompts(), num_per_prompt=3, seed=0, iteration=0, poll=poll
     )
     for rollout in rollouts:
-      found.append([rollout.index, rollout.tokens.tolist(), rollout.stop])
+      found.append(
+        [rollout.index, rollout.tokens.tolist(), rollout.stop_reason]
+      )
   except interruption.Interrupted as reason:
     stopped = str(reason)
   facts = {
     "found": found,
     "stopped": stopped,
     "preempted": rollouts.stats["preemptions"],
-    "group": list(engine.group),
+    "group": list(engine.process_group),
   }
   print(json.dumps(facts), flush=True)
   distributed.shutdown()

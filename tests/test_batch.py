@@ -44,7 +44,7 @@ def _sample(
     logps=logps,
     model_logps=logps,
     text="…",
-    stop="stop",
+    stop_reason="stop",
     num_carried=num_carried,
   )
   return Sample(
@@ -62,7 +62,7 @@ def _example(name: str, size: int) -> batching.Example:
 
 
 def _examples(samples) -> list[batching.Example]:
-  return batching.from_samples(samples, learn_from_carried=False)
+  return batching.examples_from_samples(samples, learn_from_carried=False)
 
 
 def _unpack(batches) -> list[dict]:
@@ -167,7 +167,7 @@ def test_dropped_and_excluded_samples_are_left_out():
 
 def test_demonstration_is_prompt_then_response():
   response = np.array([7, 8, 2], np.int32)
-  example = batching.from_demonstration(_prompt("p", 2), response)
+  example = batching.example_from_demonstration(_prompt("p", 2), response)
   (batch,) = batching.pack([example], sequence_len=32, rows_per_batch=1)
   assert batch.tokens_BT[0, :6].tolist() == [1, 2, 7, 8, 2, 0]
   assert batch.response_BT[0, :6].tolist() == [0, 0, 1, 1, 1, 0]
@@ -208,7 +208,7 @@ def test_tokens_of_earlier_iterations_are_context():
   new = sample.rollout.logps[3:]
 
   def pack(**options: bool):
-    examples = batching.from_samples([sample], **options)
+    examples = batching.examples_from_samples([sample], **options)
     (batch,) = batching.pack(examples, sequence_len=32, rows_per_batch=1)
     return batch
 
@@ -226,7 +226,7 @@ def test_tokens_of_earlier_iterations_are_context():
 def test_tokens_of_earlier_iterations_have_no_part_in_the_loss():
   """ρ, its square and the token mean, by hand, over the last two of five."""
   sample = _sample(0, num_response=5, num_carried=3, advantage=0.5)
-  examples = batching.from_samples([sample], learn_from_carried=False)
+  examples = batching.examples_from_samples([sample], learn_from_carried=False)
   (batch,) = batching.pack(examples, sequence_len=32, rows_per_batch=1)
   logp_BT = np.zeros((1, 32), np.float32)
   logp_BT[0, 3:8] = [9.0, 8.0, 7.0, 0.25, -0.75]

@@ -15,7 +15,7 @@ from kimina_jax.__main__ import COMMANDS
 from kimina_jax.configs import debug
 from kimina_jax.infra import cli
 from kimina_jax.model.config import DTYPES
-from kimina_jax.scale.cases import SECTIONS
+from kimina_jax.scale.cases import PROGRAM_SECTIONS
 from kimina_jax.types import UsageError
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -69,7 +69,7 @@ def test_help_shows_flags_and_an_example_and_imports_little(name):
   if name == "convert":
     assert "|".join(DTYPES) in done.stdout
   if name == "scale":
-    assert ", ".join(SECTIONS) in " ".join(done.stdout.split())
+    assert ", ".join(PROGRAM_SECTIONS) in " ".join(done.stdout.split())
 
 
 @pytest.mark.parametrize("words", [[], ["train", "--help"]])
@@ -259,7 +259,7 @@ def test_sft_sources_are_checked(tmp_path):
   config = debug.get_config()
   config.sft.sources = (("arithmetic", 0.0),)
   with pytest.raises(UsageError, match="positive"):
-    sft.train(config, str(tmp_path / "run"))
+    sft.run_sft(config, str(tmp_path / "run"))
 
 
 def test_evaluation_needs_a_checkpoint(tmp_path):

@@ -26,8 +26,8 @@ def write(path, *lines):
 
 @pytest.mark.parametrize("name", ["debug", "{root}/debug", "{root}/debug.py"])
 def test_a_name_and_a_path_mean_the_same(name):
-  config = config_file.load(name.format(root=ROOT / "configs"))
-  assert config == config_file.load("debug")
+  config = config_file.load_config(name.format(root=ROOT / "configs"))
+  assert config == config_file.load_config("debug")
   assert config.is_locked
 
 
@@ -35,7 +35,7 @@ def test_a_relative_path_from_any_directory(tmp_path, monkeypatch):
   write(tmp_path / "mine.py", "config.seed = 7", "return config")
   monkeypatch.chdir(tmp_path)
   for name in ("mine.py", "mine", "./mine"):
-    assert config_file.load(name).seed == 7
+    assert config_file.load_config(name).seed == 7
 
 
 def test_an_argument_follows_a_colon(tmp_path):
@@ -44,7 +44,9 @@ def test_an_argument_follows_a_colon(tmp_path):
   path.write_text(
     path.read_text().replace("get_config():", "get_config(name):")
   )
-  assert config_file.load(f"{path}:qwen2.5-7b").model.name == "qwen2.5-7b"
+  assert (
+    config_file.load_config(f"{path}:qwen2.5-7b").model.name == "qwen2.5-7b"
+  )
 
 
 @pytest.mark.parametrize(
@@ -64,7 +66,7 @@ def test_an_argument_follows_a_colon(tmp_path):
   ],
 )
 def test_overrides(override, value):
-  config = config_file.load("debug", [override])
+  config = config_file.load_config("debug", [override])
   found = config_file.flatten(config)[override[0]]
   assert (found, type(found)) == (value, type(value))
 
@@ -72,7 +74,7 @@ def test_overrides(override, value):
 def test_a_repeated_override_replaces_and_that_of_a_tuple_adds():
   overrides = [("seed", "1"), ("seed", "2")]
   overrides += [("checker.urls", "http://a"), ("checker.urls", "http://b")]
-  config = config_file.load("debug", overrides)
+  config = config_file.load_config("debug", overrides)
   assert (config.seed, config.checker.urls) == (2, ("http://a", "http://b"))
 
 
@@ -98,7 +100,7 @@ def test_a_repeated_override_replaces_and_that_of_a_tuple_adds():
 )
 def test_a_wrong_override_is_one_line(key, text, message):
   with pytest.raises(UsageError) as caught:
-    config_file.load("debug", [(key, text)])
+    config_file.load_config("debug", [(key, text)])
   assert message in str(caught.value) and "\n" not in str(caught.value)
   assert str(caught.value).startswith(f"--config.{key}")
 
@@ -135,7 +137,7 @@ def test_a_mistake_in_a_file_is_one_line_with_its_place(
 ):
   path = write(tmp_path / "mine.py", *lines)
   with pytest.raises(UsageError) as caught:
-    config_file.load(path)
+    config_file.load_config(path)
   assert message in str(caught.value) and "\n" not in str(caught.value)
   assert str(caught.value).startswith(path)
 
@@ -144,21 +146,21 @@ def test_a_file_that_is_no_experiment(tmp_path, monkeypatch):
   path = tmp_path / "mine.py"
   path.write_text("config = 3\n")
   with pytest.raises(UsageError, match="no function get_config"):
-    config_file.load(str(path))
+    config_file.load_config(str(path))
   path.write_bytes("# Grüße\n".encode("utf-16"))
   with pytest.raises(UsageError, match="mine.py"):
-    config_file.load(str(path))
+    config_file.load_config(str(path))
   path.write_text("from configs import common\n")
   monkeypatch.setitem(sys.modules, "configs", None)
   with pytest.raises(UsageError, match="from kimina_jax.configs import common"):
-    config_file.load(str(path))
+    config_file.load_config(str(path))
 
 
 def test_a_missing_file_lists_what_there_is():
   with pytest.raises(UsageError, match="mean debug.*Installed are common"):
-    config_file.load("debgu")
+    config_file.load_config("debgu")
   with pytest.raises(UsageError, match="no_such.py: no such file"):
-    config_file.load("configs/no_such.py")
+    config_file.load_config("configs/no_such.py")
 
 
 def test_an_own_experiment_in_another_directory(tmp_path):

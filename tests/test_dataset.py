@@ -59,13 +59,13 @@ def _write(path, records):
 )
 def test_spellings_become_the_same_problem(tmp_path, record):
   path = _write(tmp_path / "problems.jsonl", [record])
-  assert dataset.load(path) == [_SAME]
+  assert dataset.load_statements(path) == [_SAME]
 
 
 def test_definitions_before_the_last_theorem_are_its_header(tmp_path):
   before = "import Mathlib\n\ndef a : ℕ := 2\nlemma b : a = 2 := rfl\n\n"
   record = {"name": "c", "statement": before + "theorem c : a < 3 := by"}
-  (problem,) = dataset.load(_write(tmp_path / "p.jsonl", [record]))
+  (problem,) = dataset.load_statements(_write(tmp_path / "p.jsonl", [record]))
   assert problem.header == before
   assert problem.statement == "theorem c : a < 3 := by"
 
@@ -76,14 +76,17 @@ def test_splits(tmp_path):
     tmp_path / "p.jsonl",
     [record | {"name": "a", "split": "valid"}, record | {"name": "b"}],
   )
-  assert [p.name for p in dataset.load(path)] == ["a", "b"]
-  assert [p.name for p in dataset.load(path, split="valid")] == ["a", "b"]
-  assert [p.name for p in dataset.load(path, split="test")] == ["b"]
+  assert [p.name for p in dataset.load_statements(path)] == ["a", "b"]
+  assert [p.name for p in dataset.load_statements(path, split="valid")] == [
+    "a",
+    "b",
+  ]
+  assert [p.name for p in dataset.load_statements(path, split="test")] == ["b"]
   only_valid = _write(
     tmp_path / "v.jsonl", [record | {"name": "a", "split": "valid"}]
   )
   with pytest.raises(UsageError, match="'test'; its splits: valid"):
-    dataset.load(only_valid, split="test")
+    dataset.load_statements(only_valid, split="test")
 
 
 _GOOD = {"name": "a", "header": "import M", "statement": "theorem a : 1 := by"}
@@ -121,52 +124,52 @@ _GOOD = {"name": "a", "header": "import M", "statement": "theorem a : 1 := by"}
 def test_errors_name_file_and_line(tmp_path, record, complaint):
   path = _write(tmp_path / "p.jsonl", [_GOOD, record])
   with pytest.raises(UsageError, match=rf"p\.jsonl:2: .*{complaint}"):
-    dataset.load(path)
+    dataset.load_statements(path)
 
 
 def test_broken_json_and_missing_files(tmp_path):
   (tmp_path / "p.jsonl").write_text('{"name": "a"\n')
   with pytest.raises(UsageError, match=r"p\.jsonl:1: not JSON"):
-    dataset.load(tmp_path / "p.jsonl")
+    dataset.load_statements(tmp_path / "p.jsonl")
   with pytest.raises(UsageError, match="nowhere"):
-    dataset.load(tmp_path / "nowhere.jsonl")
+    dataset.load_statements(tmp_path / "nowhere.jsonl")
 
 
 def test_names_may_be_integers(tmp_path):
   record = {k: v for k, v in _GOOD.items() if k != "name"}
   path = _write(tmp_path / "p.jsonl", [record | {"problem_id": 12}])
-  assert [p.name for p in dataset.load(path)] == ["12"]
+  assert [p.name for p in dataset.load_statements(path)] == ["12"]
   path = _write(tmp_path / "p.jsonl", [record | {"problem_id": True}])
   with pytest.raises(UsageError, match=r"p\.jsonl:1: missing field name"):
-    dataset.load(path)
+    dataset.load_statements(path)
 
 
 def test_a_byte_order_mark_and_returns_are_no_text(tmp_path):
   path = tmp_path / "p.jsonl"
   text = f"{json.dumps(_GOOD)}\r\n\r\n{json.dumps(_GOOD | {'name': 'b'})}\r\n"
   path.write_bytes(text.encode("utf-8-sig"))
-  assert [p.name for p in dataset.load(path)] == ["a", "b"]
+  assert [p.name for p in dataset.load_statements(path)] == ["a", "b"]
 
 
 def test_other_encodings_are_refused_in_one_line(tmp_path):
   path = tmp_path / "p.jsonl"
   path.write_text(json.dumps(_GOOD) + "\n", encoding="utf-16")
   with pytest.raises(UsageError, match=r"p\.jsonl:1: not UTF-8 text .* save"):
-    dataset.load(path)
+    dataset.load_statements(path)
   path.write_bytes(f"{json.dumps(_GOOD)}\n".encode() + b'{"name": "\xe9"}\n')
   with pytest.raises(
     UsageError, match=r"p\.jsonl:2: not UTF-8 text .* byte 10"
   ):
-    dataset.load(path)
+    dataset.load_statements(path)
 
 
 def test_minif2f_loads_as_it_is(data_dir):
   path = data_dir / "minif2f" / "minif2f.jsonl"
-  problems = dataset.load(path)
+  problems = dataset.load_statements(path)
   records = [json.loads(line) for line in path.read_text().splitlines()]
   assert len(problems) == 488
-  assert len(dataset.load(path, split="valid")) == 244
-  assert len(dataset.load(path, split="test")) == 244
+  assert len(dataset.load_statements(path, split="valid")) == 244
+  assert len(dataset.load_statements(path, split="test")) == 244
   for problem, record in zip(problems, records, strict=True):
     assert problem.name == record["name"]
     assert problem.header == record["header"]
@@ -204,13 +207,13 @@ def test_decontamination_compares_word_ngrams():
   ]
   train = [leaked[0], kept[0], leaked[1], kept[1]]
   # Words of the held-out statement: x ℝ h 2 x 3 7.
-  assert dataset.decontaminate(train, held_out, ngram=7) == [
+  assert dataset.remove_contaminated(train, held_out, ngram=7) == [
     kept[0],
     leaked[1],
     kept[1],
   ]
-  assert dataset.decontaminate(train, held_out, ngram=2) == []
-  assert dataset.decontaminate(train, held_out, ngram=0) == train
+  assert dataset.remove_contaminated(train, held_out, ngram=2) == []
+  assert dataset.remove_contaminated(train, held_out, ngram=0) == train
 
 
 def test_short_texts_are_compared_as_a_whole():
@@ -219,4 +222,4 @@ def test_short_texts_are_compared_as_a_whole():
   longer = _problem(": 3 + 4 = 7 ∧ 1 < 2")
   informal = _problem(": True", "sum them")
   train = [same, longer, informal]
-  assert dataset.decontaminate(train, held_out, ngram=13) == [longer]
+  assert dataset.remove_contaminated(train, held_out, ngram=13) == [longer]

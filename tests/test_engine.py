@@ -50,7 +50,7 @@ CUT = {
 def test_rollouts_are_complete():
   rollouts = by_index(generate(make_engine()))
   assert [rollout.index for rollout in rollouts] == list(range(15))
-  assert {rollout.stop for rollout in rollouts} == {"stop", "length"}
+  assert {rollout.stop_reason for rollout in rollouts} == {"stop", "length"}
   for rollout in rollouts:
     assert rollout.prompt is some_prompts()[rollout.index // 3]
     assert rollout.tokens.dtype == np.int32
@@ -58,7 +58,7 @@ def test_rollouts_are_complete():
     assert len(rollout.logps) == len(rollout.tokens) == len(rollout.model_logps)
     *body, last = rollout.tokens
     assert STOP_ID not in body
-    if rollout.stop == "stop":
+    if rollout.stop_reason == "stop":
       assert last == STOP_ID
       assert rollout.text == LetterTokenizer().decode(body)
     else:
@@ -249,8 +249,10 @@ def test_max_lens_are_those_of_the_sequences():
   for mine, full in zip(cut, by_index(generate(make_engine())), strict=True):
     length = min(lens[mine.index], len(full.tokens))
     np.testing.assert_array_equal(mine.tokens, full.tokens[:length])
-    assert mine.stop == (full.stop if length == len(full.tokens) else "length")
-  assert {rollout.stop for rollout in cut} == {"stop", "length"}
+    assert mine.stop_reason == (
+      full.stop_reason if length == len(full.tokens) else "length"
+    )
+  assert {rollout.stop_reason for rollout in cut} == {"stop", "length"}
 
 
 def test_on_tokens_gets_every_token_in_order():
@@ -285,7 +287,7 @@ def test_partial_rollouts_are_continued_as_if_uncut(max_tokens):
   first = by_index(generate(make_engine(), max_tokens=max_tokens))
   assert [rollout.index for rollout in first] == list(range(15))
   begun = [rollout for rollout in first if not rollout.finished]
-  assert begun and {rollout.stop for rollout in begun} == {"budget"}
+  assert begun and {rollout.stop_reason for rollout in begun} == {"budget"}
   for rollout in begun:
     whole = full[rollout.index].tokens
     np.testing.assert_array_equal(rollout.tokens, whole[: len(rollout.tokens)])
@@ -322,7 +324,7 @@ def test_stops_are_found_across_any_number_of_calls():
     begun = [rollout for rollout in some if not rollout.finished]
     num_calls += 1
   assert num_calls > 5
-  assert {"string", "repetition"} <= {rollout.stop for rollout in done}
+  assert {"string", "repetition"} <= {rollout.stop_reason for rollout in done}
   assert_same(by_index(done), full)
 
 
@@ -333,8 +335,8 @@ def test_filters_and_stops_are_those_of_plain_loops():
     text = LetterTokenizer().decode(rollout.tokens)
     for length in range(1, len(rollout.tokens)):
       assert not _stop_reason(rollout.tokens[:length], MAX_RESPONSE_LEN)
-    assert rollout.stop == _stop_reason(rollout.tokens, MAX_RESPONSE_LEN)
-    if rollout.stop == "string":
+    assert rollout.stop_reason == _stop_reason(rollout.tokens, MAX_RESPONSE_LEN)
+    if rollout.stop_reason == "string":
       (found,) = (x for x in CUT["stop_strings"] if x in text)
       assert rollout.text + found == text
     logits_TV = _full_logits(rollout)
@@ -343,7 +345,7 @@ def test_filters_and_stops_are_those_of_plain_loops():
     np.testing.assert_allclose(
       rollout.logps, drawn_TV[steps, rollout.tokens], atol=1e-4
     )
-  stops = {rollout.stop for rollout in rollouts}
+  stops = {rollout.stop_reason for rollout in rollouts}
   assert stops == {"stop", "string", "length", "repetition"}
 
 

@@ -105,7 +105,7 @@ def test_reward_term(status, expected):
   )
   tokens = np.zeros(3000, np.int32)
   rollout = Rollout(None, 0, tokens, tokens, tokens, response, "stop")
-  sample = reward.score(
+  sample = reward.make_sample(
     rollout, extract(response), Verdict(status), experiment().reward
   )
   assert sample.reward == pytest.approx(expected)
@@ -135,12 +135,12 @@ def test_prompt():
   run("A prompt")
   problem = Problem("t", "import Mathlib\n", "theorem t : 1 < 2 := by", "Easy.")
   assert experiment(prompt="terse").prompt == "terse"
-  text = template.render(problem, "terse")
+  text = template.render_prompt(problem, "terse")
   assert text.endswith(
     "<|im_start|>user\nimport Mathlib\ntheorem t : 1 < 2 := by<|im_end|>\n"
     "<|im_start|>assistant\n"
   )
-  assert text != template.render(problem, "kimina")
+  assert text != template.render_prompt(problem, "kimina")
 
 
 def test_checker_backend():

@@ -271,7 +271,7 @@ def _rows(path):
 
 def _shown(state, now_s):
   console = rich.console.Console(file=io.StringIO(), width=80)
-  console.print(display.render(state, now_s))
+  console.print(display.render_display(state, now_s))
   return console.file.getvalue()
 
 

@@ -30,7 +30,7 @@ from kimina_jax.minilean.syntax import (
 
 
 def _prop(text: str, scope=None):
-  (tree,) = parser.parse(f"def p : Prop := {text}")
+  (tree,) = parser.parse_commands(f"def p : Prop := {text}")
   return elaborate.proposition(tree.children[-1], scope or {})
 
 
@@ -68,7 +68,7 @@ def _prop(text: str, scope=None):
   ],
 )
 def test_closed_statements_of_lean(true):
-  assert semantics.evaluate(_prop(true)) is True
+  assert semantics.evaluate_term(_prop(true)) is True
 
 
 _OPERATORS = {
@@ -96,7 +96,7 @@ def test_operations_agree_with_python_and_z3(head, sort):
   for a, b in itertools.product(range(low, 8), repeat=2):
     expected = _OPERATORS[head](sort, a, b)
     left, right = (rewriting.literal(value, sort) for value in (a, b))
-    assert semantics.evaluate(operation(head, left, right)) == expected
+    assert semantics.evaluate_term(operation(head, left, right)) == expected
     if sort.is_field:
       continue
     # z3 must find the same for an unknown that equals a.
@@ -140,16 +140,17 @@ def test_normal_forms_keep_the_value(data):
     for name in "xy"
   }
   try:
-    expected = semantics.evaluate(substitute(term, values))
+    expected = semantics.evaluate_term(substitute(term, values))
     normal = polynomial.polynomial(term, casts=True)
     simple = rewriting.Simplifier([], True).simplify(term)
   except semantics.Undecided:
     return
-  assert semantics.evaluate(substitute(simple, values)) == expected
+  assert semantics.evaluate_term(substitute(simple, values)) == expected
   total = fractions.Fraction(0)
   for monomial, coefficient in normal.terms.items():
     factors = [
-      fractions.Fraction(semantics.evaluate(substitute(atom, values))) ** power
+      fractions.Fraction(semantics.evaluate_term(substitute(atom, values)))
+      ** power
       for atom, power in monomial
     ]
     total += coefficient * math.prod(factors)
@@ -253,15 +254,15 @@ def test_lemmas_hold(name):
     for point in itertools.product(points, repeat=len(free)):
       literals = [rewriting.literal(v, free[0].sort) for v in point]
       at = dict(zip(free, literals, strict=True))
-      assert semantics.evaluate(substitute(statement, at)) is True
+      assert semantics.evaluate_term(substitute(statement, at)) is True
 
 
 def test_numbers_that_are_too_large_are_undecided():
   big = operation("^", numeral(10, Sort.NAT), numeral(10**9, Sort.NAT))
   with pytest.raises(semantics.Undecided):
-    semantics.evaluate(big)
+    semantics.evaluate_term(big)
   one = operation("^", numeral(1, Sort.NAT), numeral(10**9, Sort.NAT))
-  assert semantics.evaluate(one) == 1
+  assert semantics.evaluate_term(one) == 1
 
 
 def test_z3_stops_at_its_count_of_steps():

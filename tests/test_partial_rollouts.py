@@ -9,8 +9,8 @@ import pytest
 from kimina_jax.pipeline.partial_rollouts import (
   PartialGroup,
   from_json,
+  partial_rollout_metrics,
   split_groups,
-  summarize,
   to_json,
 )
 from kimina_jax.prompts.template import make_prompt
@@ -43,7 +43,7 @@ def rollout(
     logps=logps[0],
     model_logps=logps[1],
     text=text,
-    stop=stop,
+    stop_reason=stop,
     iteration=iteration,
     num_carried=num_carried,
   )
@@ -185,7 +185,7 @@ def test_the_numbers_of_an_iteration():
   ]
   begun = [unfinished(1, 4), unfinished(1, 5)]
   complete, partial = split(carried, judged, begun)
-  assert summarize(carried, complete, partial) == {
+  assert partial_rollout_metrics(carried, complete, partial) == {
     "rollout/samples": 6,
     "rollout/carried": 1,
     # 7 were in flight.
@@ -197,7 +197,7 @@ def test_the_numbers_of_an_iteration():
 def test_an_iteration_that_completes_nothing_has_no_mean():
   begun = [unfinished(0, row) for row in range(3)]
   complete, partial = split([], [], begun)
-  assert summarize([], complete, partial) == {
+  assert partial_rollout_metrics([], complete, partial) == {
     "rollout/samples": 0,
     "rollout/carried": 1,
     "rollout/finished": 0,
@@ -205,7 +205,7 @@ def test_an_iteration_that_completes_nothing_has_no_mean():
 
 
 def assert_same(ours, theirs):
-  for name in ("index", "text", "stop", "iteration", "num_carried"):
+  for name in ("index", "text", "stop_reason", "iteration", "num_carried"):
     assert getattr(ours, name) == getattr(theirs, name)
   for name in ("tokens", "logps", "model_logps"):
     mine, other = getattr(ours, name), getattr(theirs, name)

@@ -197,7 +197,7 @@ def _sample(
     logps=np.zeros(3, np.float32),
     model_logps=np.zeros(3, np.float32),
     text=text,
-    stop="stop",
+    stop_reason="stop",
     iteration=began,
     num_carried=num_carried,
   )

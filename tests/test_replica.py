@@ -20,7 +20,8 @@ def test_two_processes_draw_what_one_draws():
   assert first["preempted"] == second["preempted"] > 0
   alone = by_index(generate(make_engine()))
   assert sorted(first["found"]) == [
-    [rollout.index, rollout.tokens.tolist(), rollout.stop] for rollout in alone
+    [rollout.index, rollout.tokens.tolist(), rollout.stop_reason]
+    for rollout in alone
   ]
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from kimina_jax.rewards.reward import RewardSettings, score
+from kimina_jax.rewards.reward import RewardSettings, make_sample
 from kimina_jax.types import (
   Extraction,
   Problem,
@@ -31,7 +31,9 @@ def rollout(stop: str = "stop") -> Rollout:
 
 def reward(extraction, status, *, stop="stop", **choices):
   settings = RewardSettings(**{**SETTINGS, **choices})
-  return score(rollout(stop), extraction, Verdict(status), settings).reward
+  return make_sample(
+    rollout(stop), extraction, Verdict(status), settings
+  ).reward
 
 
 @pytest.mark.parametrize("status", list(Status))
@@ -68,7 +70,7 @@ def test_infrastructure_is_never_the_policys_fault():
 
 
 def test_sample_says_why():
-  sample = score(
+  sample = make_sample(
     rollout(),
     BROKEN,
     Verdict(Status.MALFORMED),

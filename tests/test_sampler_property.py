@@ -63,7 +63,7 @@ def test_ten_thousand_requests():
     _check_end(rollout, requests)
   _check_log_probs(ended)
   # What these requests are there for did happen.
-  stops = collections.Counter(rollout.stop for rollout in ended)
+  stops = collections.Counter(rollout.stop_reason for rollout in ended)
   assert set(stops) == {"stop", "string", "length"}
   assert min(stops.values()) > 100 and requests.num_preempted > 50
   assert sum(rollout.num_carried > 0 for rollout in ended) > 30
@@ -132,7 +132,7 @@ def _check_end(rollout: Rollout, requests: _Requests) -> None:
   name, length = _name(rollout), len(rollout.tokens)
   limit = requests.limits[name]
   reasons = [_why(rollout.tokens[: n + 1], limit) for n in range(length)]
-  assert rollout.stop == reasons[-1] and not any(reasons[:-1])
+  assert rollout.stop_reason == reasons[-1] and not any(reasons[:-1])
   assert len(rollout.logps) == len(rollout.model_logps) == length
 
 

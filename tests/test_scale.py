@@ -318,7 +318,7 @@ def test_wrong_topologies(name):
 
 
 def plan(*meshes, topology="cpu:8", program="update", overrides=(), rows=0):
-  config = config_file.load(
+  config = config_file.load_config(
     "debug", [tuple(word.split("=", 1)) for word in overrides]
   )
   return cases.plan_cases(
@@ -591,7 +591,7 @@ def _lives(pid):
 
 def test_weights_move_between_meshes_of_any_split():
   path = "debug"
-  experiments = {path: config_file.load(path)}
+  experiments = {path: config_file.load_config(path)}
   (case,) = cases.plan_cases(
     experiments,
     ["cpu:8"],

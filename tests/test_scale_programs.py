@@ -126,7 +126,7 @@ def test_flops_of_flash_attention(block_q, block_kv):
 
 
 def make_case(program, mesh, *, remat, topology="cpu:8", **model):
-  config = config_file.load("debug", [("model.remat", remat)])
+  config = config_file.load_config("debug", [("model.remat", remat)])
   config.model.update(model)
   (case,) = cases.plan_cases(
     {"debug": config},
@@ -245,7 +245,7 @@ def test_loops_of_a_dispatch_are_found_by_name(program):
 
 def make_sampler_case(program, topology, **rollouts):
   overrides = {"tensor": 2, "chunk_tokens": 128, "page_size": 32, **rollouts}
-  config = config_file.load(
+  config = config_file.load_config(
     "debug", [(f"rollouts.{k}", str(v)) for k, v in overrides.items()]
   )
   (case,) = cases.plan_cases(

@@ -33,7 +33,7 @@ def test_random_workloads():
     order = host.waiting()
     host.run()
     _assert_complete(host, ends)
-    scheduler, stops = host.scheduler, {s.stop for s in host.ended}
+    scheduler, stops = host.scheduler, {s.stop_reason for s in host.ended}
     if not scheduler.num_preempted and stops <= {"stop", "length"}:
       assert host.admitted == order
       seen["in order"] += 1
@@ -157,11 +157,11 @@ class _Device:
   def _step(self, plan, slots, chunks) -> list[tuple[int, int]]:
     """Stores all tokens, then checks what each sequence can see."""
     size, written, seen = self._sizes["page_size"], [], []
-    for page, prompt_pages in chunks:
-      hashes = _hashes(prompt_pages.tokens.tolist())
-      seen.append((prompt_pages.pages, hashes[: (page + 1) * size]))
+    for page, prefill_pages in chunks:
+      hashes = _hashes(prefill_pages.tokens.tolist())
+      seen.append((prefill_pages.pages, hashes[: (page + 1) * size]))
       for at in range(page * size, min(len(hashes), (page + 1) * size)):
-        written.append((prompt_pages.pages[at // size], at % size, hashes[at]))
+        written.append((prefill_pages.pages[at // size], at % size, hashes[at]))
     for index in slots:
       if index is not None:
         hashes, table = self._running[index].hashes, plan.block_tables[index]
@@ -268,7 +268,7 @@ class _Host:
     ]
     new = {index: sequence.index for index, sequence in plan.admitted.items()}
     chunks = [
-      (page, list(prompt_pages.pages)) for page, prompt_pages in plan.chunks
+      (page, list(prefill_pages.pages)) for page, prefill_pages in plan.chunks
     ]
     tables = {index: list(pages) for index, pages in plan.block_tables.items()}
     self.plans.append((new, list(plan.removed), tables, plan.copies, chunks))
@@ -282,8 +282,8 @@ class _Host:
     """Pages in use are not free, and all others are."""
     running = self.scheduler.running.values()
     held = {page for sequence in running for page in sequence.pages}
-    for _, prompt_pages in self.scheduler.waiting:
-      held |= set(prompt_pages.pages)
+    for _, prefill_pages in self.scheduler.waiting:
+      held |= set(prefill_pages.pages)
     num_held = self.sizes["num_pages"] - self.scheduler.pages.num_free
     assert num_held == len(held)
 
@@ -292,29 +292,31 @@ class _Host:
     size = self.sizes["page_size"]
     for sequence in self.scheduler.running.values():
       first_written = sequence.position // size
-      for _, prompt_pages in self.scheduler.waiting:
-        assert not set(sequence.pages[first_written:]) & set(prompt_pages.pages)
-    for _, prompt_pages in plan.chunks:
-      assert prompt_pages.num_waiting
+      for _, prefill_pages in self.scheduler.waiting:
+        assert not set(sequence.pages[first_written:]) & set(
+          prefill_pages.pages
+        )
+    for _, prefill_pages in plan.chunks:
+      assert prefill_pages.num_waiting
 
   def _intervene(self) -> None:
     if self._rng.random() < self._events:
       sequence = self._rng.choice(self._sequences)
-      if not sequence.stop:
+      if not sequence.stop_reason:
         self._remove(sequence, "cancelled")
     num_drawn = sum(
       sequence.num_drawn - sequence.num_carried for sequence in self._sequences
     )
     if 0 < self._budget <= num_drawn:
       for sequence in self._sequences:
-        if not (sequence.stop or sequence.abort_reason):
+        if not (sequence.stop_reason or sequence.abort_reason):
           self._remove(sequence, "budget")
 
   def _remove(self, sequence, stop: str) -> None:
     for group in self._groups:
       if sequence in group:
         group.remove(sequence)
-        sequence.stop = stop
+        sequence.stop_reason = stop
         self.ended.append(sequence)
         if not group:
           self._groups.remove(group)
@@ -426,10 +428,10 @@ def _assert_complete(host, ends) -> None:
     response = sequence.response.tolist()
     assert response == [_draw(sequence.index, t) for t in range(len(response))]
     full = min(ends[sequence.index], sequence.max_len)
-    if sequence.stop in ("cancelled", "budget"):
+    if sequence.stop_reason in ("cancelled", "budget"):
       assert len(response) < full
     else:
-      assert sequence.stop == (
+      assert sequence.stop_reason == (
         "stop" if ends[sequence.index] == full else "length"
       )
       assert len(response) == full

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from kimina_jax.rewards.summary import disputed, solve_counts, summarize
+from kimina_jax.rewards.summary import disputed, sample_metrics, solve_counts
 from kimina_jax.types import Problem, Prompt, Rollout, Sample, Status, Verdict
 
 
@@ -30,7 +30,7 @@ SAMPLES = [
 
 
 def test_shares_and_means():
-  found = summarize(SAMPLES)
+  found = sample_metrics(SAMPLES)
   assert found["reward/mean"] == pytest.approx(3 / 7)  # one is excluded
   assert found["reward/proved"] == 4 / 8
   assert found["reward/excluded"] == 1 / 8
@@ -54,14 +54,14 @@ def test_shares_and_means():
 
 
 def test_a_mean_over_nothing_is_left_out():
-  found = summarize([sample("a", Status.INFRA_ERROR, None)])
+  found = sample_metrics([sample("a", Status.INFRA_ERROR, None)])
   assert "reward/mean" not in found
   assert "response/len_right" not in found
   assert found["reward/excluded"] == 1
 
 
 def test_groups_of_one_problem_from_two_iterations_are_two():
-  found = summarize(
+  found = sample_metrics(
     [
       sample("a", Status.PROVED, 1.0, iteration=1),
       sample("a", Status.PROVED, 1.0, iteration=1),
@@ -73,7 +73,7 @@ def test_groups_of_one_problem_from_two_iterations_are_two():
 
 
 def test_no_samples_are_no_numbers():
-  assert summarize([]) == {}
+  assert sample_metrics([]) == {}
 
 
 def test_the_curriculum_counts_proofs_in_the_pattern():
@@ -92,9 +92,9 @@ def test_canaries_are_counted_and_teach_no_solve_rate():
     sample("e", Status.LEAN_ERROR, 0.0, source="canary"),
     sample("e", Status.PROVED, 1.0, source="canary"),
   ]
-  found = summarize(samples)
+  found = sample_metrics(samples)
   assert (found["canary/tried"], found["canary/proved"]) == (2, 1)
-  assert summarize(SAMPLES)["canary/tried"] == 0
+  assert sample_metrics(SAMPLES)["canary/tried"] == 0
   assert solve_counts(samples) == solve_counts(SAMPLES)
 
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from kimina_jax.problems import arithmetic, dataset
-from kimina_jax.prompts.template import make_prompt, render
+from kimina_jax.prompts.template import make_prompt, render_prompt
 from kimina_jax.prompts.tokenizer import load_tokenizer
 from kimina_jax.types import Problem
 
@@ -15,7 +15,7 @@ _PROBLEM = Problem(
 
 
 def test_the_whole_prompt():
-  assert render(_PROBLEM) == (
+  assert render_prompt(_PROBLEM) == (
     "<|im_start|>system\n"
     "You are an expert in mathematics and Lean 4.<|im_end|>\n"
     "<|im_start|>user\n"
@@ -34,7 +34,9 @@ def test_the_whole_prompt():
 
 def test_an_informal_text_may_be_empty():
   problem = arithmetic.generate("train", 1, seed=0)[0]
-  assert "in Lean 4.\n# Problem:\n# Formal statement:\n" in render(problem)
+  assert "in Lean 4.\n# Problem:\n# Formal statement:\n" in render_prompt(
+    problem
+  )
 
 
 def _turns(problem):
@@ -61,12 +63,14 @@ def qwen(data_dir):
 
 
 def test_equal_to_the_chat_template_of_qwen(qwen, data_dir):
-  problems = dataset.load(data_dir / "minif2f" / "minif2f.jsonl", split="test")
+  problems = dataset.load_statements(
+    data_dir / "minif2f" / "minif2f.jsonl", split="test"
+  )
   for problem in [_PROBLEM, *problems[:50]]:
     expected = qwen.apply_chat_template(
       _turns(problem), tokenize=False, add_generation_prompt=True
     )
-    assert render(problem) == expected
+    assert render_prompt(problem) == expected
 
 
 def test_tokens_are_those_of_the_chat_template(qwen, data_dir):
@@ -77,13 +81,15 @@ def test_tokens_are_those_of_the_chat_template(qwen, data_dir):
   )
   assert prompt.tokens.tolist() == expected["input_ids"]
   assert prompt.problem is _PROBLEM
-  assert prompt.text == render(_PROBLEM)
+  assert prompt.text == render_prompt(_PROBLEM)
 
 
 def test_solutions_of_kimina_fit_the_prompt(data_dir):
   """A genuine response repeats the block of the prompt."""
   folder = data_dir / "minif2f"
-  problems = {p.name: p for p in dataset.load(folder / "minif2f.jsonl")}
+  problems = {
+    p.name: p for p in dataset.load_statements(folder / "minif2f.jsonl")
+  }
   lines = (folder / "kimina-minif2f-test-solved.jsonl").read_text()
   repeated = 0
   for record in map(json.loads, lines.splitlines()):

@@ -42,8 +42,8 @@ def make_run(tmp_path, **changes):
     setup=types.SimpleNamespace(experiment=experiment),
     run_dir=tmp_path,
     curriculum=Curriculum(problems, experiment.curriculum, seed=0),
-    rollouts=Kept(),
-    metrics=Kept(),
+    rollout_writer=Kept(),
+    metric_writer=Kept(),
   )
 
 
@@ -58,29 +58,29 @@ def sample(problem: Problem, status: Status) -> Sample:
 def test_canaries_take_the_place_of_problems(tmp_path):
   run = make_run(tmp_path, canary_share=0.25)
   for step in range(20):
-    chosen = train.choose(run, step, 16)
+    chosen = train.choose_problems(run, step, 16)
     false = [problem for problem in chosen if problem.is_canary]
     assert (len(chosen), len(false)) == (16, 4)
     assert {problem.header for problem in chosen} == {arithmetic.HEADER}
-    assert chosen == train.choose(run, step, 16)
-  assert train.choose(run, 0, 0) == []
+    assert chosen == train.choose_problems(run, step, 16)
+  assert train.choose_problems(run, 0, 0) == []
   quiet = make_run(tmp_path, canary_share=0.0)
-  assert quiet.curriculum.draw(3, 16) == train.choose(quiet, 3, 16)
+  assert quiet.curriculum.draw(3, 16) == train.choose_problems(quiet, 3, 16)
 
 
 def test_a_proved_canary_stops_the_run_before_it_learns(tmp_path):
   run = make_run(tmp_path, canary_share=1.0)
-  canary = train.choose(run, 0, 4)[0]
+  canary = train.choose_problems(run, 0, 4)[0]
   real = dataclasses.replace(canary, name="t", source="")
   samples = [sample(real, Status.PROVED), sample(canary, Status.LEAN_ERROR)]
   train._check_canaries(run, samples, 5)
-  assert not run.rollouts.rows
+  assert not run.rollout_writer.rows
   samples.append(sample(canary, Status.PROVED))
   with pytest.raises(CheckerFooled, match="rollout 7 of iteration 5") as caught:
     train._check_canaries(run, samples, 5)
   assert canary.statement in str(caught.value)
-  assert run.rollouts.rows == [(5, samples)]
-  ((_, metrics),) = run.metrics.rows
+  assert run.rollout_writer.rows == [(5, samples)]
+  ((_, metrics),) = run.metric_writer.rows
   assert (metrics["canary/tried"], metrics["canary/proved"]) == (2, 1)
 
 

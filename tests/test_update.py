@@ -72,7 +72,7 @@ def _learner(sizes=(1, 1, 1), loss=KIMI, eps=1e-2):
   return (
     mesh,
     new_state,
-    updating.make_scorer(CONFIG, mesh=mesh, vocab_block_size=16),
+    updating.make_old_logprobs(CONFIG, mesh=mesh, vocab_block_size=16),
     updating.make_update(
       CONFIG, optimizer, loss=loss, mesh=mesh, vocab_block_size=16
     ),
@@ -185,10 +185,10 @@ def test_a_sequence_left_out_is_a_sequence_of_weight_zero():
 
 
 def test_metrics_of_the_first_update_of_an_iteration():
-  mesh, new_state, score, update = _learner()
+  mesh, new_state, compute_old_logprobs, update = _learner()
   state = new_state()
   batches = [batching.put_batch(batch, mesh) for batch in _pack(_examples())]
-  batches = [score(state.params, batch) for batch in batches]
+  batches = [compute_old_logprobs(state.params, batch) for batch in batches]
   _, metrics = jax.device_get(update(state, batches, NUM_SEQUENCES))
   assert all(leaf.is_deleted() for leaf in jax.tree.leaves(state))  # donated
   assert metrics["rho_abs"] < 1e-4
@@ -201,17 +201,17 @@ def test_metrics_of_the_first_update_of_an_iteration():
 
 
 def test_learning_raises_what_was_better_and_lowers_what_was_worse():
-  mesh, new_state, score, update = _learner()
+  mesh, new_state, compute_old_logprobs, update = _learner()
   state = new_state()
   good, bad = (
     dataclasses.replace(example, advantage=advantage)
     for example, advantage in zip(_examples(2), (1.0, -1.0), strict=True)
   )
   (batch,) = batching.pack([good, bad], sequence_len=64, rows_per_batch=8)
-  before = score(state.params, batching.put_batch(batch, mesh))
+  before = compute_old_logprobs(state.params, batching.put_batch(batch, mesh))
   for _ in range(3):
     state, _ = update(state, [before], 2)
-  after = score(state.params, before)
+  after = compute_old_logprobs(state.params, before)
   change_T = np.asarray(after.old_logp_BT - before.old_logp_BT)[0]
   change_T = change_T * batch.response_BT[0]
   assert change_T[batch.segments_BT[0] == 1].sum() > 0.1
@@ -250,12 +250,14 @@ def test_a_non_finite_loss_leaves_the_state_alone():
 
 
 def test_imitation_learns_its_demonstrations():
-  mesh, new_state, score, update = _learner(loss=losses.sft, eps=1e-8)
+  mesh, new_state, compute_old_logprobs, update = _learner(
+    loss=losses.sft, eps=1e-8
+  )
   state = new_state()
   (batch,) = batching.pack(_examples(6), sequence_len=64, rows_per_batch=8)
   on_mesh = batching.put_batch(batch, mesh)
   # The loss is the mean negative log-prob of response tokens.
-  logp_BT = np.asarray(score(state.params, on_mesh).old_logp_BT)
+  logp_BT = np.asarray(compute_old_logprobs(state.params, on_mesh).old_logp_BT)
   expected = -logp_BT[batch.response_BT == 1].mean()
   history = []
   for _ in range(40):
@@ -354,10 +356,10 @@ def test_offloaded_moments_live_on_the_host_and_change_no_number():
 
 
 def test_the_loop_moves_nothing_between_host_and_devices():
-  mesh, new_state, score, update = _learner()
+  mesh, new_state, compute_old_logprobs, update = _learner()
   state = new_state()
   batches = _pack(_examples())
   with jax.transfer_guard("disallow"):
     on_mesh = [batching.put_batch(batch, mesh) for batch in batches]
-    on_mesh = [score(state.params, batch) for batch in on_mesh]
+    on_mesh = [compute_old_logprobs(state.params, batch) for batch in on_mesh]
     update(state, on_mesh, NUM_SEQUENCES)

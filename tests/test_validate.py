@@ -40,7 +40,7 @@ def test_a_valid_experiment_leaves_no_trace(tmp_path):
 
 @pytest.mark.parametrize("name", ["common", "debug"])
 def test_what_runs_anywhere_is_valid_as_it_stands(name):
-  config = config_file.load(name)
+  config = config_file.load_config(name)
   validate(Experiment.from_config(config), program="train")
 
 
@@ -187,7 +187,7 @@ def test_a_dry_run_makes_no_directory(name, tmp_path, capsys):
     with pytest.raises(UsageError, match="--checkpoint is missing"):
       evaluate.evaluate(config, "", run_dir, dry_run=True)
     return
-  program = {"train": train.train, "sft": sft.train}[name]
+  program = {"train": train.train, "sft": sft.run_sft}[name]
   program(config, run_dir, dry_run=True)
   output = capsys.readouterr().out
   assert f"{name}: the experiment is valid" in output

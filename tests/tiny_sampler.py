@@ -146,4 +146,4 @@ def assert_same(ours, theirs) -> None:
   for mine, other in zip(ours, theirs, strict=True):
     np.testing.assert_array_equal(mine.tokens, other.tokens)
     np.testing.assert_allclose(mine.logps, other.logps, atol=1e-5)
-    assert (mine.text, mine.stop) == (other.text, other.stop)
+    assert (mine.text, mine.stop_reason) == (other.text, other.stop_reason)

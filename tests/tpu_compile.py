@@ -83,7 +83,7 @@ def _lower(
   programs = updating.make_update_programs(
     config, optimizer, loss=loss, mesh=mesh
   )
-  score = updating.make_score_program(config, mesh=mesh)
+  score = updating.make_old_logprobs_program(config, mesh=mesh)
   # Around tracing alone: nothing can run on these devices.
   with jax.set_mesh(mesh):
     if program == "score":

@@ -172,7 +172,7 @@ def _drain(
 def _load_problems(path: str) -> Mapping[str, Problem] | None:
   if not path:
     return None
-  return {problem.name: problem for problem in dataset.load(path)}
+  return {problem.name: problem for problem in dataset.load_statements(path)}
 
 
 def _interruption_notice(

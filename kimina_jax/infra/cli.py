@@ -282,13 +282,13 @@ def _load_config(
 
   if command.takes_several_configs:
     options.configs = {
-      name: config_file.load(name, overrides)
+      name: config_file.load_config(name, overrides)
       for name in options.config or (command.config,)
     }
     return
   options.config_name = options.config
   name = options.config or command.config
-  options.config = config_file.load(name)
+  options.config = config_file.load_config(name)
   options.overrides = config_file.parse_overrides(options.config, overrides)
   options.config.update_from_flattened_dict(options.overrides)
 

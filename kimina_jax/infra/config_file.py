@@ -74,7 +74,7 @@ def find(name: str) -> pathlib.Path:
   )
 
 
-def load(
+def load_config(
   name: str, overrides: Sequence[tuple[str, str | None]] = ()
 ) -> ConfigDict:
   """Loads an experiment and applies the overrides of the command line.

@@ -150,7 +150,9 @@ def format_line(state: DisplayState, step: int, row: Row, now_s: float) -> str:
   return "  ".join(parts)
 
 
-def render(state: DisplayState, now_s: float) -> rich.console.RenderableType:
+def render_display(
+  state: DisplayState, now_s: float
+) -> rich.console.RenderableType:
   """The panel as of now."""
   name, done, total = state.phase
   overall = rich.table.Table.grid(expand=True, padding=(0, 1))
@@ -188,7 +190,7 @@ def sparkline(values: list[float], *, width: int) -> str:
 
 def _start_live(state: DisplayState) -> rich.live.Live:
   live = rich.live.Live(
-    get_renderable=lambda: render(state, time.monotonic()),
+    get_renderable=lambda: render_display(state, time.monotonic()),
     refresh_per_second=4,
   )
   live.start()

@@ -86,7 +86,7 @@ def to_row(step: int, sample: Sample) -> dict[str, Any]:
     "prompt_len": len(rollout.prompt.tokens),
     "response_len": len(rollout.tokens),
     "num_carried": rollout.num_carried,
-    "stop": rollout.stop,
+    "stop": rollout.stop_reason,
     "queue_s": verdict.queue_s,
     "load_s": verdict.load_s,
     "exec_s": verdict.exec_s,

@@ -19,19 +19,19 @@ import rich.progress
 from kimina_jax.infra import interruption
 
 Piece = TypeVar("Piece")
-Result = TypeVar("Result")
+Output = TypeVar("Output")
 
 _NUM_THREADS = 4
 _LINE_EVERY_S = 10.0
 
 
 def stream(
-  work: Callable[[Piece], Result],
+  work: Callable[[Piece], Output],
   pieces: Sequence[tuple[Piece, int]],
   *,
   title: str,
   max_bytes: int,
-) -> Iterator[tuple[Piece, Result]]:
+) -> Iterator[tuple[Piece, Output]]:
   """Calls `work` on every piece in threads; yields pieces with their results.
 
   Args:
@@ -45,7 +45,7 @@ def stream(
   """
   gate = _Gate(max_bytes)
 
-  def admit(piece: Piece, num_bytes: int) -> Result:
+  def admit(piece: Piece, num_bytes: int) -> Output:
     with gate.admit(num_bytes):
       return work(piece)
 

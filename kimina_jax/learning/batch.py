@@ -59,7 +59,7 @@ def minibatches(
   return [[samples[i] for i in part] for part in parts if part.size]
 
 
-def from_samples(
+def examples_from_samples(
   samples: Iterable[Sample], *, learn_from_carried: bool
 ) -> list[Example]:
   """The samples that count in the loss, the longest first.
@@ -90,7 +90,7 @@ def from_samples(
   return sorted(examples, key=lambda example: -len(example.tokens))
 
 
-def from_demonstration(prompt: Prompt, response: np.ndarray) -> Example:
+def example_from_demonstration(prompt: Prompt, response: np.ndarray) -> Example:
   """The example of a demonstration: `response` is int32 with its stop token."""
   return Example(
     name=prompt.problem.name,

@@ -1,9 +1,13 @@
 """The optimizer update, and the log-prob pass before it.
 
-In: a TrainState and Batches on the mesh. Out: the next TrainState and
-metrics. Every program is compiled once for a run: an update of several batches
+In: a TrainState and Batches on the mesh. Out: the next TrainState and metrics.
+Every program is compiled once for a run: an update of several batches
 accumulates their gradients, then applies them. Nothing here reads or writes a
 file or draws a random number.
+
+log π_old: the log-probabilities by the trainer's own forward at the start of an
+iteration, before its first update; not those of the sampler. They come from
+`make_old_logprobs`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -129,25 +133,27 @@ def make_begin_iteration(
   return lambda state: state._replace(opt_state=init(state.params))
 
 
-def make_scorer(
+def make_old_logprobs(
   config: ModelConfig, *, mesh: Mesh, vocab_block_size: int | None = None
 ) -> Callable[[PyTree, Batch], Batch]:
-  """Returns `score(params, batch)`, which fills in the batch's `old_logp_BT`.
+  """Returns `compute_old_logprobs(params, batch)`, which adds log π_old.
 
-  Call it on all batches of an iteration before the first update.
+  log π_old: the log-probabilities by the trainer's own forward at the start of
+  an iteration. It is the batch's `old_logp_BT`; call the function on all
+  batches of an iteration before the first update.
   """
-  program = make_score_program(
+  program = make_old_logprobs_program(
     config, mesh=mesh, vocab_block_size=vocab_block_size
   )
 
-  def score(params: PyTree, batch: Batch) -> Batch:
+  def compute_old_logprobs(params: PyTree, batch: Batch) -> Batch:
     with jax.set_mesh(mesh):
       return batch._replace(old_logp_BT=program(params, batch))
 
-  return score
+  return compute_old_logprobs
 
 
-def make_score_program(
+def make_old_logprobs_program(
   config: ModelConfig, *, mesh: Mesh, vocab_block_size: int | None = None
 ) -> Callable[[PyTree, Batch], jax.Array]:
   """Returns the jitted log-prob pass (params, batch) → old_logp_BT.

@@ -29,7 +29,7 @@ from kimina_jax.minilean.polynomial import (
 from kimina_jax.minilean.semantics import (
   Encoding,
   Undecided,
-  evaluate,
+  evaluate_term,
   smt_integer,
 )
 from kimina_jax.minilean.syntax import (
@@ -301,7 +301,7 @@ def _sign(facts: Sequence[Term], term: Term) -> str:
 
 def _value_sign(term: Term) -> str:
   try:
-    value = evaluate(term)
+    value = evaluate_term(term)
   except Undecided:
     return ""
   return "<" if value > 0 else "≤" if value == 0 else "≠"
@@ -346,7 +346,7 @@ def decidable(target: Term) -> bool:
 def holds(target: Term) -> bool:
   """Whether a closed proposition is true; False if it is Undecided."""
   try:
-    return evaluate(target) is True
+    return evaluate_term(target) is True
   except Undecided:
     return False
 

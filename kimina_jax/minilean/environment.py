@@ -65,7 +65,7 @@ def run_source(environment: Environment, source: str) -> SourceResult:
   """Runs the commands of `source` one after the other."""
   diagnostics: list[Diagnostic] = []
   sorries: list[tuple[Span, str]] = []
-  for command in parser.parse(source):
+  for command in parser.parse_commands(source):
     if isinstance(command, parser.SyntaxFailure):
       diagnostics.append(Diagnostic("error", str(command), command.span))
       continue

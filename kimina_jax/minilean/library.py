@@ -46,7 +46,7 @@ def lemmas(name: str) -> list[Theorem]:
 
 
 def _lemma(text: str) -> Theorem:
-  (tree,) = parser.parse(f"theorem lemma_ {text} := _")
+  (tree,) = parser.parse_commands(f"theorem lemma_ {text} := _")
   if isinstance(tree, parser.SyntaxFailure):
     raise tree
   _, _, *binders, statement, _ = children_of(tree)

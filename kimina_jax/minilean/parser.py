@@ -59,7 +59,7 @@ class SyntaxFailure(Exception):
     self.span = span
 
 
-def parse(source: str) -> Iterator[Tree | SyntaxFailure]:
+def parse_commands(source: str) -> Iterator[Tree | SyntaxFailure]:
   """Yields the commands of `source`, with a failure for each that is bad."""
   try:
     text = _blank_comments(source)

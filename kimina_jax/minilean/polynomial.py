@@ -14,8 +14,8 @@ import fractions
 from kimina_jax.minilean.semantics import (
   Undecided,
   bounded,
-  evaluate,
   evaluate_integer,
+  evaluate_term,
   power,
 )
 from kimina_jax.minilean.syntax import (
@@ -117,7 +117,7 @@ def _power(term: Term, casts: bool) -> Polynomial:
 
 def _inverse(term: Term) -> Polynomial:
   try:
-    value = fractions.Fraction(evaluate(term))
+    value = fractions.Fraction(evaluate_term(term))
     return constant(1 / value if value else 0)
   except Undecided:
     return _indeterminate(operation("/", numeral(1, term.sort), term))
@@ -125,7 +125,7 @@ def _inverse(term: Term) -> Polynomial:
 
 def _indeterminate(term: Term) -> Polynomial:
   if not is_open(term):
-    return constant(evaluate(term))
+    return constant(evaluate_term(term))
   return Polynomial({((canonical(term), 1),): fractions.Fraction(1)})
 
 

@@ -16,7 +16,7 @@ from kimina_jax.minilean import arithmetic, proofs
 from kimina_jax.minilean.elaborate import Failure
 from kimina_jax.minilean.goals import Goal, Local
 from kimina_jax.minilean.parser import Tree, children_of
-from kimina_jax.minilean.semantics import Undecided, Value, evaluate
+from kimina_jax.minilean.semantics import Undecided, Value, evaluate_term
 from kimina_jax.minilean.syntax import (
   FALSE,
   TRUE,
@@ -138,7 +138,7 @@ class Simplifier:
       return term
     if not is_open(term) and self._computes(term):
       try:
-        return literal(evaluate(term), term.sort)
+        return literal(evaluate_term(term), term.sort)
       except Undecided:
         pass
     if term.head in ("∀", "∃"):
@@ -217,7 +217,7 @@ def _is_literal(term: Term) -> bool:
     return term.args[0].head == "num" and term.args[0].value > 0
   if term.head == "/" and term.sort.is_field:
     try:
-      return literal(evaluate(term), term.sort) == term
+      return literal(evaluate_term(term), term.sort) == term
     except Undecided:
       return True
   return term.head == "num"

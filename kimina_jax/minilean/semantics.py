@@ -36,13 +36,13 @@ class Undecided(Exception):
   """The term has variables, quantifiers or numbers that are too large."""
 
 
-def evaluate(term: Term) -> Value:
+def evaluate_term(term: Term) -> Value:
   """Evaluates a closed term to a bool, an int (ℕ, ℤ) or a Fraction (ℚ, ℝ)."""
   if term.head == "num":
     return fractions.Fraction(term.value) if term.sort.is_field else term.value
   if term.head in ("var", "∀", "∃"):
     raise Undecided(term.head)
-  values: list[Any] = [evaluate(arg) for arg in term.args]
+  values: list[Any] = [evaluate_term(arg) for arg in term.args]
   if term.head == "cast":
     return fractions.Fraction(values[0]) if term.sort.is_field else values[0]
   if term.head == "^":
@@ -54,7 +54,7 @@ def evaluate(term: Term) -> Value:
 
 def evaluate_integer(term: Term) -> int:
   """Evaluates a closed term of type ℕ or ℤ."""
-  return cast(int, evaluate(term))
+  return cast(int, evaluate_term(term))
 
 
 def _arithmetic(head: str, sort: Sort, values: list[Any]) -> Value:

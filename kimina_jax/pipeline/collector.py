@@ -17,7 +17,7 @@ from absl import logging
 from kimina_jax.infra import distributed, interruption
 from kimina_jax.pipeline.partial_rollouts import PartialGroup, split_groups
 from kimina_jax.pipeline.setup import Setup
-from kimina_jax.rewards.reward import score
+from kimina_jax.rewards.reward import make_sample
 from kimina_jax.rollouts.engine import Engine, GenerationStream, OnTokens
 from kimina_jax.types import (
   Problem,
@@ -116,7 +116,7 @@ class ExperienceCollector:
       seed=seed,
       iteration=iteration,
       unfinished=begun,
-      max_tokens=-(-max_tokens // engine.group.count),
+      max_tokens=-(-max_tokens // engine.process_group.count),
       poll=interruption.check,
       on_tokens=on_tokens,
     )
@@ -146,18 +146,20 @@ class ExperienceCollector:
       progress: see `collect`.
       confirm: see `collect`.
     """
-    group = self.engine.group
-    mine = itertools.islice(rollouts, group.rank, None, group.size)
-    num_mine = len(range(group.rank, total, group.size))
+    process_group = self.engine.process_group
+    mine = itertools.islice(
+      rollouts, process_group.rank, None, process_group.size
+    )
+    num_mine = len(range(process_group.rank, total, process_group.size))
     try:
-      samples, unfinished = self._verify(
+      samples, unfinished = self._sample_and_verify(
         mine, total=num_mine, progress=progress, confirm=confirm
       )
     except interruption.Interrupted:
       # The work of the other processes is discarded too: all stop below.
       samples, unfinished = [], []
     distributed.agree_to_stop()
-    counts = rollouts.stats if total and not group.rank else {}
+    counts = rollouts.stats if total and not process_group.rank else {}
     parts = distributed.gather((samples, unfinished, self.pool.stats(), counts))
     all_checks = merge_stats([checks for _, _, checks, _ in parts])
     alarm = failure_alarm(all_checks)
@@ -172,7 +174,7 @@ class ExperienceCollector:
       [rollout for part in parts for rollout in part[1]],
     )
 
-  def _verify(
+  def _sample_and_verify(
     self,
     rollouts: Iterable[Rollout],
     *,
@@ -200,7 +202,7 @@ class ExperienceCollector:
     samples = []
     for rollout, extraction, verdict in submitted:
       samples.append(
-        score(
+        make_sample(
           rollout,
           extraction,
           wait_for_verdict(verdict, interruption.check),

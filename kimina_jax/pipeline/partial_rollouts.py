@@ -83,7 +83,7 @@ def split_groups(
   return complete, partial
 
 
-def summarize(
+def partial_rollout_metrics(
   carried: Sequence[PartialGroup],
   samples: Sequence[Sample],
   partial: Sequence[PartialGroup],
@@ -186,8 +186,11 @@ def _load_sample(prompt: Prompt, saved: Mapping[str, Any]) -> Sample:
 
 
 def _save_rollout(rollout: Rollout) -> dict[str, Any]:
-  fields = ("iteration", "index", "text", "stop", "num_carried")
-  return {name: getattr(rollout, name) for name in fields} | {
+  fields = ("iteration", "index", "text", "num_carried")
+  saved = {name: getattr(rollout, name) for name in fields}
+  # Checkpoints of all versions have the stop reason under `stop`.
+  saved["stop"] = rollout.stop_reason
+  return saved | {
     name: base64.b64encode(
       getattr(rollout, name).astype(dtype, casting="equiv").tobytes()
     ).decode()
@@ -200,4 +203,6 @@ def _load_rollout(prompt: Prompt, saved: Mapping[str, Any]) -> Rollout:
     name: np.frombuffer(base64.b64decode(saved[name]), dtype)
     for name, dtype in _DTYPES.items()
   }
-  return Rollout(prompt=prompt, **{**saved, **arrays})
+  fields = {**saved, **arrays}
+  fields["stop_reason"] = fields.pop("stop")
+  return Rollout(prompt=prompt, **fields)

@@ -213,7 +213,7 @@ def compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Change]:
   program = new["program"]
   now = _flatten(json.loads(json.dumps(new)))
   before = upgrade_config(old)
-  defaults = _flatten(json.loads(config_file.load("common").to_json()))
+  defaults = _flatten(json.loads(config_file.load_config("common").to_json()))
   found = []
   for key in sorted(before.keys() | now.keys()):
     if key.split(".")[0] in _UNUSED[program]:

@@ -29,7 +29,7 @@ from kimina_jax.learning.optimizer import Optimizer, make_optimizer
 from kimina_jax.learning.update import (
   TrainState,
   make_begin_iteration,
-  make_scorer,
+  make_old_logprobs,
   make_update,
 )
 from kimina_jax.pipeline import partial_rollouts
@@ -48,13 +48,13 @@ class TrainPrograms(NamedTuple):
 
   Attributes:
     reshard: params → params in the sampler's layout and dtype.
-    score: params, Batch → the Batch with log π_old filled in.
+    compute_old_logprobs: params, Batch → the Batch with log π_old filled in.
     begin_iteration: TrainState → TrainState, the optimizer reset if asked.
     update: TrainState, Batches, number of sequences → TrainState, metrics.
   """
 
   reshard: Callable
-  score: Callable
+  compute_old_logprobs: Callable
   begin_iteration: Callable
   update: Callable
 
@@ -72,10 +72,10 @@ class Run:
     carried: partial groups that the iteration before it left.
     curriculum: chooses the problems to train on.
     collector: samples and verifies.
-    programs: compiled functions of learning.
+    train_programs: compiled functions of learning.
     checkpoints: saves the state.
-    metrics: writes the metrics and displays the progress.
-    rollouts: writes the rollouts.
+    metric_writer: writes the metrics and displays the progress.
+    rollout_writer: writes the rollouts.
   """
 
   setup: Setup
@@ -85,10 +85,10 @@ class Run:
   carried: Sequence[PartialGroup]
   curriculum: Curriculum
   collector: ExperienceCollector
-  programs: TrainPrograms
+  train_programs: TrainPrograms
   checkpoints: Checkpointer
-  metrics: MetricWriter | NullWriter
-  rollouts: RolloutWriter | NullWriter
+  metric_writer: MetricWriter | NullWriter
+  rollout_writer: RolloutWriter | NullWriter
 
 
 @contextlib.contextmanager
@@ -106,22 +106,22 @@ def open_run(setup: Setup, run_dir: pathlib.Path) -> Iterator[Run]:
   optimizer = make_optimizer(experiment.optimizer)
   with contextlib.ExitStack() as stack:
     collector = stack.enter_context(ExperienceCollector(setup))
-    programs = _make_programs(setup, optimizer, collector.engine.replicas)
+    train_programs = _make_programs(setup, optimizer, collector.engine.replicas)
     checkpoints = Checkpointer(run_dir, experiment.checkpoint)
     stack.enter_context(contextlib.closing(checkpoints))
     resumed = resume_state(setup, optimizer, checkpoints)
     carried = _resume_host(setup, curriculum, resumed)
     first = _first_iteration(run_dir, resumed.step, experiment.train)
-    rollouts = open_rollouts(run_dir / "rollouts.jsonl", first)
-    stack.enter_context(contextlib.closing(rollouts))
-    metrics = open_metrics(
+    rollout_writer = open_rollouts(run_dir / "rollouts.jsonl", first)
+    stack.enter_context(contextlib.closing(rollout_writer))
+    metric_writer = open_metrics(
       run_dir,
       experiment.metrics,
       start_step=first,
       total_steps=experiment.train.num_iterations,
       title=f"RL of {setup.model.name}",
     )
-    stack.enter_context(contextlib.closing(metrics))
+    stack.enter_context(contextlib.closing(metric_writer))
     # From here on, each transfer between host and devices is explicit.
     stack.enter_context(jax.transfer_guard("disallow"))
     interruption.defer()
@@ -133,10 +133,10 @@ def open_run(setup: Setup, run_dir: pathlib.Path) -> Iterator[Run]:
       carried=carried,
       curriculum=curriculum,
       collector=collector,
-      programs=programs,
+      train_programs=train_programs,
       checkpoints=checkpoints,
-      metrics=metrics,
-      rollouts=rollouts,
+      metric_writer=metric_writer,
+      rollout_writer=rollout_writer,
     )
 
 
@@ -225,7 +225,7 @@ def _make_programs(
   )
   return TrainPrograms(
     reshard=make_reshard(model, mesh, replicas),
-    score=make_scorer(model, mesh=mesh),
+    compute_old_logprobs=make_old_logprobs(model, mesh=mesh),
     begin_iteration=make_begin_iteration(model, optimizer, mesh=mesh),
     update=make_update(model, optimizer, loss=loss, mesh=mesh),
   )

@@ -51,7 +51,9 @@ _SOURCE = re.compile(
 )
 
 
-def load(path: str | pathlib.Path, *, split: str = "") -> list[Problem]:
+def load_statements(
+  path: str | pathlib.Path, *, split: str = ""
+) -> list[Problem]:
   """Reads the problems of a JSONL file, in its order.
 
   The Lean text before the last theorem is the header; a docstring there is
@@ -159,7 +161,7 @@ def has_statement(record: Mapping[str, Any]) -> bool:
   return bool(_field(record, _STATEMENT))
 
 
-def decontaminate(
+def remove_contaminated(
   train: Sequence[Problem], evaluation: Sequence[Problem], *, ngram: int
 ) -> list[Problem]:
   """Filters out problems that share a word n-gram with an evaluation problem.

@@ -129,7 +129,7 @@ def decontaminate(
     return list(problems)
   split = settings.eval_split if settings.eval in SOURCES else ""
   held_out = _load(settings.eval, split, settings.num_eval, 0)
-  return dataset.decontaminate(
+  return dataset.remove_contaminated(
     problems, held_out, ngram=settings.decontaminate_ngram
   )
 
@@ -186,7 +186,7 @@ def repeat_demonstrations(
 def _load(source: str, split: str, count: int, seed: int) -> list[Problem]:
   if source in SOURCES:
     return SOURCES[source].generate(split, count, seed=seed)
-  return dataset.load(source, split=split)
+  return dataset.load_statements(source, split=split)
 
 
 def _short_enough(

@@ -34,7 +34,7 @@ def kimina_turn(problem: Problem) -> str:
 PROMPT_KINDS: dict[str, Callable[[Problem], str]] = {"kimina": kimina_turn}
 
 
-def render(problem: Problem, kind: str = "kimina") -> str:
+def render_prompt(problem: Problem, kind: str = "kimina") -> str:
   """Returns the whole prompt: system and user turn, and the assistant's marker.
 
   Args:
@@ -51,7 +51,7 @@ def make_prompt(
   problem: Problem, tokenizer: Tokenizer, kind: str = "kimina"
 ) -> Prompt:
   """Renders and tokenizes a problem's prompt."""
-  text = render(problem, kind)
+  text = render_prompt(problem, kind)
   return Prompt(problem, text, tokenizer.encode(text))
 
 

@@ -195,9 +195,9 @@ def _summary_lines(attempt: ProofAttempt, checker: str) -> list[Text]:
     f"{verdict.status}: attempt {attempt.number}, {len(rollout.tokens)} tokens,"
     f" checked by {checker_title(checker)} in {seconds:.2f} s"
   ]
-  if rollout.stop == "length":
+  if rollout.stop_reason == "length":
     lines.append(f"cut at max_response_len = {len(rollout.tokens)} tokens")
-  elif rollout.stop != "stop":
-    lines.append(f"the response was ended by: {rollout.stop}")
+  elif rollout.stop_reason != "stop":
+    lines.append(f"the response was ended by: {rollout.stop_reason}")
   lines += verdict_remarks(verdict)
   return [Text(printable(line)) for line in lines]

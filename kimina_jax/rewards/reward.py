@@ -5,10 +5,10 @@ passed the format gate, else 0 (Kimina-Prover Preview, arXiv 2504.11354, §3).
 A rollout without a verdict of its own, because the infrastructure failed or
 two verifiers disagree, has no reward and is left out of its group.
 
-`score` first applies the gates in the order of GATES: one that a rollout does
-not pass sets its reward to zero or excludes it. The reward of a rollout that
-passes all gates is the sum of TERMS. To add a gate or a reward term, write a
-function of an attempt and the settings, and add it to the tuple.
+`make_sample` first applies the gates in the order of GATES: one that a rollout
+does not pass sets its reward to zero or excludes it. The reward of a rollout
+that passes all gates is the sum of TERMS. To add a gate or a reward term,
+write a function of an attempt and the settings, and add it to the tuple.
 """
 
 import dataclasses
@@ -88,7 +88,7 @@ def unverified_gate(attempt: Attempt, settings: RewardSettings) -> str:
 
 def truncated_gate(attempt: Attempt, settings: RewardSettings) -> str:
   """Zeroes or excludes a response that did not end by itself."""
-  is_cut = attempt.rollout.stop in ("length", "repetition")
+  is_cut = attempt.rollout.stop_reason in ("length", "repetition")
   return settings.truncated if is_cut else ""
 
 
@@ -110,7 +110,7 @@ GATES = (unverified_gate, truncated_gate, format_gate)
 TERMS = (proof_term,)
 
 
-def score(
+def make_sample(
   rollout: Rollout,
   extraction: Extraction,
   verdict: Verdict,

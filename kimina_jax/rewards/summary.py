@@ -29,7 +29,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from kimina_jax.types import Sample, Status
 
 
-def summarize(samples: Sequence[Sample]) -> dict[str, float]:
+def sample_metrics(samples: Sequence[Sample]) -> dict[str, float]:
   """Computes the metrics of an iteration (see above).
 
   Args:
@@ -128,10 +128,11 @@ def _lengths(samples: Sequence[Sample]) -> dict[str, float]:
     **_mean("response/len_right", lengths(lambda s: s.verdict.proved)),
     **_mean("response/len_wrong", lengths(lambda s: not s.verdict.proved)),
     **_mean(
-      "response/truncated", (s.rollout.stop == "length" for s in samples)
+      "response/truncated", (s.rollout.stop_reason == "length" for s in samples)
     ),
     **_mean(
-      "response/repetition", (s.rollout.stop == "repetition" for s in samples)
+      "response/repetition",
+      (s.rollout.stop_reason == "repetition" for s in samples),
     ),
   }
 

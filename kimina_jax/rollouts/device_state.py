@@ -22,7 +22,7 @@ from kimina_jax.infra import mesh as meshes
 from kimina_jax.model.kv_quantization import is_quantized
 from kimina_jax.model.paged import PagedCache
 from kimina_jax.rollouts import stops
-from kimina_jax.rollouts.sequence import PromptPages, Sequence
+from kimina_jax.rollouts.sequence import PrefillPages, Sequence
 from kimina_jax.rollouts.settings import EngineSizes
 from kimina_jax.rollouts.stops import StopAutomaton, StopRules, StopState
 
@@ -48,7 +48,7 @@ class DispatchPlan:
   removed: list[int]
   block_tables: dict[int, list[int]]
   copies: list[tuple[int, int]]
-  chunks: list[tuple[int, PromptPages]]
+  chunks: list[tuple[int, PrefillPages]]
 
 
 class RunningSequences(NamedTuple):
@@ -66,7 +66,7 @@ class RunningSequences(NamedTuple):
     max_len: int32 [Q], largest number of response tokens.
     code: int32 [Q], 0 while unfinished, an index of stops.STOPS after the
       end, or EMPTY.
-    stop: state of the stop conditions.
+    stop_state: state of the stop conditions.
   """
 
   key: Any
@@ -76,7 +76,7 @@ class RunningSequences(NamedTuple):
   num_drawn: Any
   max_len: Any
   code: Any
-  stop: StopState
+  stop_state: StopState
 
 
 class DeviceState(NamedTuple):
@@ -94,7 +94,7 @@ class DispatchInputs(NamedTuple):
     removed: bool [Q], the sequence leaves the running set.
     stream: uint32 [Q, 2], iteration and index of the rollout, which select
       its stream of random numbers.
-    admission, token, position, num_drawn, max_len, stop: of the admitted
+    admission, token, position, num_drawn, max_len, stop_state: of the admitted
       sequences, as in RunningSequences.
     block_table: int32 [Q, J], pages of every running sequence.
     copies: int32 [Q, 2], source and target of pages to copy before anything
@@ -113,7 +113,7 @@ class DispatchInputs(NamedTuple):
   position: Any
   num_drawn: Any
   max_len: Any
-  stop: StopState
+  stop_state: StopState
   block_table: Any
   copies: Any
   num_copies: Any
@@ -160,7 +160,7 @@ def empty_running(
   """Running sets without a sequence."""
   R, Q = num_replicas, sizes.num_running
   zeros_RQ = jnp.zeros((R, Q), jnp.int32)
-  stop = stops.initial_state(R * Q, stop_rules)
+  stop_state = stops.initial_state(R * Q, stop_rules)
   return RunningSequences(
     key=jnp.zeros((R, Q, 2), jnp.uint32),
     admission=zeros_RQ,
@@ -169,7 +169,9 @@ def empty_running(
     num_drawn=zeros_RQ,
     max_len=zeros_RQ,
     code=zeros_RQ + EMPTY,
-    stop=jax.tree.map(lambda x: x.reshape(R, Q, *x.shape[1:]), stop),
+    stop_state=jax.tree.map(
+      lambda x: x.reshape(R, Q, *x.shape[1:]), stop_state
+    ),
   )
 
 
@@ -186,7 +188,7 @@ def state_shardings(
   by_replica = meshes.sharding(mesh, "R", table)
   scale = meshes.sharding(mesh, "LYH", table)
   fields: dict[str, Any] = dict.fromkeys(RunningSequences._fields, by_replica)
-  fields["stop"] = StopState(*[by_replica] * len(StopState._fields))
+  fields["stop_state"] = StopState(*[by_replica] * len(StopState._fields))
   return DeviceState(
     PagedCache(
       meshes.sharding(mesh, "POYH", table),
@@ -251,7 +253,7 @@ def _write_sequence(
   inputs.position[at] = sequence.position
   inputs.num_drawn[at] = sequence.num_drawn
   inputs.max_len[at] = sequence.max_len
-  for array, value in zip(inputs.stop, state, strict=True):
+  for array, value in zip(inputs.stop_state, state, strict=True):
     array[at] = value
 
 
@@ -274,7 +276,7 @@ def blank_inputs(
     position=zeros(R, Q),
     num_drawn=zeros(R, Q),
     max_len=np.ones((R, Q), np.int32),
-    stop=StopState(
+    stop_state=StopState(
       automaton_state=zeros(R, Q),
       recent=zeros(R, Q, stop_rules.num_periods),
       runs=zeros(R, Q, stop_rules.num_periods),

@@ -69,7 +69,7 @@ class Engine:
 
   Attributes:
     replicas: mesh of the whole job's replicas; the weights have to be on it.
-    group: the processes that share this process's replicas.
+    process_group: the processes that share this process's replicas.
     mesh: the replicas of this process.
     settings: how to sample, and with how much memory.
     sizes: of each replica.
@@ -100,7 +100,7 @@ class Engine:
     """
     check_model(settings, config, num_tokens=tokenizer.vocab_size)
     self.replicas = meshes.replica_mesh(mesh, tensor=settings.tensor)
-    self.group = meshes.process_group(self.replicas)
+    self.process_group = meshes.process_group(self.replicas)
     self.mesh = meshes.local_mesh(self.replicas)
     self.settings, self.tokenizer = settings, tokenizer
     self.sizes = engine_sizes(
@@ -124,7 +124,7 @@ class Engine:
 
   def share(self, items: abc.Sequence[T]) -> abc.Sequence[T]:
     """The part of the job's prompts that this process's group samples."""
-    return items[self.group.index :: self.group.count]
+    return items[self.process_group.index :: self.process_group.count]
 
   def generate(
     self,
@@ -374,11 +374,11 @@ class GenerationStream(abc.Iterator[Rollout]):
     """Ends all unfinished sequences."""
     for group in self._groups:
       for sequence in group:
-        sequence.stop = reason
+        sequence.stop_reason = reason
         self._ended.append(sequence)
     self._groups.clear()
     for sequence in self._sequences:
-      if not (sequence.stop or sequence.abort_reason):
+      if not (sequence.stop_reason or sequence.abort_reason):
         # A scheduler that does not have the sequence only marks it.
         if any(s.abort(sequence, reason) for s in self._schedulers):
           self._ended.append(sequence)
@@ -414,10 +414,10 @@ class GenerationStream(abc.Iterator[Rollout]):
   def _to_rollout(self, sequence: Sequence) -> Rollout:
     """The rollout of a sequence that ended, with its text."""
     tokens = sequence.response
-    if sequence.stop == "stop":
+    if sequence.stop_reason == "stop":
       tokens = tokens[:-1]
     text = self._engine.tokenizer.decode(tokens)
-    if sequence.stop == "string":
+    if sequence.stop_reason == "string":
       text = stops.cut(text, self._engine.automaton.strings)
     rollout = sequence.to_rollout(text)
     if not np.isfinite(rollout.model_logps).all():

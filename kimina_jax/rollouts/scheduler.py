@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from kimina_jax.rollouts.device_state import DispatchOutputs, DispatchPlan
 from kimina_jax.rollouts.pages import PageAllocator, num_pages
-from kimina_jax.rollouts.sequence import PromptPages, Sequence
+from kimina_jax.rollouts.sequence import PrefillPages, Sequence
 from kimina_jax.rollouts.settings import EngineSizes
 from kimina_jax.rollouts.stops import STOPS
 
@@ -30,7 +30,7 @@ class WaitingSequence(NamedTuple):
   """A sequence in the waiting queue, and the pages that it waits for."""
 
   sequence: Sequence
-  prompt_pages: PromptPages
+  prefill_pages: PrefillPages
 
 
 class Scheduler:
@@ -73,16 +73,16 @@ class Scheduler:
   def add(self, group: list[Sequence]) -> None:
     """Appends sequences of one prompt, which share its pages, to the queue."""
     page_size = self._sizes.page_size
-    shared = PromptPages.of(group[0].prompt.tokens, page_size)
+    shared = PrefillPages.of(group[0].prompt.tokens, page_size)
     for sequence in group:
       own = sequence.num_drawn > 0
-      pages = PromptPages.of(sequence.tokens, page_size) if own else shared
+      pages = PrefillPages.of(sequence.tokens, page_size) if own else shared
       self.waiting.append(self._waiting(sequence, pages))
 
   def plan(self) -> DispatchPlan:
     """Plans the next dispatch, which the caller has to start."""
-    for _, prompt_pages in self.waiting:
-      prompt_pages.in_plan = False
+    for _, prefill_pages in self.waiting:
+      prefill_pages.in_plan = False
     self._evict_aborted()
     self._allocate_decode_pages()
     copies: list[tuple[int, int]] = []
@@ -119,7 +119,7 @@ class Scheduler:
     drew: list[Sequence] = []
     ended: list[Sequence] = []
     for index, sequence in sorted(self._in_flight.popleft().items()):
-      if sequence.stop:
+      if sequence.stop_reason:
         continue
       mine_TB = outputs.sequence == index
       if mine_TB.any():
@@ -130,7 +130,7 @@ class Scheduler:
         )
         drew.append(sequence)
       if outputs.code[index] > 0:
-        sequence.stop = STOPS[outputs.code[index]]
+        sequence.stop_reason = STOPS[outputs.code[index]]
         ended.append(sequence)
         if self.running.get(index) is sequence:
           self._remove_running(index)
@@ -146,8 +146,8 @@ class Scheduler:
     for waiting in self.waiting:
       if waiting.sequence is sequence:
         self.waiting.remove(waiting)
-        self._release_if_unused(waiting.prompt_pages)
-        sequence.stop = reason
+        self._release_if_unused(waiting.prefill_pages)
+        sequence.stop_reason = reason
         return True
     sequence.abort_reason = reason
     return False
@@ -176,7 +176,7 @@ class Scheduler:
         if pages is not None:
           sequence.pages += pages
           break
-        if self._release_prompt_pages():
+        if self._release_prefill_pages():
           continue
         victim = max(self.running, key=admission)
         self.num_preempted += 1
@@ -203,36 +203,36 @@ class Scheduler:
     """
     if not self.waiting:
       return None
-    sequence, prompt_pages = self.waiting[0]
-    if prompt_pages.num_missing(self._sizes.page_size):
+    sequence, prefill_pages = self.waiting[0]
+    if prefill_pages.num_missing(self._sizes.page_size):
       return None
-    num_full = len(prompt_pages.hashes)
-    sequence.pages = prompt_pages.pages[:num_full]
+    num_full = len(prefill_pages.hashes)
+    sequence.pages = prefill_pages.pages[:num_full]
     own = self._allocate_for_waiting(self._num_pages_needed(sequence))
     if own is None:
       sequence.pages = []
       return None
     for page in sequence.pages:
       self.pages.add_reference(page)
-    if len(prompt_pages.pages) > num_full:
-      copies.append((prompt_pages.pages[-1], own[0]))
+    if len(prefill_pages.pages) > num_full:
+      copies.append((prefill_pages.pages[-1], own[0]))
     sequence.pages += own
     self.waiting.popleft()
-    self._release_if_unused(prompt_pages)
+    self._release_if_unused(prefill_pages)
     sequence.admission = self._next_admission
     self._next_admission += 1
     self.running[index] = sequence
     return sequence
 
-  def _schedule_prefill(self) -> list[tuple[int, PromptPages]]:
+  def _schedule_prefill(self) -> list[tuple[int, PrefillPages]]:
     """Pages of waiting prompts to compute in this dispatch (chunked prefill).
 
     No chunk is scheduled while fewer pages are missing than a dispatch has
     chunks, unless slots would be idle: the cost of a dispatch with chunks does
     not depend on how many of them are used.
     """
-    chunks: list[tuple[int, PromptPages]] = []
-    sizes, prompts = self._sizes, self._next_prompts()
+    chunks: list[tuple[int, PrefillPages]] = []
+    sizes, prompts = self._sizes, self._next_prefills()
     missing = sum(prompt.num_missing(sizes.page_size) for prompt in prompts)
     is_short = len(self.running) < sizes.num_slots * 3 // 2
     if missing < sizes.num_chunks and not is_short:
@@ -245,13 +245,13 @@ class Scheduler:
         chunks.append((len(prompt.pages) - 1, prompt))
     return chunks
 
-  def _next_prompts(self) -> list[PromptPages]:
+  def _next_prefills(self) -> list[PrefillPages]:
     """The prompts of the next sequences in the queue, each once."""
     count = min(len(self.waiting), 2 * self._sizes.num_slots)
-    prompts = (self.waiting[i].prompt_pages for i in range(count))
+    prompts = (self.waiting[i].prefill_pages for i in range(count))
     return list(dict.fromkeys(prompts))
 
-  def _reuse_cached_pages(self, prompt: PromptPages) -> None:
+  def _reuse_cached_pages(self, prompt: PrefillPages) -> None:
     """Takes the prompt's next pages from the prefix cache, while found."""
     while len(prompt.pages) < len(prompt.hashes):
       page = self.pages.find(prompt.hashes[len(prompt.pages)])
@@ -261,7 +261,7 @@ class Scheduler:
       prompt.in_plan = True
       self.num_cached += self._sizes.page_size
 
-  def _schedule_page(self, prompt: PromptPages) -> bool:
+  def _schedule_page(self, prompt: PrefillPages) -> bool:
     """Schedules one more page of a prompt; False if no page is free for it."""
     pages = self._allocate_for_waiting(1)
     if pages is None:
@@ -285,11 +285,11 @@ class Scheduler:
     if num_running and self.pages.num_free < count + num_running:
       return None
     while self.pages.num_free < count:
-      if not self._release_prompt_pages(keep=self.waiting[0].prompt_pages):
+      if not self._release_prefill_pages(keep=self.waiting[0].prefill_pages):
         return None
     return self.pages.allocate(count)
 
-  def _release_prompt_pages(self, keep: PromptPages | None = None) -> bool:
+  def _release_prefill_pages(self, keep: PrefillPages | None = None) -> bool:
     """Frees the pages of the last prompt in the queue that has some."""
     for _, prompt in reversed(self.waiting):
       if prompt.pages and prompt is not keep and not prompt.in_plan:
@@ -324,28 +324,28 @@ class Scheduler:
     for sequence in leaving:
       if any(sequence in running.values() for running in self._in_flight):
         self._leaving.append(sequence)
-      elif sequence.stop:
+      elif sequence.stop_reason:
         continue  # it ended by itself before it was removed
       elif sequence.abort_reason:
-        sequence.stop = sequence.abort_reason
+        sequence.stop_reason = sequence.abort_reason
         ended.append(sequence)
       else:
-        pages = PromptPages.of(sequence.tokens, self._sizes.page_size)
+        pages = PrefillPages.of(sequence.tokens, self._sizes.page_size)
         self.waiting.appendleft(self._waiting(sequence, pages))
     return ended
 
   def _waiting(
-    self, sequence: Sequence, prompt_pages: PromptPages
+    self, sequence: Sequence, prefill_pages: PrefillPages
   ) -> WaitingSequence:
-    prompt_pages.num_waiting += 1
-    return WaitingSequence(sequence, prompt_pages)
+    prefill_pages.num_waiting += 1
+    return WaitingSequence(sequence, prefill_pages)
 
-  def _release_if_unused(self, prompt_pages: PromptPages) -> None:
+  def _release_if_unused(self, prefill_pages: PrefillPages) -> None:
     """Decrements num_waiting; frees the pages if no sequence waits for them.
 
     An admitted sequence keeps its pages by references of its own.
     """
-    prompt_pages.num_waiting -= 1
-    if not prompt_pages.num_waiting:
-      self.pages.free(prompt_pages.pages)
-      prompt_pages.pages = []
+    prefill_pages.num_waiting -= 1
+    if not prefill_pages.num_waiting:
+      self.pages.free(prefill_pages.pages)
+      prefill_pages.pages = []

@@ -14,7 +14,7 @@ from kimina_jax.types import Prompt, Rollout
 
 
 @dataclasses.dataclass(eq=False)
-class PromptPages:
+class PrefillPages:
   """The pages that have to be in the KV cache before a sequence can decode.
 
   They hold all its tokens but the last one, which the first decode step feeds.
@@ -37,7 +37,7 @@ class PromptPages:
   in_plan: bool = False
 
   @classmethod
-  def of(cls, tokens: np.ndarray, page_size: int) -> "PromptPages":
+  def of(cls, tokens: np.ndarray, page_size: int) -> "PrefillPages":
     """Pages of a sequence that consists of these tokens so far."""
     tokens = np.asarray(tokens[:-1], np.int32)
     return cls(tokens, page_hashes(tokens, page_size))
@@ -63,7 +63,7 @@ class Sequence:
     admission: number of its last admission to the running set, ascending.
     abort_reason: why it is to be removed from the running set; "" if it is
       not.
-    stop: why it ended, as in Rollout; "" while it is unfinished.
+    stop_reason: why it ended, as in Rollout; "" while it is unfinished.
   """
 
   prompt: Prompt
@@ -78,7 +78,7 @@ class Sequence:
   pages: list[int] = dataclasses.field(default_factory=list)
   admission: int = -1
   abort_reason: str = ""
-  stop: str = ""
+  stop_reason: str = ""
 
   @property
   def position(self) -> int:
@@ -109,7 +109,7 @@ class Sequence:
       logps=self._joined(1, np.float32),
       model_logps=self._joined(2, np.float32),
       text=text,
-      stop=self.stop,
+      stop_reason=self.stop_reason,
       iteration=self.iteration,
       num_carried=self.num_carried,
     )

@@ -54,7 +54,7 @@ def apply_admissions(
     num_drawn=inputs.num_drawn,
     max_len=inputs.max_len,
     code=jnp.zeros_like(running.code),
-    stop=inputs.stop,
+    stop_state=inputs.stop_state,
   )
   running = running._replace(
     code=jnp.where(inputs.removed, EMPTY, running.code)
@@ -104,8 +104,8 @@ def refill_slots(
   """
   (Q,) = running.code.shape
   num_drawn_B = current.num_drawn + 1
-  stop, code_B = stops.update_stop_state(
-    current.stop,
+  stop_state, code_B = stops.update_stop_state(
+    current.stop_state,
     tokens_B,
     num_drawn_B,
     current.max_len,
@@ -117,7 +117,7 @@ def refill_slots(
     position=current.position + 1,
     num_drawn=num_drawn_B,
     code=code_B,
-    stop=stop,
+    stop_state=stop_state,
   )
   running = jax.tree.map(
     lambda old, new: old.at[slots.sequence].set(new, mode="drop"),

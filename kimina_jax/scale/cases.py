@@ -26,7 +26,7 @@ StudyRow = Mapping[str, Any]
 AUTO, OF_CONFIG = "auto", "config"
 
 # The sections of an experiment that each program depends on.
-SECTIONS = {
+PROGRAM_SECTIONS = {
   "update": ("model", "loss", "optimizer"),
   "accumulate": ("model", "loss", "optimizer"),
   "logprobs": ("model",),
@@ -46,7 +46,7 @@ class StudyCase:
 
   Attributes:
     experiment: name of the experiment; a label, not part of the key.
-    program: of SECTIONS.
+    program: of PROGRAM_SECTIONS.
     topology: see topologies.parse_topology.
     mesh: axis → devices; for prefill and decode, the mesh of the replicas.
     sequence_len: T of training rows, positions of the longest rollout; 0 for
@@ -100,7 +100,7 @@ def plan_cases(
     experiments: by name.
     topologies: names.
     meshes: "fsdp=32,tensor=2", AUTO or OF_CONFIG.
-    programs: of SECTIONS.
+    programs: of PROGRAM_SECTIONS.
     sequence_lens: in tokens; 0 stands for the experiment's.
     num_rows: B of training, decode slots of the sampler; 0 stands for one row
       per shard, and for the experiment's slots.
@@ -108,9 +108,11 @@ def plan_cases(
   Raises:
     UsageError: an unknown name, or a mesh that does not divide.
   """
-  unknown = sorted(set(programs) - set(SECTIONS))
+  unknown = sorted(set(programs) - set(PROGRAM_SECTIONS))
   if unknown:
-    raise UsageError(f"--program={unknown[0]}; known: {', '.join(SECTIONS)}")
+    raise UsageError(
+      f"--program={unknown[0]}; known: {', '.join(PROGRAM_SECTIONS)}"
+    )
   found: dict[str, StudyCase] = {}
   combinations = itertools.product(
     experiments.items(),
@@ -142,7 +144,7 @@ def _case(
   num_rows: int,
 ) -> StudyCase:
   sections = {
-    section: config[section].to_dict() for section in SECTIONS[program]
+    section: config[section].to_dict() for section in PROGRAM_SECTIONS[program]
   }
   if program in _TRAINING:
     rows = num_rows or sizes["data"] * sizes["fsdp"]

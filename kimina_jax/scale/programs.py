@@ -18,7 +18,7 @@ from kimina_jax.learning.losses import LossSettings, UpdateTotals, make_loss
 from kimina_jax.learning.optimizer import OptimizerSettings, make_optimizer
 from kimina_jax.learning.update import (
   abstract_state,
-  make_score_program,
+  make_old_logprobs_program,
   make_update_programs,
 )
 from kimina_jax.model.config import ModelConfig, ModelSettings, model_config
@@ -104,7 +104,7 @@ def _logprobs_program(
   case: StudyCase, model: ModelConfig, mesh: Mesh
 ) -> CasePrograms:
   params = abstract_weights(model, mesh, "train", model.param_dtype)
-  program = make_score_program(model, mesh=mesh)
+  program = make_old_logprobs_program(model, mesh=mesh)
   return CasePrograms(
     programs=[ProgramSpec("logprobs", program, (params, _batch(case, mesh)))],
     mesh=mesh,
