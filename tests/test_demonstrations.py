@@ -6,7 +6,7 @@ import pytest
 
 from kimina_jax.infra.records import to_row
 from kimina_jax.problems.demonstrations import load_demonstrations
-from kimina_jax.prompts.template import render
+from kimina_jax.prompts.template import render_prompt
 from kimina_jax.types import (
   Problem,
   Prompt,
@@ -71,7 +71,7 @@ def test_proofs_in_the_spellings_of_statement_files(tmp_path, fields):
 def test_questions_become_plain_turns(tmp_path):
   row = {"prompt": "What is 1 + 1?", "response": "2"}
   (found,) = load_demonstrations(write(tmp_path / "a.jsonl", [row]))
-  text = render(found.problem)
+  text = render_prompt(found.problem)
   assert "<|im_start|>user\nWhat is 1 + 1?<|im_end|>\n" in text
   assert "lean4" not in text
 

@@ -392,7 +392,7 @@ class GenerationStream(abc.Iterator[Rollout]):
     try:
       self._poll()
     except interruption.Interrupted as reason:
-      if self._engine.group.size == 1:
+      if self._engine.process_group.size == 1:
         raise
       self._interruption = str(reason)
 
