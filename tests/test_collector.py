@@ -34,7 +34,7 @@ class ListStream:
 class ListEngine:
   """Gives the rollouts that it is told to."""
 
-  group = ProcessGroup(0, 1, 0, 1)
+  process_group = ProcessGroup(0, 1, 0, 1)
 
   def __init__(self):
     self.rollouts = []
