@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from kimina_jax.configs import debug
-from kimina_jax.infra import interruption
+from kimina_jax.infra import distributed, interruption
 from kimina_jax.infra.mesh import ProcessGroup
 from kimina_jax.pipeline import collector
 from kimina_jax.pipeline.collector import ExperienceCollector
@@ -150,7 +150,7 @@ def test_a_signal_ends_the_wait_for_a_verdict(parts, monkeypatch):
     raise interruption.Interrupted("SIGTERM")
 
   monkeypatch.setattr(interruption, "check", check)
-  monkeypatch.setattr(interruption, "agree", agree)
+  monkeypatch.setattr(distributed, "agree_to_stop", agree)
   with pytest.raises(interruption.Interrupted):
     collect(parts, [rollout(0)], [None])
   assert num_looks == 3
