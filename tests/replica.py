@@ -6,6 +6,7 @@ Prints its rollouts as JSON; with STOP_AFTER, process 1 is asked to stop after
 so many looks, and each prints how many rollouts it had by then.
 """
 
+import dataclasses
 import json
 import sys
 
@@ -58,7 +59,7 @@ def main(port: str, size: str, rank: str, stop_after: str = "0") -> None:
     "found": found,
     "stopped": stopped,
     "preempted": rollouts.stats["preemptions"],
-    "group": list(engine.process_group),
+    "group": dataclasses.astuple(engine.process_group),
   }
   print(json.dumps(facts), flush=True)
   distributed.shutdown()

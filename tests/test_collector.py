@@ -120,7 +120,9 @@ def test_nothing_to_collect(parts):
 
 
 def test_a_checker_that_judges_nothing_ends_the_run(parts):
-  with pytest.raises(UsageError, match=r"none of 2 rollouts: exit code 1\. Lo"):
+  with pytest.raises(
+    UsageError, match=r"none of 2 rollouts: exit code 1\. Run"
+  ):
     collect(parts, [rollout(0), rollout(1)], [LOST, LOST])
   collect(parts, [rollout(0), rollout(1)], [LOST, REFUSED])
 
