@@ -120,9 +120,7 @@ def test_nothing_to_collect(parts):
 
 
 def test_a_checker_that_judges_nothing_ends_the_run(parts):
-  with pytest.raises(
-    UsageError, match=r"none of 2 rollouts: exit code 1\. Run"
-  ):
+  with pytest.raises(UsageError, match=r"none of 2 rollouts: exit code 1\. R"):
     collect(parts, [rollout(0), rollout(1)], [LOST, LOST])
   collect(parts, [rollout(0), rollout(1)], [LOST, REFUSED])
 
