@@ -16,20 +16,13 @@ import numpy as np
 from kimina_jax.convert.weights import StoredWeights, open_any_weights
 from kimina_jax.infra.stream import stream
 from kimina_jax.model import hf_weights
-from kimina_jax.model.config import ModelConfig
+from kimina_jax.model.config import SHAPE_FIELDS, ModelConfig
 from kimina_jax.model.safetensors_io import Region
 
 # Fields of ModelConfig that decide what the weights compute.
 _COMPARED = (
   "family",
-  "vocab_size",
-  "model_dim",
-  "num_layers",
-  "num_q_heads",
-  "num_kv_heads",
-  "head_dim",
-  "ffn_dim",
-  "tied",
+  *SHAPE_FIELDS,
   "rope_theta",
   "rope_scaling",
   "norm_eps",

@@ -14,6 +14,17 @@ from kimina_jax.types import UsageError, check_numbers
 DTYPES = ("float32", "bfloat16")
 REMATS = ("none", "full", "save_attention", "save_projections", "offload")
 ATTENTIONS = ("auto", "splash", "cudnn", "xla")
+# Fields of ModelConfig that decide the shapes of the weights.
+SHAPE_FIELDS = (
+  "vocab_size",
+  "model_dim",
+  "num_layers",
+  "num_q_heads",
+  "num_kv_heads",
+  "head_dim",
+  "ffn_dim",
+  "tied",
+)
 
 # Vocabulary of the embedded tokenizer.
 DEBUG_VOCAB_SIZE = 672

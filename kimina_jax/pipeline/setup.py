@@ -16,7 +16,12 @@ import numpy as np
 
 from kimina_jax.infra.checkpoint import restore_params
 from kimina_jax.infra.rundir import open_run_dir
-from kimina_jax.model.config import ModelConfig, ModelSettings, model_config
+from kimina_jax.model.config import (
+  SHAPE_FIELDS,
+  ModelConfig,
+  ModelSettings,
+  model_config,
+)
 from kimina_jax.model.hf_config import config_from_hf, config_to_hf
 from kimina_jax.model.params import (
   abstract_params,
@@ -28,18 +33,6 @@ from kimina_jax.problems.load import PromptLimit
 from kimina_jax.prompts.template import make_prompt
 from kimina_jax.prompts.tokenizer import Tokenizer, load_tokenizer
 from kimina_jax.types import Problem, Prompt, UsageError
-
-# Sizes that weights and the configured model must have in common.
-_SIZES = (
-  "vocab_size",
-  "model_dim",
-  "num_layers",
-  "num_q_heads",
-  "num_kv_heads",
-  "head_dim",
-  "ffn_dim",
-  "tied",
-)
 
 # Two tokenizers are taken to be the same if they agree on this text.
 _PROBE = (
@@ -100,7 +93,7 @@ def load_model(settings: ModelSettings, weights: str) -> ModelConfig:
   differing = [
     f"{name} is {getattr(found, name)} there, {getattr(model, name)} in "
     f"{model.name}"
-    for name in _SIZES
+    for name in SHAPE_FIELDS
     if getattr(found, name) != getattr(model, name)
   ]
   if differing:
