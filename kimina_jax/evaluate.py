@@ -69,7 +69,7 @@ _ROLLOUTS_PER_SLOT = 8
 def evaluate(
   config: ConfigDict, checkpoint: str, run_dir: str, dry_run: bool = False
 ) -> None:
-  """Samples and verifies what `run_dir` does not hold yet, then sums up.
+  """Samples and verifies the parts missing in `run_dir`, then writes the score.
 
   Args:
     config: the experiment.
@@ -135,7 +135,7 @@ def sample_parts(setup: Setup, root: pathlib.Path) -> None:
       except interruption.Interrupted as reason:
         raise interruption.Interrupted(
           f"{reason}; {part} of {len(parts)} parts are saved in {root}, the "
-          "same command goes on from there"
+          "same command resumes from there"
         ) from None
       rollouts.write(part, samples)
       metrics.write(
@@ -168,7 +168,7 @@ def table(counts: Sequence[SolveCount], ks: Sequence[int]) -> Table:
 def _num_complete(
   path: pathlib.Path, parts: Sequence[Sequence[Problem]], num_samples: int
 ) -> int:
-  """How many parts have all their rollouts in the file, from the first on."""
+  """Number of leading parts whose rollouts are all in the file."""
   if not path.exists():
     return 0
   num_rows = collections.Counter(

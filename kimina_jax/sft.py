@@ -203,8 +203,8 @@ def _save(
   except interruption.Interrupted as reason:
     save(force=True)
     raise interruption.Interrupted(
-      f"{reason}; {step} updates are saved in {root}, the same command goes "
-      "on from there"
+      f"{reason}; {step} updates are saved in {root}, the same command "
+      "resumes from there"
     ) from None
 
 

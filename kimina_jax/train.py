@@ -1,4 +1,4 @@
-"""Reinforcement learning: the loop and nothing else.
+"""Reinforcement learning: the training loop.
 
   python -m kimina_jax.train --config=debug --run_dir=runs/rl
 
@@ -179,8 +179,8 @@ def update_policy(
   settings = setup.experiment.train
   if not samples:
     logging.warning(
-      "iteration %d: no problem has all its rollouts yet, so there is nothing"
-      " to learn from; train.tokens_per_iteration = %d is too small; raise it",
+      "iteration %d: no problem has all its rollouts yet, so there is no"
+      " update; train.tokens_per_iteration = %d is too small; raise it",
       iteration,
       settings.tokens_per_iteration,
     )
@@ -265,7 +265,7 @@ def _warn_without_signal(samples: Sequence[Sample], iteration: int) -> None:
   if not samples or any(sample.advantage for sample in samples):
     return
   logging.warning(
-    "iteration %d: no group has a signal: the rollouts of each problem have "
+    "iteration %d: no gradient signal: the rollouts of each problem have "
     "equal rewards (group/all_0, group/all_1), so every advantage is 0",
     iteration,
   )

@@ -2,8 +2,8 @@
 
   Problem -> Prompt -> Rollout -> Extraction -> Verdict -> Sample -> Batch
 
-Every record is frozen and made by exactly one package; whoever comes later
-reads it. This module imports nothing of ours and no JAX.
+Every record is frozen and made by exactly one package; later stages
+only read it. This module imports nothing of ours and no JAX.
 """
 
 import dataclasses
@@ -107,7 +107,7 @@ class Prompt:
   """A problem in the chat template, ready for the model.
 
   Attributes:
-    problem: what is asked.
+    problem: the problem to prove.
     text: the whole prompt, up to and including the assistant's marker.
     tokens: int32 [prompt length].
   """
@@ -122,7 +122,7 @@ class Rollout:
   """One response of the policy.
 
   Attributes:
-    prompt: what was asked.
+    prompt: the prompt of the response.
     index: its number in the iteration in which it began: problem index × k +
       attempt.
     tokens: int32 [response length], with the stop token if there is one.
@@ -225,7 +225,7 @@ class Message:
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
-  """What the checker says of one response. Never an exception.
+  """The checker's result on one response; failures are verdicts too.
 
   Example:
     Verdict(Status.LEAN_ERROR,
@@ -278,8 +278,8 @@ class Sample:
   """A judged rollout: the unit that the policy gradient averages over.
 
   Attributes:
-    rollout: what the policy wrote.
-    verdict: what the checker said.
+    rollout: the response.
+    verdict: the checker's result.
     format_error: empty, or why the format gate refused the response.
     reward: 0 or 1 (shaped rewards may lie between or below); None if the
       sample is excluded from its group.

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The rows of docs/scaling.md. Compiles for hours; goes on where it stopped.
+# The rows of docs/scaling.md. Compiles for hours; resumes where it stopped.
 #   ./scripts/scaling.sh                 (all)
 #   ./scripts/scaling.sh 7b              (one model)
 #   JOBS=2 OUT=runs/other.jsonl ./scripts/scaling.sh

@@ -4,7 +4,7 @@
 
 A command with `FAULT:<name>` triggers that fault; with `FAULT:<name>@<path>`
 the file is made first, and prevents the fault if it exists already; a named
-pipe prevents nothing, and tells its reader that the fault has begun. Each proof
+pipe prevents nothing, and its reader sees that the fault has begun. Each proof
 takes the given time. Without either it replies at once, so that it costs next
 to nothing; for the same reason modules are imported where they are needed.
 """
@@ -304,7 +304,7 @@ def sorry() -> None:
 
 
 def bad_import() -> None:
-  """As Lean answers to an import that fails: it looks like success."""
+  """Lean's reply to an import that fails, which resembles a success."""
   reply(messages=[message("error", "unknown module prefix 'Mathlib'")])
 
 

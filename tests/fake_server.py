@@ -31,7 +31,7 @@ class FakeServer:
 
     Args:
       port: to listen on; 0 for any.
-      version: what Lean says of itself.
+      version: of Lean, as the server reports it.
       shifts_lines: whether lines count from the top of the text, as since
         October 2025, or from the first line that is no import.
       key: that requests must bear; "" for none.

@@ -83,7 +83,7 @@ def longer_report() -> None:
 
 
 def unusual_axiom() -> None:
-  """An honest report of an axiom that trusts the compiler."""
+  """A genuine report of an axiom that trusts the compiler."""
   env = 0
   while (request := read()) is not None:
     asked = re.search(r"#print axioms (\S+)", request["cmd"])

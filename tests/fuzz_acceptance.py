@@ -7,7 +7,7 @@ gets those of fuzz_corpus.jsonl first; a folder for what is found; any argument
 of libFuzzer. Needs the package atheris. Texts are changed token by token, with
 relevant words and marks inserted at random, and sometimes byte by byte; most
 keep their header and the statement, so that many are accepted. A finding (see
-acceptance.py) is written to a file, and the search goes on. fuzz_corpus.jsonl
+acceptance.py) is written to a file, and the search continues. fuzz_corpus.jsonl
 keeps the texts of such runs that are no findings (`python tests/corpus.py
 CORPUS` adds a folder to it), and test_fuzz_corpus.py tests them without
 atheris.

@@ -57,7 +57,7 @@ def test_attack_is_refused_for_what_it_does(name):
 
 
 INNOCENT_LINES = {*HEADER.split("\n"), STATEMENT, PROOF}
-# Ideas whose attacks are in separate lines, beside an innocent proof.
+# Ideas whose attacks are in separate lines, beside a correct proof.
 BY_LINES = (
   "A goal is left open",
   "An axiom is added",
@@ -90,7 +90,7 @@ def own_lines(name: str) -> bool:
 
 @pytest.mark.parametrize("name", [*filter(own_lines, sorted(ATTACKS))])
 def test_an_attack_without_its_lines_is_a_proof(name):
-  """Refused lines are removed one by one; none of them is innocent."""
+  """Refused lines are removed one by one; none belongs to the correct proof."""
   lines = ATTACKS[name]["text"].split("\n")
   while isinstance(
     verdict := prepare_audit(PROBLEM, "\n".join(lines), RULES), Verdict

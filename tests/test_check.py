@@ -1,4 +1,4 @@
-"""Lean files from the command line: found, understood, judged and shown."""
+"""Lean files from the command line: found, parsed, checked and shown."""
 
 import concurrent.futures
 import io
@@ -327,7 +327,7 @@ def test_files_are_shown_in_their_order(pool, tmp_path):
 
 
 def test_real_proofs_are_understood(data_dir, tmp_path):
-  """Each by its own statement; the REPL says yes to all that it is asked."""
+  """Each by its own statement; the REPL accepts every proof."""
   path = data_dir / "minif2f" / "kimina-minif2f-test-solved.jsonl"
   for line in path.read_text().splitlines():
     row = json.loads(line)
@@ -344,7 +344,7 @@ def test_real_proofs_are_understood(data_dir, tmp_path):
 
 
 class SlowPool:
-  """Decides nothing before so many wait; counts those that nobody took."""
+  """A pool that gives verdicts when `limit` proofs wait; records the most."""
 
   def __init__(self, seen: CheckView, limit: int):
     self.seen, self.limit, self.most, self.futures = seen, limit, 0, []

@@ -1,4 +1,4 @@
-"""Checkpoints: bit-exact, atomic, and clear about what went wrong."""
+"""Checkpoints: bit-exact, atomic, with clear errors."""
 
 import contextlib
 import resource

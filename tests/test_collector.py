@@ -32,7 +32,7 @@ class ListStream:
 
 
 class ListEngine:
-  """Gives the rollouts that it is told to."""
+  """A sampler that returns the given rollouts."""
 
   process_group = ProcessGroup(0, 1, 0, 1)
 
@@ -47,7 +47,7 @@ class ListEngine:
 
 
 class ListPool:
-  """Gives the verdicts that it is told to; None is one that never comes."""
+  """A checker with the given verdicts; None is a future without a result."""
 
   backend = types.SimpleNamespace(name="list", toolchain="0")
   isolation = "none"
@@ -120,7 +120,7 @@ def test_nothing_to_collect(parts):
 
 
 def test_a_checker_that_judges_nothing_ends_the_run(parts):
-  with pytest.raises(UsageError, match=r"none of 2 rollouts: exit code 1\. R"):
+  with pytest.raises(UsageError, match=r"of 2 rollouts: exit code 1\. Run"):
     collect(parts, [rollout(0), rollout(1)], [LOST, LOST])
   collect(parts, [rollout(0), rollout(1)], [LOST, REFUSED])
 
@@ -133,7 +133,7 @@ def test_with_a_budget_one_lost_verdict_is_no_broken_checker(parts):
     collect(parts, [rollout(0)], [REFUSED], max_tokens=10)
   for _ in range(7):
     collect(parts, [rollout(0)], [LOST], max_tokens=10)
-  with pytest.raises(UsageError, match="none of 8 rollouts"):
+  with pytest.raises(UsageError, match="any of 8 rollouts"):
     collect(parts, [rollout(0)], [LOST], max_tokens=10)
 
 

@@ -173,7 +173,7 @@ def test_the_loss_of_process_0_ends_the_other(start):
 
 @pytest.mark.parametrize("told", [(1,), (0, 1)])
 def test_a_signal_to_any_process_stops_all_at_the_same_place(start, told):
-  """And soon: process 0 hears of it in the midst of a round of 20 s.
+  """And soon: process 0 receives it in the midst of a round of 20 s.
 
   Process 1 waits for it all the while, where Python handles no signal.
   """

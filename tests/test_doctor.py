@@ -1,4 +1,4 @@
-"""The doctor finds what is wrong, and nothing where nothing is."""
+"""The doctor reports every fault, and none where there is none."""
 
 import io
 import json

@@ -121,7 +121,7 @@ def test_blank_keeps_positions():
 
 
 def test_headers_of_minif2f(data_dir):
-  """Joined again, they are what they were, but for the limit."""
+  """Imports and preamble, joined, are the header but for the limit."""
   path = data_dir / "minif2f" / "minif2f.jsonl"
   for line in path.read_text().splitlines():
     text = json.loads(line)["header"]

@@ -1,4 +1,4 @@
-"""Signals: they end a process at once at first, then where it asks for them."""
+"""Signals: immediate exit at first, after `defer` only in `check`."""
 
 import os
 import queue

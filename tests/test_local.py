@@ -1,4 +1,4 @@
-"""Local backends: what a toolchain that does not work is reported as."""
+"""Local backends: error reports of a broken toolchain."""
 
 import subprocess
 
@@ -20,7 +20,7 @@ def elan(tmp_path, monkeypatch):
 
 
 def test_a_toolchain_manager_that_hangs(elan, monkeypatch):
-  """It may wait for a network, which is no reason for a traceback."""
+  """It may wait for a network; that is a UsageError, without a traceback."""
 
   def run(argv, *, timeout, **_):
     raise subprocess.TimeoutExpired(argv, timeout)

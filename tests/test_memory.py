@@ -22,7 +22,7 @@ from kimina_jax.verification.process.sandbox import (
 )
 
 MIB = 2**20
-# Holds memory of several kinds, has a child that holds some, and tells.
+# Holds memory of several kinds, as does its child, and reports when ready.
 HOLDER = """
 import mmap, os, sys, time
 private_mib, shared_mib, num_files, child_mib = map(int, sys.argv[1:5])
@@ -207,7 +207,7 @@ def test_no_own_group(cgroup, mounts):
 
 
 def test_what_a_group_writes(tmp_path):
-  """Plain files stand for the kernel's: which ones, and with what in them."""
+  """Plain files stand for the kernel's: their names and contents."""
   group = memory.ControlGroup.create(5 * MIB, root=tmp_path)
   assert group.path.parent == tmp_path
   assert {p.name: p.read_text() for p in group.path.iterdir()} == {

@@ -47,7 +47,7 @@ def test_rows_hold_finite_numbers_or_null(tmp_path):
   }
   with _open(tmp_path) as writer:
     writer.write(0, values)
-    # Readable at once, while the run goes on.
+    # Readable at once, while the run continues.
     (row,) = _rows(tmp_path)
   assert row == {
     "step": 0,

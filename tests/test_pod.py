@@ -45,7 +45,7 @@ def finish_all(processes, code=0):
 
 
 def stop_sft(run_dir):
-  """SIGTERM to the script that starts both; then one process goes on."""
+  """SIGTERM to the script that starts both; then one process resumes."""
   command = ["launch/local_pod.sh", "2", "sft"]
   job = subprocess.Popen(
     command + programs.command_line(run_dir, **SMALL),
@@ -66,7 +66,7 @@ def stop_sft(run_dir):
 
 
 def kill_one_of_two(run_dir, cold_start, reinforced):
-  """Goes on from what one process saved; one of two is killed; goes on."""
+  """Resumes what one process saved; one of two is killed; resumes again."""
   shutil.copytree(reinforced, run_dir)
   for step in ("2", "3"):
     shutil.rmtree(run_dir / "checkpoints" / step)

@@ -38,7 +38,7 @@ def test_row_holds_what_was_asked_said_and_judged(tmp_path):
   )
   writer = RolloutWriter(tmp_path / "rollouts.jsonl", 0)
   writer.write(7, [sample])
-  # Readable at once, while the run goes on.
+  # Readable at once, while the run continues.
   (row,) = read_rollouts(tmp_path / "rollouts.jsonl")
   writer.close()
   assert list(row)[:2] == ["iteration", "index"]

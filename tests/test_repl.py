@@ -166,7 +166,7 @@ def test_a_bomb_is_cleared_away(start):
 
 
 def test_a_swarm_is_caught_while_it_grows():
-  """Processes that go on forking when they are looked for."""
+  """Processes that keep forking while they are searched for."""
   program = (
     "import os, time\n"
     "os.read(0, 100)\n"
@@ -202,7 +202,7 @@ def marked(mark: str) -> list[int]:
 
 
 def test_what_a_dead_process_leaves_behind_is_ended(start):
-  """Its group is found even though its leader is gone."""
+  """Its process group is found even though the leader is gone."""
   program = (
     "import os, time\n"
     "if (pid := os.fork()) == 0:\n"
@@ -396,7 +396,7 @@ def test_a_command_that_cannot_be_started():
 
 
 def test_the_cost_of_a_proof(start):
-  """The fake takes its time for proofs, and for nothing else."""
+  """The fake REPL's cost_s delays proofs and nothing else."""
   repl = start(*python(FAKE, "--cost_s=0.2"))
   chain(repl, "import Mathlib")  # it is up
   for text, least_s, most_s in [

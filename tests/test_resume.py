@@ -56,7 +56,7 @@ def kill_sft_twice(run_dir):
 
 
 def kill_rl_three_times(run_dir, cold_start):
-  """SIGKILL in an iteration, right after a row, and while a save goes on."""
+  """SIGKILL in an iteration, right after a row, and during a save."""
   for count, delay_s in ((1, 0.1), (2, 0.0), (3, 0.02)):
     program = start("train", run_dir, init_from=cold_start)
     program.wait_for_rows(run_dir, count)

@@ -1,4 +1,4 @@
-"""What may change between two starts of a run, and old experiments."""
+"""Resume policy: keys that may change, and configs of older versions."""
 
 import dataclasses
 import json

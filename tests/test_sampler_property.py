@@ -34,7 +34,7 @@ ROWS_AT_ONCE = 250
 
 @dataclasses.dataclass
 class _Requests:
-  """What was asked for so far, by iteration and row.
+  """All requests so far, by iteration and row.
 
   Attributes:
     limits: tokens of a response at most.
@@ -128,7 +128,7 @@ def _name(rollout: Rollout) -> tuple[int, int]:
 
 
 def _check_end(rollout: Rollout, requests: _Requests) -> None:
-  """It has the reason that it says, and had none before its last token."""
+  """Its stop reason is right, and no reason held before its last token."""
   name, length = _name(rollout), len(rollout.tokens)
   limit = requests.limits[name]
   reasons = [_why(rollout.tokens[: n + 1], limit) for n in range(length)]

@@ -1,4 +1,4 @@
-"""What a confined process can reach, beside what it reaches unconfined.
+"""Access of a confined process, compared with an unconfined one.
 
 Each probe runs twice, inside and outside: what is out of reach inside must be
 within reach outside, or the probe would show nothing.
@@ -58,7 +58,7 @@ def test_modes():
   assert resolve_mode("none") == "none"
   assert resolve_mode("rlimit") == "rlimit"
   assert resolve_mode("auto") in ("bwrap", "rlimit")
-  with pytest.raises(UsageError, match="'docker' is none of auto, bwrap"):
+  with pytest.raises(UsageError, match="'docker' is not one of auto, bwrap"):
     resolve_mode("docker")
 
 
@@ -142,13 +142,13 @@ def test_processor_limit(mode):
   assert done.returncode in (-24, 128 + 24)
 
 
-# Whose end ends it.
+# Events that end it.
 
 
 def assert_closed(pipe: int) -> None:
   """Fails if a process holds the pipe's other end for more than a moment."""
   try:
-    assert select.select([pipe], [], [], 10.0)[0], "somebody lives on"
+    assert select.select([pipe], [], [], 10.0)[0], "a process still runs"
     assert os.read(pipe, 1) == b""
   finally:
     os.close(pipe)

@@ -24,7 +24,7 @@ from kimina_jax.verification.settings import CheckerSettings
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 HEADER = "import Mathlib\n\nset_option maxHeartbeats 0\nopen Real\n\n"
 PROBLEM = Problem("t", HEADER, "theorem t (x : ℤ) (h : x = 3) : x = 3 := by")
-# Tells by the proof's words what to do; refuses `sorry`, as a verifier must.
+# Words of the proof select its behaviour; `sorry` is rejected.
 VERIFIER = """
 import os, pathlib, signal, socket, subprocess, sys, time
 proof = pathlib.Path(sys.argv[2]).read_text()

@@ -281,7 +281,7 @@ def test_another_name(serve):
 def test_no_attack_is_proved(serve):
   """Against a stand-in for Lean that finds no error in a proof.
 
-  The attacks that ask a process to misbehave ask nothing of a server.
+  Attacks on the REPL process do not apply to a server.
   """
   problem = Problem(
     "target",

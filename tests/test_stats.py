@@ -93,7 +93,7 @@ def test_counts_by_name():
 
 
 def test_an_event_has_a_known_name():
-  with pytest.raises(ValueError, match="'duplicate' is none of duplicates"):
+  with pytest.raises(ValueError, match="'duplicate' is not one of duplicates"):
     VerificationStats(1).count("duplicate")
 
 

@@ -1,4 +1,4 @@
-"""What the TPU compiler makes of the programs; needs libtpu, but no TPU."""
+"""Properties of programs compiled for TPU; needs libtpu, but no TPU."""
 
 import importlib.util
 import json

@@ -1,4 +1,4 @@
-"""What an iteration begins, and what makes a run stop."""
+"""Problems of an iteration, and conditions that stop a run."""
 
 import dataclasses
 import types

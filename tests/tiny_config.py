@@ -22,7 +22,7 @@ def get_config(arg: str = "") -> ConfigDict:
   config.rollouts.max_response_len = 48
   config.rollouts.num_slots = 8
   config.checker.num_workers = 1
-  # A policy this young proves nothing: lengths alone tell rollouts apart.
+  # After so few updates nothing is proved: only lengths give a signal.
   config.advantage.length_penalty = True
   config.train.num_iterations = 4
   config.train.num_problems = 4

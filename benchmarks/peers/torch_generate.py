@@ -5,7 +5,7 @@
 DIRECTORY is what benchmarks/sampler.py writes: weights and workloads.json. A
 batch is padded on the left and ends when the last of its rows does. Its cache
 grows with it (DynamicCache, the default): a static one attends to positions
-that nobody has filled.
+that are not filled.
 """
 
 import os

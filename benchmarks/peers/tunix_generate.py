@@ -4,12 +4,12 @@
 
 DIRECTORY is what benchmarks/sampler.py writes: weights and workloads.json.
 
-The Sampler knows no length per row, so that a batch runs to the longest of
+The Sampler has no length limit per row, so that a batch runs to the longest of
 its rows. Prompt, response and cache of each batch are as long as that batch
 needs and no longer: every step attends to the whole cache, so that padding
-to shapes that batches could share would cost it time. The price of exact
-shapes, a compilation for each batch, it does not pay here: all of them are
-compiled before the first turn. Log-probabilities are not asked for.
+to shapes that batches could share would cost it time. Exact shapes
+need a compilation for each batch; these are not timed, as all are compiled
+before the first turn. Log-probabilities are not computed.
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ from tunix.generate import sampler as tunix
 
 
 class Numbers:
-  """A tokenizer for whom a text is numbers; no token ends it."""
+  """A tokenizer whose texts are token ids in decimal; it has no stop token."""
 
   def encode(self, text: str) -> list[int]:
     return [int(word) for word in text.split()]

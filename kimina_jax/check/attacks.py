@@ -108,7 +108,7 @@ _ATTACKS = {
   "another name": "theorem doctor_claim' : 2 + 2 = 4 := by\n  rfl",
   "a quoted name": "theorem «doctor_claim» : 2 + 2 = 4 := by\n  rfl",
   "a private theorem": "private CLAIM\n  rfl",
-  # Text that looks like a claim and is none.
+  # Text that resembles the claim but does not state it.
   "a claim after #exit": "#exit\n\nCLAIM\n  rfl",
   "a claim in a comment": "/-\nCLAIM\n  rfl\n-/\nexample : 1 = 1 := by\n  rfl",
   "a claim in nested comments": (

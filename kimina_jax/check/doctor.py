@@ -105,7 +105,7 @@ def print_finding(console: Console, finding: Finding) -> None:
 
 
 def print_conclusion(console: Console, *, is_well: bool) -> None:
-  """Prints the last line."""
+  """Prints the conclusion, in one line."""
   if is_well:
     console.print("[green]All checks passed.")
   else:

@@ -32,7 +32,7 @@ from kimina_jax.verification.acceptance.theorems import (
 
 STDIN = "-"
 
-_MAX_BYTES = 4 * MAX_CHARS  # a longer file is refused unread
+_MAX_BYTES = 4 * MAX_CHARS  # a longer file is rejected without reading it
 _HEADER = ("import", "open", "set_option")
 _REMEDY = "say `theorem name … : … := by …`"
 

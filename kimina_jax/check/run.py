@@ -70,7 +70,7 @@ def run_check(
   problems = _load_problems(problems_path)
   with VerificationPool(settings) as pool:
     interruption.defer()
-    if view.wants_file_count:
+    if view.needs_file_count:
       view.expect(sum(1 for _ in find_files(arguments)))
     started_s = time.monotonic()
     with view:

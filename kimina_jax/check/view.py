@@ -86,7 +86,7 @@ class CheckView:
     self._task: progress.TaskID | None = None
 
   @property
-  def wants_file_count(self) -> bool:
+  def needs_file_count(self) -> bool:
     """Whether it shows a progress bar, which needs the number of files."""
     return self._console.is_terminal and not self._as_json
 

@@ -193,7 +193,7 @@ def _copy_files(src: pathlib.Path, dst: pathlib.Path) -> None:
 
 @contextlib.contextmanager
 def _new_directory(dst: pathlib.Path) -> Iterator[pathlib.Path]:
-  """A temporary directory to fill, which is renamed to dst if all goes well."""
+  """A temporary directory to fill, which is renamed to dst on success."""
   dst = dst.absolute()
   if dst.exists() and not (dst.is_dir() and not any(dst.iterdir())):
     raise UsageError(f"{dst} exists and is not empty: choose another DST")

@@ -166,7 +166,7 @@ def _is_hf_directory(path: pathlib.Path) -> bool:
 
 
 def _check_hf_directory(path: pathlib.Path) -> None:
-  """Refuses other kinds of directories that are taken for a model's.
+  """Raises UsageError for a directory that is not a Hugging Face model.
 
   Raises:
     UsageError: with what to do instead.

@@ -307,8 +307,8 @@ def _quiet_orbax() -> None:
     return
 
   def show(unraisable: Any) -> None:
-    # After a failure, TensorStore calls back for each array that was still in
-    # work, and finds the event loop closed; coroutines are left over at exit.
+    # After a failure, TensorStore calls back for each array still in flight,
+    # and finds the event loop closed; coroutines are left over at exit.
     if not str(unraisable.exc_value).startswith(_LEFT_OVERS):
       hook(unraisable)
 

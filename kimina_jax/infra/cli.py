@@ -47,7 +47,7 @@ class Flag:
 
   Attributes:
     name: without the dashes.
-    default: also says the type: str, bool, int, float, or a tuple of strings
+    default: also defines the type: str, bool, int, float, or a tuple of strings
       for a flag that takes several values, by comma or by repetition.
     help: what it means.
     kind: type of the value, where the default is None.
@@ -185,7 +185,7 @@ def _run(command: Command, argv: Sequence[str]) -> int:
 
 
 def _run_together(command: Command, options: argparse.Namespace) -> int:
-  """Connects the processes, calls, and parts when all have come to the end."""
+  """Connects the processes, runs the command, and disconnects them at the end."""
   from kimina_jax.infra import distributed
 
   try:
@@ -201,7 +201,7 @@ def _run_together(command: Command, options: argparse.Namespace) -> int:
 def _call(
   command: Command, options: argparse.Namespace, fail: Callable[[str], int]
 ) -> int:
-  """Imports and calls the function of a command; mistakes become one line."""
+  """Imports and calls the function of a command; errors become one line."""
   import importlib
 
   from kimina_jax.types import CheckerFooled, UsageError

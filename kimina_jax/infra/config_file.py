@@ -1,7 +1,7 @@
 """Experiment files: found by name or path, loaded, and overridden.
 
 In: what `--config` names and `--config.key=value` overrides. Out: a locked
-ConfigDict with exactly the keys of kimina_jax/configs/common.py. A mistake in
+ConfigDict with exactly the keys of kimina_jax/configs/common.py. An error in
 a file or an override is a UsageError of one line, with file and line number.
 """
 
@@ -84,7 +84,7 @@ def load_config(
     overrides: (dotted key, text) pairs, see `parse_overrides`.
 
   Raises:
-    UsageError: a mistake in the file or in an override.
+    UsageError: an error in the file or in an override.
   """
   path_or_name, _, argument = name.partition(":")
   config = _execute(find(path_or_name), argument)

@@ -121,7 +121,7 @@ class Display:
       print(line, flush=True)
 
   def refresh(self) -> None:
-    """Draws the panel now, and not when it is due."""
+    """Draws the panel now instead of at the next refresh."""
     if self._live is not None:
       self._live.refresh()
 

@@ -7,9 +7,9 @@ the others. A thread of each process writes a heartbeat and reads the keys of
 the others once a second, as the main thread may be in a collective that never
 completes.
 
-JAX has heartbeats of its own, and we need more than they give: they notice a
-loss only after a minute or so, they know no reason, and they end a process by
-SIGABRT with pages of C++ stack. When process 0, and so the store, is gone, JAX
+JAX's own heartbeats do not suffice: they detect a loss only after a minute or
+so, they report no reason, and they end a process by SIGABRT with pages of C++
+stack. When process 0, and so the store, is gone, JAX
 aborts the process at once; the handler of SIGABRT below prints one line
 instead. Never touches a device.
 """
@@ -136,7 +136,7 @@ class HeartbeatMonitor:
     os._exit(1)
 
   def _leave(self, code: int) -> NoReturn:
-    """Ends at once: what other threads wait for may never come."""
+    """Ends the process at once: other threads may be blocked forever."""
     with self._leaving:
       sys.stdout.flush()
       if self._process_id == 0:

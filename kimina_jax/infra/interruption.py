@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: the end of a process, at a place where nothing is lost.
+"""SIGINT and SIGTERM: stops of a process where its state can be saved.
 
 A cluster sends SIGTERM some seconds before it takes a machine away; Ctrl-C
 sends SIGINT. A program has two phases:

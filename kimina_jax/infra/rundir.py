@@ -7,7 +7,7 @@ RUN/metrics.jsonl    a row per step
 RUN/rollouts.jsonl   responses of the policy, with their verdicts
 RUN/tensorboard/     the metrics for TensorBoard
 RUN/wandb/           files of Weights & Biases, if the run uses it
-RUN/report.html      a page to read
+RUN/report.html      the page of `kimina report`
 
 In a job of several processes it lies on a file system that all of them share;
 process 0 makes it for all.

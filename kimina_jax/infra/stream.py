@@ -38,7 +38,7 @@ def stream(
     work: called in threads.
     pieces: each with its number of bytes.
     title: name of the work on the display.
-    max_bytes: bound of the pieces in work; a larger piece is worked on alone.
+    max_bytes: bound of the pieces in flight; a larger piece runs alone.
 
   Raises:
     Interrupted: a signal has arrived.

@@ -1,1 +1,1 @@
-"""What the loops share: set-up, collecting experience, save and resume."""
+"""Shared parts of the loops: setup, experience collection, save and resume."""

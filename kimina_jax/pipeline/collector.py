@@ -230,7 +230,7 @@ class ExperienceCollector:
     self._num_unverified += len(failed)
     if failed and self._num_unverified >= least:
       raise UsageError(
-        f"the checker judged none of {self._num_unverified} rollouts: "
+        f"no verdict on any of {self._num_unverified} rollouts: "
         f"{failed[0].detail.rstrip('.; ')}. Run "
         "`kimina check --doctor` with the same settings"
       )

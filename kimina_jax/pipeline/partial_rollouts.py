@@ -3,8 +3,8 @@
 With a budget of tokens (train.tokens_per_iteration) an iteration ends while
 some rollouts are unfinished. Their problems stay in flight: the next iteration
 samples the rest (Kimi k1.5, arXiv 2501.12599). An advantage needs all
-k rollouts of a problem, so the finished ones of such a problem wait with their
-verdicts.
+k rollouts of a problem, so the finished ones of such a problem are kept with
+their verdicts.
 
 In: the samples and the unfinished rollouts of an iteration. Out: the samples
 of complete groups, and PartialGroups for the next iteration; for a checkpoint,

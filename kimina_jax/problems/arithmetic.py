@@ -32,7 +32,7 @@ def generate(split: str, count: int, *, seed: int) -> list[Problem]:
     UsageError: an unknown split, or more problems than exist.
   """
   if split not in SPLITS:
-    raise UsageError(f"split {split!r} is none of {', '.join(SPLITS)}")
+    raise UsageError(f"split {split!r} is not one of {', '.join(SPLITS)}")
   decks = [
     [case for case in cases if case.split == split]
     for cases in families().values()

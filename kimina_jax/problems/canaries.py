@@ -1,4 +1,4 @@
-"""Canaries: false statements among the problems, to detect a fooled checker.
+"""Canaries: false statements among the problems, to detect an unsound checker.
 
 None of them can be proved. So if the checker accepts a proof of one, it is
 being fooled, no reward can be trusted, and train.py stops the run. In: a
@@ -65,7 +65,7 @@ def draw_canaries(
 def find_accepted_canary(samples: Iterable[Sample]) -> Sample | None:
   """Finds a sample of a canary that the checker accepted, if there is one.
 
-  The checker also accepted what a second verifier then disputed.
+  A disputed proof counts: the checker accepted it first.
   """
   accepted = (Status.PROVED, Status.DISPUTED)
   for sample in samples:

@@ -136,8 +136,8 @@ class Curriculum:
         drawn no more.
 
     Raises:
-      ValueError: an iteration that is recorded already, or counts that make
-        no sense.
+      ValueError: an iteration that is recorded already, or inconsistent
+        counts.
     """
     if iteration <= self._last_iteration:
       raise ValueError(

@@ -14,13 +14,13 @@ or, with the header and a docstring in the statement, and a proof by `sorry`:
    "statement": "import Mathlib\n\n/-- Show that … -/\ntheorem sum_two … := by
                  sorry"}
 
-Each field has several spellings, of which the first in the record counts:
+Each field has several names; the first one that the record has counts:
   name       name, problem_id, uuid, id (a text or an integer)
   statement  formal_statement, statement, lean4_code
   informal   informal_prefix, informal_statement, natural_language, informal,
              problem
   header     header; needed if the statement has no import
-  split      split; else the split that is asked for
+  split      split; else the requested split
   source     source; else the competition or topic that the name begins with
 """
 
@@ -121,7 +121,7 @@ def read_records(path: pathlib.Path) -> Iterator[tuple[str, dict]]:
 def parse_problem(
   record: Mapping[str, Any], *, where: str, split: str, name: str = ""
 ) -> Problem:
-  """The problem of one record, in any of the spellings.
+  """The problem of one record, under any of the field names.
 
   Args:
     record: the fields.
@@ -157,7 +157,7 @@ def parse_problem(
 
 
 def has_statement(record: Mapping[str, Any]) -> bool:
-  """Whether a record has a statement, in any of the spellings."""
+  """Whether a record has a statement, under any of the field names."""
   return bool(_field(record, _STATEMENT))
 
 
@@ -200,7 +200,7 @@ def _source(name: str) -> str:
 
 
 def _field(record: Mapping[str, Any], spellings: Sequence[str]) -> str:
-  """The first of the spellings that the record has as text, else ""."""
+  """The first of these fields that the record has as text, else ""."""
   values = (record.get(spelling) for spelling in spellings)
   return next((v for v in values if isinstance(v, str) and v.strip()), "")
 
@@ -236,7 +236,7 @@ def _header_and_statement(
 
 def _ngrams(problem: Problem, n: int) -> set[tuple[str, ...]]:
   """The word n-grams of the statement and of the informal text."""
-  # The theorem's keyword and name say nothing about the problem.
+  # The theorem's keyword and name are independent of the problem.
   statement = problem.statement.split(maxsplit=2)[-1]
   grams: set[tuple[str, ...]] = set()
   for kind, text in (("formal", statement), ("informal", problem.informal)):

@@ -14,8 +14,8 @@ whose `lean4` block repeats header and statement:
    "response": "<think>\nCompute.\n```tactics\nnorm_num\n```\n</think>\n
                 ```lean4\nimport Mathlib\n\ntheorem one_lt_two' : 1 < 2 := by\n
                   norm_num\n```"}
-A field `statement` beside a field `header` is taken as it is; in all other
-spellings header and statement are separated as in a statement file.
+A field `statement` beside a field `header` is taken as it is; under all other
+names header and statement are separated as in a statement file.
 
 A question without a statement, which becomes the whole user turn:
   {"prompt": "What is 1 + 1?", "response": "2"}

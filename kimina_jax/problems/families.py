@@ -66,7 +66,7 @@ def _cases(family: str) -> Iterator[GeneratedCase]:
 
 
 def _split(body: str) -> str:
-  """The split of a statement, a hash of its text, so that no seed mixes two."""
+  """The split of a statement, a hash of its text, the same for all seeds."""
   value = zlib.crc32(body.encode()) % 10
   if value < _VALID_SHARE:
     return "valid"
@@ -231,7 +231,7 @@ def _implies_real() -> _Statements:
 
 
 def _square_real() -> _Statements:
-  # a (x - y)² ≥ 0 in disguise.
+  # a (x - y)² ≥ 0, expanded.
   for a, c in itertools.product(_TWO, range(10)):
     cross, squares = f"{2 * a} * x * y", f"{a} * x ^ 2 + {a} * y ^ 2"
     plus = f" + {c}" if c else ""

@@ -120,7 +120,7 @@ def load_eval_problems(
 def decontaminate(
   settings: ProblemsSettings, problems: Sequence[Problem]
 ) -> list[Problem]:
-  """Leaves out what shares an n-gram with the evaluation's statements.
+  """Leaves out problems that share an n-gram with the evaluation's statements.
 
   Those of a file are all its statements, whichever split is evaluated on;
   generated ones are those of the split, for splits of them are disjoint.
@@ -143,7 +143,7 @@ def repeat_demonstrations(
   confirmed_only: bool,
   seed: int,
 ) -> Iterator[Demonstration]:
-  """Yields the demonstrations of a source again and again, without end.
+  """Yields the demonstrations of a source in an endless loop.
 
   Args:
     source: of SOURCES, whose training problems are demonstrated anew in each

@@ -1,7 +1,7 @@
 """Proof of one theorem by a trained policy: attempts until one is accepted.
 
 In: an experiment, the weights of a run or a model directory, and a Problem.
-Out: the last attempt: the accepted proof, or the verdict of the last refusal.
+Out: the last attempt: the accepted proof, or the last verdict.
 While it runs, the response is shown as it is sampled. Nothing is reported as
 proved that the checker did not accept.
 """
@@ -277,7 +277,7 @@ def _attempt(
 
 
 def check_output(path: str) -> None:
-  """Refuses a file that cannot be written, before the work and not after."""
+  """Raises UsageError if the file cannot be written, before any sampling."""
   place = pathlib.Path(path)
   if path and (place.is_dir() or not place.absolute().parent.is_dir()):
     raise UsageError(

@@ -158,7 +158,7 @@ def _check_ending(tokens: Sequence[Token], kept: Sequence[Token]) -> None:
 
 
 def _check_auditable(problem: Problem) -> None:
-  """Refuses a statement of which the audit refuses every proof."""
+  """Raises UsageError if the audit would reject every proof."""
   audit = prepare_audit(problem, empty_proof(problem).final, _RULES)
   if isinstance(audit, Verdict):
     raise UsageError(

@@ -2,8 +2,8 @@
 
 The reward is binary: 1 if the checker proved the statement and the response
 passed the format gate, else 0 (Kimina-Prover Preview, arXiv 2504.11354, §3).
-A rollout without a verdict of its own, because the infrastructure failed or
-two verifiers disagree, has no reward and is left out of its group.
+A rollout that is unverified because the infrastructure failed, or disputed
+between two verifiers, has no reward and is left out of its group.
 
 `make_sample` first applies the gates in the order of GATES: one that a rollout
 does not pass sets its reward to zero or excludes it. The reward of a rollout

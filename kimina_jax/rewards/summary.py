@@ -1,7 +1,7 @@
 """Metrics of an iteration's samples: rewards, groups, formats, lengths.
 
 In: judged samples. Out: a flat dict of floats for the metrics files, and the
-solve counts that the curriculum records. A mean over nothing is left out.
+solve counts that the curriculum records. The mean of no samples is left out.
 
 | metric | meaning |
 | --- | --- |

@@ -1,4 +1,4 @@
-"""The cases of a scaling study: all combinations of what the flags name.
+"""The cases of a scaling study: all combinations of the flags' values.
 
 In: experiments, topologies, meshes, programs, lengths. Out: StudyCases, each
 with everything that defines a row, and a key that is its hash. A combination
@@ -42,7 +42,7 @@ _MIN_CONTEXT_PART = 2048
 
 @dataclasses.dataclass(frozen=True)
 class StudyCase:
-  """What one row is about: a program, compiled for a mesh.
+  """The case of one row: a program, compiled for a mesh.
 
   Attributes:
     experiment: name of the experiment; a label, not part of the key.

@@ -1,4 +1,4 @@
-"""What a row is computed from: jitted programs with abstract inputs, and sizes.
+"""Inputs of a row: jitted programs with abstract arguments, and model sizes.
 
 In: model sizes and meshes. Out: the records ProgramSpec and CasePrograms,
 abstract arrays with the shardings of a run, and the FLOPs that a model needs.

@@ -16,7 +16,7 @@ from kimina_jax.verification.acceptance.audit import Audit
 class Worker(Protocol):
   """A checker process, or a connection to one, that runs one audit at a time.
 
-  Its methods raise nothing: whatever goes wrong is a verdict. A worker that can
+  Its methods raise nothing: every failure is a verdict. A worker that can
   no longer be trusted sets `must_replace`, and its owner replaces it.
 
   Attributes:

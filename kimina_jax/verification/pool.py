@@ -174,7 +174,7 @@ class VerificationPool:
     return future
 
   def stats(self) -> dict[str, float]:
-    """What happened since the last call; see VerificationStats.read."""
+    """Statistics since the last call; see VerificationStats.read."""
     return self._stats.read()
 
   def drain(self, timeout_s: float) -> None:
@@ -284,7 +284,7 @@ class VerificationPool:
     return verdict
 
   def _drop_if_cancelled(self, item: _Item) -> bool:
-    """Whether all futures of an item are cancelled; if so, forgets it."""
+    """Whether all futures of an item are cancelled; if so, removes it."""
     with self._lock:
       if not all(future.cancelled() for future in item.futures):
         return False
@@ -322,7 +322,7 @@ class VerificationPool:
     )
 
   def _settle(self, item: _Item, verdict: Verdict) -> None:
-    """Gives the verdict to all futures of an item, and remembers it."""
+    """Gives the verdict to all futures of an item, and caches it."""
     is_deterministic = verdict.status in DETERMINISTIC
     with self._lock:
       if self._known.get(item.key) is item:

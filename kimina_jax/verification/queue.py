@@ -20,7 +20,7 @@ class QueueClosed(Exception):
 
 
 class QueueItem(Protocol):
-  """What the queue reads of an item."""
+  """The fields of an item that the queue reads."""
 
   @property
   def imports(self) -> str:

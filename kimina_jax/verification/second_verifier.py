@@ -1,6 +1,6 @@
 """Second verifier: another program that checks chosen proofs after Lean.
 
-In: a verdict that says PROVED. Out: the same verdict, `confirmed` if the second
+In: a verdict PROVED. Out: the same verdict, `confirmed` if the second
 verifier was run and agrees; or DISPUTED if it refuses the proof, and from then
 on no proof of that problem is accepted, for as long as the job runs.
 Without `checker.second_command` every verdict stands.
@@ -9,7 +9,7 @@ The verifier is a command of the user's (SafeVerify, comparator, leanchecker,
 …). It is confined like any worker and run on two files: the statement with
 `sorry` for a proof, and the proof. Exit status 0 means that it agrees, 1 that
 it refuses; any other end, or none in time, is a failure of the verifier and
-says nothing of the proof. It keeps no verdicts.
+no evidence about the proof. It keeps no verdicts.
 """
 
 import collections
@@ -73,7 +73,7 @@ class SecondVerifier:
   """
 
   def __init__(self, settings: CheckerSettings, stats: VerificationStats):
-    """Tries the command out, if there is one.
+    """Runs the command on test proofs, if there is one.
 
     Raises:
       UsageError: as VerifierCommand.
@@ -327,7 +327,7 @@ class VerifierCommand:
     return process
 
   def _end(self, process: subprocess.Popen[bytes]) -> bool:
-    """Kills a process with its group; tells whether it had ended before."""
+    """Kills a process with its group; returns whether it had ended before."""
     with self._lock:
       has_ended = _has_ended(process)
       _kill(process)

@@ -93,7 +93,7 @@ class VerificationStats:
       ValueError: no event has this name.
     """
     if name not in _EVENTS:
-      raise ValueError(f"{name!r} is none of {', '.join(_EVENTS)}")
+      raise ValueError(f"{name!r} is not one of {', '.join(_EVENTS)}")
     with self._lock:
       self._counts[name] += 1
 

@@ -1,4 +1,4 @@
-"""Rules for what follows a word: attributes, options, settings of tactics.
+"""Syntax rules for arguments of attributes, options and tactics.
 
 In: the tokens of a proof and the index of a word. Out: the faults in what
 follows it. A setting such as `linarith (config := …)` is evaluated as a

@@ -1,9 +1,9 @@
-"""The expected statement: what a proof must prove, and whether it states it.
+"""The expected statement of a proof, and the check that the proof repeats it.
 
 In: the statement of a data set, which is trusted. Out: an ExpectedStatement,
 whose closed proposition Lean elaborates before it sees any of the model's text.
-`check_statement` tells whether a proof states the same theorem, token by token,
-at the top level, outside every namespace and section that the proof opens.
+`check_statement` compares a proof's theorem with it, token by token, at the top
+level, outside every namespace and section that the proof opens.
 Proof bodies are not looked at.
 """
 

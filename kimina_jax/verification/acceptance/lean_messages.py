@@ -1,4 +1,4 @@
-"""What Lean prints, by version, and how its reports of axioms are read.
+"""Lean's messages by version, and the parser of its reports of axioms.
 
 One table, TABLE, holds the texts of Lean 4.9 to 4.33 that the checker depends
 on, each with the first version that prints it, as a regular expression. A
@@ -6,8 +6,8 @@ message that matches no row is not understood, and a proof whose messages are
 not understood is not proved. `read_axioms` reads the line that `#print axioms`
 prints; a line that it cannot read is an error and never an empty list.
 
-Where a row says 4.9, no later change is known. A message may go on after the
-text of a row, with a note or a hint.
+Where a row says 4.9, no later change is known. A message may continue after
+the text of a row, with a note or a hint.
 """
 
 import dataclasses

@@ -1,4 +1,4 @@
-"""Vocabulary: the words that the syntax rules look at, and their roles.
+"""Vocabulary: the keywords that the syntax rules check, and their roles.
 
 In: a token. Out: its role, or the rule that it breaks by itself. The lists are
 data, in one place so that they can be read, compared with a new release of Lean

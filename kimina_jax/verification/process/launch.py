@@ -17,7 +17,7 @@ import signal
 import sys
 
 _PR_SET_PDEATHSIG = 1
-# Processor time between SIGXCPU, which says that the limit is reached, and
+# Processor time between SIGXCPU, which reports that the limit is reached, and
 # SIGKILL, which would look like a lack of memory.
 _CPU_GRACE_S = 5
 

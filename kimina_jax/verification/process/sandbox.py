@@ -96,7 +96,7 @@ def resolve_mode(isolation: str) -> str:
   """
   if isolation not in ISOLATION_CHOICES:
     raise UsageError(
-      f"isolation {isolation!r} is none of {', '.join(ISOLATION_CHOICES)}"
+      f"isolation {isolation!r} is not one of {', '.join(ISOLATION_CHOICES)}"
     )
   if isolation == "auto":
     return "rlimit" if bwrap_problem() else "bwrap"

@@ -136,7 +136,7 @@ class ServerClient:
         if lease is not None:
           return self._use_lease(lease, path, data, read, timeout_s)
       except _FAILURES as error:
-        # A killed connection says nothing about the server.
+        # A killed connection is not a failure of the server.
         failure = None if self._killed.is_set() else error
       finally:
         if lease is not None:
