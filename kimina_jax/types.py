@@ -2,8 +2,8 @@
 
   Problem -> Prompt -> Rollout -> Extraction -> Verdict -> Sample -> Batch
 
-Every record is frozen and made by exactly one package; later stages
-only read it. This module imports nothing of ours and no JAX.
+Every record is frozen and made by exactly one package; later stages only
+read it. This module imports nothing of ours and no JAX.
 """
 
 import dataclasses

@@ -185,7 +185,7 @@ def _run(command: Command, argv: Sequence[str]) -> int:
 
 
 def _run_together(command: Command, options: argparse.Namespace) -> int:
-  """Connects the processes, runs the command, and disconnects them at the end."""
+  """Connects the processes, runs the command, disconnects them at its end."""
   from kimina_jax.infra import distributed
 
   try:

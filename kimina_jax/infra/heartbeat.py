@@ -9,9 +9,9 @@ completes.
 
 JAX's own heartbeats do not suffice: they detect a loss only after a minute or
 so, they report no reason, and they end a process by SIGABRT with pages of C++
-stack. When process 0, and so the store, is gone, JAX
-aborts the process at once; the handler of SIGABRT below prints one line
-instead. Never touches a device.
+stack. When process 0, and so the store, is gone, JAX aborts the process at
+once; the handler of SIGABRT below prints one line instead. Never touches a
+device.
 """
 
 import ctypes

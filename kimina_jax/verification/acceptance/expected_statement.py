@@ -3,8 +3,8 @@
 In: the statement of a data set, which is trusted. Out: an ExpectedStatement,
 whose closed proposition Lean elaborates before it sees any of the model's text.
 `check_statement` compares a proof's theorem with it, token by token, at the top
-level, outside every namespace and section that the proof opens.
-Proof bodies are not looked at.
+level, outside every namespace and section that the proof opens. Proof bodies
+are not looked at.
 """
 
 import dataclasses
