@@ -88,7 +88,7 @@ def test_an_iteration_without_a_signal_is_warned_of(caplog):
   problem = arithmetic.generate("train", 1, seed=0)[0]
   dull = [sample(problem, Status.LEAN_ERROR)] * 2
   train._warn_without_signal(dull, 4)
-  assert "iteration 4: no group has a signal" in caplog.text
+  assert "iteration 4: no gradient signal" in caplog.text
   caplog.clear()
   train._warn_without_signal(
     [dataclasses.replace(dull[0], advantage=0.5), *dull], 4
