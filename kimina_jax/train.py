@@ -81,7 +81,7 @@ def train(config: ConfigDict, run_dir: str, dry_run: bool = False) -> None:
 
 def loop(run: Run) -> None:
   """Evaluates, iterates and saves; on SIGTERM saves and stops."""
-  state, carried = run.state, run.carried
+  state, carried_over = run.state, run.carried_over
   every = run.setup.experiment.eval.every
   last = run.setup.experiment.train.num_iterations
   try:
@@ -90,15 +90,17 @@ def loop(run: Run) -> None:
       if iteration == last or (every and iteration % every == 0):
         metrics |= evaluate_policy(run, state, iteration)
       if iteration < last:
-        state, carried, trained = iterate(run, state, carried, iteration)
+        state, carried_over, trained = iterate(
+          run, state, carried_over, iteration
+        )
         metrics |= trained
       run.metric_writer.write(iteration, metrics)
       if iteration < last:
         done = iteration + 1
-        save_run(run, state, carried, iteration=done, force=done == last)
+        save_run(run, state, carried_over, iteration=done, force=done == last)
   except interruption.Interrupted as reason:
     # An iteration completes or has no effect: `state` is that of its start.
-    save_run(run, state, carried, iteration=iteration, force=True)
+    save_run(run, state, carried_over, iteration=iteration, force=True)
     raise interruption.Interrupted(
       f"{reason}; {iteration} iterations are saved in {run.run_dir}, the same "
       "command resumes from there"
@@ -108,21 +110,21 @@ def loop(run: Run) -> None:
 def iterate(
   run: Run,
   state: TrainState,
-  carried: Sequence[PartialGroup],
+  carried_over: Sequence[PartialGroup],
   iteration: int,
 ) -> tuple[TrainState, Sequence[PartialGroup], dict[str, float]]:
   """One iteration: problems, rollouts, verdicts, advantages, updates."""
   experiment = run.setup.experiment
   settings = experiment.train
   start = time.perf_counter()
-  samples, partial = run.collector.collect(
+  samples, partial_groups = run.collector.collect(
     run.train_programs.reshard(state.params),
-    choose_problems(run, iteration, settings.num_problems - len(carried)),
+    choose_problems(run, iteration, settings.num_problems - len(carried_over)),
     num_per_problem=settings.num_per_problem,
     seed=experiment.seed,
     iteration=iteration,
     progress=run.metric_writer.phase,
-    carried=carried,
+    carried_over=carried_over,
     max_tokens=settings.tokens_per_iteration,
   )
   sampled = time.perf_counter()
@@ -143,7 +145,9 @@ def iterate(
   run.rollout_writer.write(iteration, samples)
   metrics = {
     **sample_metrics(samples),
-    **partial_rollouts.partial_rollout_metrics(carried, samples, partial),
+    **partial_rollouts.partial_rollout_metrics(
+      carried_over, samples, partial_groups
+    ),
     **learned,
     **run.collector.stats,
     "curriculum/pruned": float(run.curriculum.num_pruned),
@@ -154,7 +158,7 @@ def iterate(
     sample_s=sampled - start,
     update_s=updated - sampled,
   )
-  return state, partial, metrics | speed
+  return state, partial_groups, metrics | speed
 
 
 def choose_problems(run: Run, iteration: int, count: int) -> list[Problem]:

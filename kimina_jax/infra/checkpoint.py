@@ -100,7 +100,7 @@ class Checkpointer:
       step: steps done so far; due if a multiple of `every`.
       params: the parameters.
       opt_state: the optimizer's state; None if the next step resets it.
-      host: JSON: curriculum, carried rollouts, counters.
+      host: JSON: curriculum, partial groups, counters.
       force: save although none is due (SIGTERM, the last step).
     """
     with _storage_errors(self._path):

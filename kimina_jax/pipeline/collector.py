@@ -1,12 +1,12 @@
-"""The experience collector: sample, verify and score rollouts of problems.
+"""The experience collector: samples and verifies rollouts, and rewards them.
 
 Training, evaluation and the command `prove` share it. Each rollout goes to the
 checker as soon as it ends, while the engine samples the others. In a job of
 several processes each one samples and verifies its own part of the problems;
 then all processes gather all samples.
 
-In: the policy's weights and problems. Out: scored samples, and with a budget
-of tokens the groups that it left unfinished. It never changes the policy.
+In: the policy's weights and problems. Out: samples with rewards, and with a
+budget of tokens the partial groups. It never changes the policy.
 """
 
 import itertools
@@ -75,12 +75,12 @@ class ExperienceCollector:
     seed: int,
     iteration: int,
     progress: Progress,
-    carried: Sequence[PartialGroup] = (),
+    carried_over: Sequence[PartialGroup] = (),
     max_tokens: int = 0,
     confirm: bool = False,
     on_tokens: OnTokens | None = None,
   ) -> tuple[list[Sample], list[PartialGroup]]:
-    """Samples, verifies and scores k rollouts of each problem.
+    """Samples and verifies k rollouts of each problem, and rewards them.
 
     Args:
       params: weights in the decode layout.
@@ -90,7 +90,8 @@ class ExperienceCollector:
       iteration: with the seed and the rollout's index it determines the
         rollout's random numbers.
       progress: called for every rollout that ended.
-      carried: partial groups of an earlier iteration, to finish first.
+      carried_over: partial groups that the previous iteration left. Their
+        unfinished rollouts are continued before new ones begin.
       max_tokens: about how many tokens all processes together sample before
         unfinished rollouts are left as they are; 0 finishes all rollouts.
       confirm: whether the second verifier must confirm each proof.
@@ -108,25 +109,27 @@ class ExperienceCollector:
     """
     engine = self.engine
     prompts = [self._make_prompt(problem) for problem in problems]
-    begun = [r for group in engine.share(carried) for r in group.unfinished]
+    continued = [
+      r for group in engine.share(carried_over) for r in group.unfinished
+    ]
     rollouts = engine.generate(
       params,
       prompts,
       num_per_prompt=num_per_problem,
       seed=seed,
       iteration=iteration,
-      unfinished=begun,
+      unfinished=continued,
       max_tokens=-(-max_tokens // engine.process_group.count),
       poll=interruption.check,
       on_tokens=on_tokens,
     )
-    total = len(engine.share(prompts)) * num_per_problem + len(begun)
+    total = len(engine.share(prompts)) * num_per_problem + len(continued)
     samples, unfinished = self._gather(
       rollouts, total=total, progress=progress, confirm=confirm
     )
     self._check_verified(samples, least=_MAX_UNVERIFIED if max_tokens else 1)
     return split_groups(
-      carried, samples, unfinished, num_per_problem=num_per_problem
+      carried_over, samples, unfinished, num_per_problem=num_per_problem
     )
 
   def _gather(
@@ -183,6 +186,9 @@ class ExperienceCollector:
     confirm: bool,
   ) -> tuple[list[Sample], list[Rollout]]:
     """Submits each rollout when it ends, then waits for the verdicts.
+
+    `rollouts` is lazy: each `next` of it samples until a rollout ends, while
+    the checker works on those before.
 
     Returns:
       Samples of the finished rollouts, and the unfinished rollouts.

@@ -79,8 +79,8 @@ class TrainSettings:
     rows_per_batch: B, packed rows of a batch.
     tokens_per_iteration: tokens after which an iteration stops sampling and
       leaves the unfinished rollouts to the next one; 0 is no limit.
-    learn_from_carried: whether the tokens that earlier iterations sampled
-      count in the loss.
+    learn_from_carried: whether the tokens of a rollout that earlier iterations
+      drew (`Rollout.num_carried`) count in the loss.
   """
 
   num_iterations: int

@@ -1,14 +1,15 @@
 """Partial rollouts: rollouts that continue in the next iteration.
 
 With a budget of tokens (train.tokens_per_iteration) an iteration ends while
-some rollouts are unfinished. Their problems stay in flight: the next iteration
-samples the rest (Kimi k1.5, arXiv 2501.12599). An advantage needs all
-k rollouts of a problem, so the finished ones of such a problem are kept with
-their verdicts.
+some rollouts are unfinished; the next iteration samples the rest of their
+tokens (Kimi k1.5, arXiv 2501.12599). An advantage needs all k rollouts of a
+problem, its group. A group with unfinished rollouts is a partial group: it is
+carried over to the next iteration whole, with its finished rollouts and their
+verdicts, and nothing is learned from it until it is complete.
 
 In: the samples and the unfinished rollouts of an iteration. Out: the samples
-of complete groups, and PartialGroups for the next iteration; for a checkpoint,
-these as JSON, bit for bit. It never samples, verifies or learns.
+of complete groups, and PartialGroups to carry over; for a checkpoint, these as
+JSON, bit for bit. It never samples, verifies or learns.
 """
 
 import base64
@@ -40,7 +41,7 @@ class PartialGroup:
 
 
 def split_groups(
-  carried: Iterable[PartialGroup],
+  carried_over: Iterable[PartialGroup],
   samples: Iterable[Sample],
   unfinished: Iterable[Rollout],
   *,
@@ -49,7 +50,7 @@ def split_groups(
   """Separates complete groups from partial ones.
 
   Args:
-    carried: partial groups that the iteration started with.
+    carried_over: partial groups that the previous iteration left.
     samples: rollouts that ended in it, verified, in any order.
     unfinished: rollouts that did not end, in any order.
     num_per_problem: k.
@@ -62,58 +63,69 @@ def split_groups(
   Raises:
     ValueError: a group does not have k rollouts.
   """
-  waiting = itertools.chain.from_iterable(group.finished for group in carried)
-  finished = _by_group(
-    [*waiting, *samples], lambda sample: sample.rollout, num_per_problem
+  finished_before = itertools.chain.from_iterable(
+    group.finished for group in carried_over
   )
-  begun = _by_group(unfinished, lambda rollout: rollout, num_per_problem)
+  finished_of = _by_group(
+    [*finished_before, *samples], lambda sample: sample.rollout, num_per_problem
+  )
+  unfinished_of = _by_group(
+    unfinished, lambda rollout: rollout, num_per_problem
+  )
   complete: list[Sample] = []
-  partial: list[PartialGroup] = []
-  for key in sorted(finished.keys() | begun.keys()):
+  partial_groups: list[PartialGroup] = []
+  for key in sorted(finished_of.keys() | unfinished_of.keys()):
     group = PartialGroup(
-      tuple(finished.get(key, ())), tuple(begun.get(key, ()))
+      tuple(finished_of.get(key, ())), tuple(unfinished_of.get(key, ()))
     )
     size = len(group.finished) + len(group.unfinished)
     if size != num_per_problem:
       raise ValueError(f"group {key} has {size} of {num_per_problem} rollouts")
     if group.unfinished:
-      partial.append(group)
+      partial_groups.append(group)
     else:
       complete += group.finished
-  return complete, partial
+  return complete, partial_groups
 
 
 def partial_rollout_metrics(
-  carried: Sequence[PartialGroup],
+  carried_over: Sequence[PartialGroup],
   samples: Sequence[Sample],
-  partial: Sequence[PartialGroup],
+  partial_groups: Sequence[PartialGroup],
 ) -> dict[str, float]:
   """Metrics of an iteration's complete and partial groups.
 
   Args:
-    carried: partial groups that the iteration started with.
+    carried_over: partial groups that the previous iteration left.
     samples: samples of the groups that it completed.
-    partial: groups that it leaves to the next iteration.
+    partial_groups: those that it leaves, carried over to the next iteration.
 
   Returns:
     rollout/samples: number of samples to learn from; at 0 there is no update.
-    rollout/carried: number of partial groups.
-    rollout/finished: share of the rollouts in flight that ended.
-    rollout/stale: share of the samples' tokens that earlier iterations
-      sampled.
+    rollout/carried: number of partial groups (problems, not rollouts) that are
+      carried over to the next iteration.
+    rollout/finished: share of the rollouts sampled in this iteration, those of
+      earlier ones that it continued included, that ended in it.
+    rollout/stale: share of the samples' tokens that earlier iterations drew,
+      with older weights.
   """
-  waited = {_key(s.rollout) for group in carried for s in group.finished}
-  num_unfinished = sum(len(group.unfinished) for group in partial)
-  num_verified = len(samples) + sum(len(group.finished) for group in partial)
-  num_ended = num_verified - len(waited)
+  finished_before = {
+    _key(s.rollout) for group in carried_over for s in group.finished
+  }
+  num_unfinished = sum(len(group.unfinished) for group in partial_groups)
+  num_verified = len(samples) + sum(
+    len(group.finished) for group in partial_groups
+  )
+  num_ended = num_verified - len(finished_before)
   rollouts = [sample.rollout for sample in samples]
   num_stale = sum(
-    len(r.tokens) if _key(r) in waited else r.num_carried for r in rollouts
+    len(r.tokens) if _key(r) in finished_before else r.num_carried
+    for r in rollouts
   )
   num_tokens = sum(len(rollout.tokens) for rollout in rollouts)
   return {
     "rollout/samples": float(len(samples)),
-    "rollout/carried": float(len(partial)),
+    "rollout/carried": float(len(partial_groups)),
     "rollout/finished": num_ended / (num_ended + num_unfinished),
     **({"rollout/stale": num_stale / num_tokens} if num_tokens else {}),
   }
@@ -186,11 +198,14 @@ def _load_sample(prompt: Prompt, saved: Mapping[str, Any]) -> Sample:
 
 
 def _save_rollout(rollout: Rollout) -> dict[str, Any]:
-  fields = ("iteration", "index", "text", "num_carried")
-  saved = {name: getattr(rollout, name) for name in fields}
-  # Checkpoints of all versions have the stop reason under `stop`.
-  saved["stop"] = rollout.stop_reason
-  return saved | {
+  fields = {
+    "iteration": rollout.iteration,
+    "index": rollout.index,
+    "text": rollout.text,
+    "stop": rollout.stop_reason,  # under this key in all versions
+    "num_carried": rollout.num_carried,
+  }
+  return fields | {
     name: base64.b64encode(
       getattr(rollout, name).astype(dtype, casting="equiv").tobytes()
     ).decode()

@@ -69,7 +69,7 @@ class Run:
     first_iteration: the iteration to begin with; one past the last if the run
       is complete.
     state: training state before that iteration, new or restored.
-    carried: partial groups that the iteration before it left.
+    carried_over: partial groups that the iteration before it left.
     curriculum: chooses the problems to train on.
     collector: samples and verifies.
     train_programs: compiled functions of learning.
@@ -82,7 +82,7 @@ class Run:
   run_dir: pathlib.Path
   first_iteration: int
   state: TrainState
-  carried: Sequence[PartialGroup]
+  carried_over: Sequence[PartialGroup]
   curriculum: Curriculum
   collector: ExperienceCollector
   train_programs: TrainPrograms
@@ -110,7 +110,7 @@ def open_run(setup: Setup, run_dir: pathlib.Path) -> Iterator[Run]:
     checkpoints = Checkpointer(run_dir, experiment.checkpoint)
     stack.enter_context(contextlib.closing(checkpoints))
     resumed = resume_state(setup, optimizer, checkpoints)
-    carried = _resume_host(setup, curriculum, resumed)
+    carried_over = _resume_host(setup, curriculum, resumed)
     first = _first_iteration(run_dir, resumed.step, experiment.train)
     rollout_writer = open_rollouts(run_dir / "rollouts.jsonl", first)
     stack.enter_context(contextlib.closing(rollout_writer))
@@ -130,7 +130,7 @@ def open_run(setup: Setup, run_dir: pathlib.Path) -> Iterator[Run]:
       run_dir=run_dir,
       first_iteration=first,
       state=resumed.state,
-      carried=carried,
+      carried_over=carried_over,
       curriculum=curriculum,
       collector=collector,
       train_programs=train_programs,
@@ -143,7 +143,7 @@ def open_run(setup: Setup, run_dir: pathlib.Path) -> Iterator[Run]:
 def save_run(
   run: Run,
   state: TrainState,
-  carried: Sequence[PartialGroup],
+  carried_over: Sequence[PartialGroup],
   *,
   iteration: int,
   force: bool = False,
@@ -156,7 +156,7 @@ def save_run(
     with_optimizer=not run.setup.experiment.optimizer.reset,
     host={
       "curriculum": run.curriculum.state(),
-      "partial_rollouts": partial_rollouts.to_json(carried),
+      "partial_rollouts": partial_rollouts.to_json(carried_over),
       "problems_sha256": problems_digest(run.setup.train_problems),
     },
     force=force,

@@ -1,4 +1,7 @@
-"""The format gate: refuses responses that break the formal reasoning pattern.
+"""The format gate: acts after verification, on the reward alone.
+
+It refuses responses that break the formal reasoning pattern. It does not decide
+what Lean checks; verification/acceptance/ does.
 
 In: a response taken apart at its markers. Out: the reason of a refusal, if
 any. Beyond the pattern itself, most lines of the final proof must occur in the

@@ -40,8 +40,8 @@ class DispatchPlan:
     removed: indices of sequences that leave the running set.
     block_tables: pages of every running sequence, by index.
     copies: pages to copy, as (source, target).
-    chunks: pages to prefill, as (number of the page in its prompt, the
-      prompt's pages).
+    chunks: pages to compute, as (number of the page in its sequence, the
+      sequence's prefill pages).
   """
 
   admitted: dict[int, Sequence]
@@ -100,9 +100,9 @@ class DispatchInputs(NamedTuple):
     copies: int32 [Q, 2], source and target of pages to copy before anything
       else ...
     num_copies: int32 [], ... and how many of them count.
-    chunk_tokens: int32 [C, O], prompt tokens to prefill, a page per chunk.
+    chunk_tokens: int32 [C, O], tokens to prefill, a page per chunk.
     chunk_positions: int32 [C, O], their positions; -1 where there is no token.
-    chunk_table: int32 [C, J], pages of the prompt of each chunk.
+    chunk_table: int32 [C, J], pages of the sequence of each chunk.
   """
 
   admitted: Any
@@ -230,13 +230,13 @@ def make_inputs(
     inputs.num_copies[replica] = len(plan.copies)
     for place, copy in enumerate(plan.copies):
       inputs.copies[replica, place] = copy
-    for place, (page, prompt) in enumerate(plan.chunks):
+    for place, (page, prefill) in enumerate(plan.chunks):
       first = page * sizes.page_size
-      tokens = prompt.tokens[first : first + sizes.page_size]
+      tokens = prefill.tokens[first : first + sizes.page_size]
       at = (replica, place, slice(len(tokens)))
       inputs.chunk_tokens[at] = tokens
       inputs.chunk_positions[at] = first + np.arange(len(tokens))
-      inputs.chunk_table[replica, place, : len(prompt.pages)] = prompt.pages
+      inputs.chunk_table[replica, place, : len(prefill.pages)] = prefill.pages
   return inputs
 
 

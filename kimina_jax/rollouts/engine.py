@@ -123,7 +123,7 @@ class Engine:
     )
 
   def share(self, items: abc.Sequence[T]) -> abc.Sequence[T]:
-    """The part of the job's prompts that this process's group samples."""
+    """The part of the job's prompts that this process group samples."""
     return items[self.process_group.index :: self.process_group.count]
 
   def generate(
@@ -142,7 +142,7 @@ class Engine:
     """Samples num_per_prompt rollouts of each prompt.
 
     In a job of several processes, those of every n-th prompt from the index of
-    the process's group on. What the caller does between two rollouts overlaps
+    the process group on. What the caller does between two rollouts overlaps
     with the device. The iterator may be dropped at any point.
 
     Args:
@@ -153,10 +153,10 @@ class Engine:
       num_per_prompt: rollouts of each prompt, at least 1.
       seed: in [0, 2³²).
       iteration: in [0, 2³²), of the run; draws differ between iterations.
-      unfinished: partial rollouts of earlier iterations, which are continued
-        first; this process continues all that it is given.
+      unfinished: rollouts carried over from earlier iterations, which are
+        continued first; this process continues all that it is given.
       max_tokens: after this process has drawn so many tokens, the unfinished
-        rollouts are yielded as they are (stop = "budget"); 0 is no limit.
+        rollouts are yielded as they are (stop_reason "budget"); 0 is no limit.
       poll: called between dispatches; may raise to end the call.
       on_tokens: called with the index of a rollout and its new tokens after
         each dispatch.
@@ -169,7 +169,7 @@ class Engine:
     for prompt in prompts:
       _check_prompt(prompt, self.settings.max_prompt_len)
     max_len = self.settings.max_response_len
-    partial = [[resume_sequence(rollout, max_len)] for rollout in unfinished]
+    resumed = [[resume_sequence(rollout, max_len)] for rollout in unfinished]
     new = new_sequences(
       prompts,
       self.share(range(len(prompts))),
@@ -179,7 +179,7 @@ class Engine:
     )
     return self.run(
       params,
-      partial + new,
+      resumed + new,
       seed=seed,
       max_tokens=max_tokens,
       poll=poll,

@@ -11,7 +11,7 @@ the one before it is still running. Every running sequence is therefore given
 pages for both, and the running set of each dispatch in flight is kept until its
 outputs have been read.
 
-When pages run short, waiting sequences lose the prompt pages computed for them;
+When pages run short, waiting sequences lose the pages prefilled for them;
 then the running sequence that was admitted last is preempted: it goes back to
 the head of the waiting queue and is computed again later.
 """
@@ -41,7 +41,7 @@ class Scheduler:
     running: sequences that hold pages, by their index in the running set.
     pages: allocator of the KV cache.
     num_preempted: number of preemptions.
-    num_computed: prompt tokens that were computed (prefilled) ...
+    num_computed: tokens of prefill pages that were computed ...
     num_cached: ... and that were found in the prefix cache.
   """
 
@@ -179,8 +179,7 @@ class Scheduler:
         if self._release_prefill_pages():
           continue
         victim = max(self.running, key=admission)
-        self.num_preempted += 1
-        self._evict(victim)
+        self._preempt(victim)
         if victim == index:
           break
 
@@ -198,7 +197,7 @@ class Scheduler:
     """Moves the head of the waiting queue to the running set.
 
     Returns:
-      The sequence; None if nothing waits, if its prompt is not computed yet,
+      The sequence; None if nothing waits, if its prefill is not scheduled yet,
       or if there are no pages for it.
     """
     if not self.waiting:
@@ -225,53 +224,53 @@ class Scheduler:
     return sequence
 
   def _schedule_prefill(self) -> list[tuple[int, PrefillPages]]:
-    """Pages of waiting prompts to compute in this dispatch (chunked prefill).
+    """Pages of waiting sequences to compute in this dispatch (chunked prefill).
 
     No chunk is scheduled while fewer pages are missing than a dispatch has
     chunks, unless slots would be idle: the cost of a dispatch with chunks does
     not depend on how many of them are used.
     """
     chunks: list[tuple[int, PrefillPages]] = []
-    sizes, prompts = self._sizes, self._next_prefills()
-    missing = sum(prompt.num_missing(sizes.page_size) for prompt in prompts)
+    sizes, prefills = self._sizes, self._next_prefills()
+    missing = sum(prefill.num_missing(sizes.page_size) for prefill in prefills)
     is_short = len(self.running) < sizes.num_slots * 3 // 2
     if missing < sizes.num_chunks and not is_short:
       return chunks
-    for prompt in prompts:
-      self._reuse_cached_pages(prompt)
-      while prompt.num_missing(sizes.page_size):
-        if len(chunks) == sizes.num_chunks or not self._schedule_page(prompt):
+    for prefill in prefills:
+      self._reuse_cached_pages(prefill)
+      while prefill.num_missing(sizes.page_size):
+        if len(chunks) == sizes.num_chunks or not self._schedule_page(prefill):
           return chunks
-        chunks.append((len(prompt.pages) - 1, prompt))
+        chunks.append((len(prefill.pages) - 1, prefill))
     return chunks
 
   def _next_prefills(self) -> list[PrefillPages]:
-    """The prompts of the next sequences in the queue, each once."""
+    """Prefill pages of the next sequences in the queue, those shared once."""
     count = min(len(self.waiting), 2 * self._sizes.num_slots)
-    prompts = (self.waiting[i].prefill_pages for i in range(count))
-    return list(dict.fromkeys(prompts))
+    prefills = (self.waiting[i].prefill_pages for i in range(count))
+    return list(dict.fromkeys(prefills))
 
-  def _reuse_cached_pages(self, prompt: PrefillPages) -> None:
-    """Takes the prompt's next pages from the prefix cache, while found."""
-    while len(prompt.pages) < len(prompt.hashes):
-      page = self.pages.find(prompt.hashes[len(prompt.pages)])
+  def _reuse_cached_pages(self, prefill: PrefillPages) -> None:
+    """Takes the next pages from the prefix cache, while it has them."""
+    while len(prefill.pages) < len(prefill.hashes):
+      page = self.pages.find(prefill.hashes[len(prefill.pages)])
       if page is None:
         return
-      prompt.pages.append(page)
-      prompt.in_plan = True
+      prefill.pages.append(page)
+      prefill.in_plan = True
       self.num_cached += self._sizes.page_size
 
-  def _schedule_page(self, prompt: PrefillPages) -> bool:
-    """Schedules one more page of a prompt; False if no page is free for it."""
+  def _schedule_page(self, prefill: PrefillPages) -> bool:
+    """Schedules one more page to compute; False if no page is free for it."""
     pages = self._allocate_for_waiting(1)
     if pages is None:
       return False
-    place, page_size = len(prompt.pages), self._sizes.page_size
-    if place < len(prompt.hashes):
-      self.pages.cache(pages[0], prompt.hashes[place])
-    prompt.pages += pages
-    prompt.in_plan = True
-    rest = len(prompt.tokens) - place * page_size
+    place, page_size = len(prefill.pages), self._sizes.page_size
+    if place < len(prefill.hashes):
+      self.pages.cache(pages[0], prefill.hashes[place])
+    prefill.pages += pages
+    prefill.in_plan = True
+    rest = len(prefill.tokens) - place * page_size
     self.num_computed += min(rest, page_size)
     return True
 
@@ -290,13 +289,21 @@ class Scheduler:
     return self.pages.allocate(count)
 
   def _release_prefill_pages(self, keep: PrefillPages | None = None) -> bool:
-    """Frees the pages of the last prompt in the queue that has some."""
-    for _, prompt in reversed(self.waiting):
-      if prompt.pages and prompt is not keep and not prompt.in_plan:
-        self.pages.free(prompt.pages)
-        prompt.pages = []
+    """Frees the pages of the last sequence in the queue that has some."""
+    for _, prefill in reversed(self.waiting):
+      if prefill.pages and prefill is not keep and not prefill.in_plan:
+        self.pages.free(prefill.pages)
+        prefill.pages = []
         return True
     return False
+
+  def _preempt(self, index: int) -> None:
+    """Evicts a running sequence for lack of pages; it is computed again later.
+
+    `_settle_leaving` puts it back at the head of the waiting queue.
+    """
+    self.num_preempted += 1
+    self._evict(index)
 
   def _evict(self, index: int) -> None:
     """Removes a sequence from the running set while dispatches run it.

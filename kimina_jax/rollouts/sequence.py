@@ -1,4 +1,4 @@
-"""Sequences being sampled, on the host, and the pages of their prompts.
+"""Sequences being sampled, on the host, and the pages that they prefill.
 
 In: prompts, and unfinished rollouts of earlier iterations. Out: Sequences for
 the scheduler, and Rollouts. It never touches the device.
@@ -17,8 +17,10 @@ from kimina_jax.types import Prompt, Rollout
 class PrefillPages:
   """The pages that have to be in the KV cache before a sequence can decode.
 
-  They hold all its tokens but the last one, which the first decode step feeds.
-  The sequences of one prompt share them: each takes the full pages as they are,
+  They hold all its tokens but the last one, which the first decode step feeds:
+  those of the prompt, and of the response as far as it was drawn before (by a
+  sequence that was preempted, or in an earlier iteration). New sequences of one
+  prompt share them: each takes the full pages as they are,
   and a copy of the last page if that is not full.
 
   Attributes:

@@ -94,7 +94,10 @@ class Audit:
 def prepare_audit(
   problem: Problem, final: str, rules: SyntaxRules
 ) -> Audit | Verdict:
-  """Makes the audit of a proof: all checks that need no Lean.
+  """Makes the audit of a proof; refuses text before Lean sees it.
+
+  These are all the checks that need no Lean: of the header, the statement and
+  the syntax of the proof.
 
   Args:
     problem: header and statement are trusted.

@@ -1,9 +1,10 @@
-"""REPL worker: a checker process that speaks the REPL protocol.
+"""REPL worker: sends a proof's audit to Lean, in a process on this machine.
 
-In: an audit. Out: its verdict. The worker loads imports once, and keeps the
-environment of every preamble (options, opened namespaces) that it has
-elaborated on top of them. After a crash, a timeout or a protocol violation it
-must be replaced.
+In: an audit. Out: its verdict. The process speaks the protocol of the REPL;
+repl.py sends each command and reads the reply. The worker loads imports once,
+and keeps the environment of every preamble (options, opened namespaces) that it
+has elaborated on top of them. After a crash, a timeout or a protocol violation
+it must be replaced.
 """
 
 import secrets

@@ -1,9 +1,10 @@
-"""Server worker: checks audits on Kimina Lean Servers, over HTTP.
+"""Server worker: sends a proof's audit to Lean on a server, over HTTP.
 
-In: an audit. Out: its verdict. The audit is the same as of a local worker, sent
-as one text (see snippet.py). Nonce and seal are drawn after the proof's text is
-fixed, and the messages that come back are assigned to the three commands by
-their lines, so that `audit.judge_replies` gets the same three replies.
+In: an audit. Out: its verdict. The servers are Kimina Lean Servers. The audit
+is the same as of a local worker, sent as one text (see snippet.py). Nonce and
+seal are drawn after the proof's text is fixed, and the messages that come back
+are assigned to the three commands by their lines, so that `audit.judge_replies`
+gets the same three replies.
 
 Three guarantees of a local process are missing: that the seal is out of the
 proof's reach, that environments are counted, and that no other client has used
