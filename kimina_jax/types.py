@@ -179,7 +179,7 @@ class Extraction:
 
 
 class Status(enum.StrEnum):
-  """How a verification ended. Only PROVED earns a reward.
+  """Outcome of a verification. Only PROVED earns a reward.
 
   INFRA_ERROR is a failure of the infrastructure, DISPUTED a proof that the
   checker accepted and a second verifier rejected: such samples are excluded

@@ -26,7 +26,7 @@ def ahead() -> None:
 
 
 def twice() -> None:
-  """Each reply brings along the next one."""
+  """Each reply is followed by the next one in advance."""
   env = 0
   while read() is not None:
     say(env, f"'__ok_0' {AXIOMS}")

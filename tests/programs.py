@@ -75,7 +75,7 @@ class Program:
     return self.output
 
   def wait_for_rows(self, run_dir: pathlib.Path, count: int) -> None:
-    """Until so many rows of metrics are there; it must not end before."""
+    """Waits until the metrics have so many rows; the program must still run."""
     wait_for_rows(run_dir, count, lambda: self.process.exitcode is None)
 
   def interrupt(self) -> None:

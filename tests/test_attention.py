@@ -100,7 +100,7 @@ def test_splash_wants_whole_blocks_on_every_device():
   [("tpu", 512, 1), ("tpu", 500, 0), ("cpu", 512, 0)],
 )
 def test_auto_follows_the_platform_of_the_mesh(platform, length, kernels):
-  """The mesh need not be of this machine; XLA does what the kernel cannot."""
+  """The mesh need not be of this machine; XLA is the fallback."""
   q, k, v = _shapes(T=length, H=64)
   segments = jnp.ones((2, length), jnp.int32)
   device = jax.sharding.AbstractDevice(

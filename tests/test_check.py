@@ -123,7 +123,7 @@ words = st.text(st.sampled_from("ab ∀"), max_size=8)
 
 @given(st.lists(st.tuples(words, words, words.filter(bool)), max_size=4), words)
 def test_places_in_what_is_checked_are_places_in_the_file(parts, end):
-  """Each character that an edit leaves alone is followed there and back."""
+  """Positions of unedited characters map to the file and back."""
   text, final, edits, pairs = "", "", [], []
   for kept, removed, inserted in parts:
     pairs += [(len(text) + i, len(final) + i) for i in range(len(kept))]
@@ -308,7 +308,7 @@ def test_the_statement_comes_from_the_problems(pool, tmp_path):
 
 
 def test_a_statement_of_the_file_s_own_words_has_a_hint(pool, tmp_path):
-  """Its definitions come too late to be trusted."""
+  """The file's definitions come after the trusted statement."""
   text = f"{HEADER}def p : Prop := 1 < 2\n\ntheorem t : p := by\n  omega"
   text = shown(pool, write(tmp_path, own=text))
   assert "statement_mismatch in" in text
@@ -481,5 +481,5 @@ def test_a_signal_lets_what_has_begun_end(tmp_path, signum, code):
   assert statuses == ["proved"] * (9 - num_skipped) + ["not_checked"] * (
     num_skipped + 1
   )
-  told = f"stopped: {signal.Signals(signum).name}; {num_skipped} files were"
-  assert told in errors
+  notice = f"stopped: {signal.Signals(signum).name}; {num_skipped} files were"
+  assert notice in errors

@@ -302,7 +302,7 @@ def test_a_damaged_checkpoint_names_the_newest_that_is_whole(tmp_path, damage):
   message = str(caught.value)
   assert message.startswith(f"{path / '3'} is damaged (")
   assert message.endswith(
-    f"; checkpoint 1 is whole: move {path / '3'} away, and the same command "
+    f"; checkpoint 1 is intact: move {path / '3'} away, and the same command "
     "resumes from 1"
   )
   assert len(message.splitlines()) == 1

@@ -171,16 +171,16 @@ def test_the_loss_of_process_0_ends_the_other(start):
   assert "Run the same command again" in errors[1]
 
 
-@pytest.mark.parametrize("told", [(1,), (0, 1)])
-def test_a_signal_to_any_process_stops_all_at_the_same_place(start, told):
-  """And soon: process 0 receives it in the midst of a round of 20 s.
+@pytest.mark.parametrize("signalled", [(1,), (0, 1)])
+def test_a_signal_to_any_process_stops_all_at_the_same_place(start, signalled):
+  """Soon, though process 0 is in a round of 20 s when it arrives.
 
-  Process 1 waits for it all the while, where Python handles no signal.
+  Process 1 waits in a collective, where Python handles no signal.
   """
   processes = start(ROUNDS)
   for process in processes:
     wait_for(process, "working")
-  for process in told:
+  for process in signalled:
     processes[process].send_signal(signal.SIGTERM)
   codes, outs, errors = finish(processes, timeout_s=15)
   assert codes == [143, 143]

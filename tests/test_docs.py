@@ -40,7 +40,7 @@ def files() -> set[str]:
 
 
 def missing(text: str, files: set[str]) -> list[str]:
-  """What a page names and the project does not have."""
+  """Names in a page of things that the project does not have."""
   found = []
   for path in IN_FOLDER.findall(text):
     if not (ROOT / path).exists():

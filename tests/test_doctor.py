@@ -35,15 +35,15 @@ def test_the_embedded_checker_is_well(embedded):
   assert [f for f in embedded if f.state == "wrong"] == []
   assert all(bool(f.remedy) == (f.state != "ok") for f in embedded)
   assert not any("\n" in f.remedy for f in embedded)
-  told = {f.what: f.text for f in embedded}
-  assert told["backend"].startswith("minilean: minilean ")
-  assert told["isolation in force"] in ("bwrap", "rlimit")
-  assert {"python", "bwrap", "elan", "lake", "lean"} <= told.keys()
+  texts = {f.what: f.text for f in embedded}
+  assert texts["backend"].startswith("minilean: minilean ")
+  assert texts["isolation in force"] in ("bwrap", "rlimit")
+  assert {"python", "bwrap", "elan", "lake", "lean"} <= texts.keys()
   assert {
     "memory control group",
     "proof from cold",
     "proof warm",
-  } <= told.keys()
+  } <= texts.keys()
 
 
 def test_every_attack_and_canary_is_tried(embedded):
@@ -76,9 +76,9 @@ def test_a_checker_that_accepts_everything_is_detected():
   # Without a Mathlib none is tried that needs it.
   assert len(canary) == len(canaries(header=""))
   assert {(f.state, f.text) for f in canary} == {("wrong", "ACCEPTED")}
-  told = {f.what: f for f in findings}
-  assert told["LEAN_PATH"].state == "missing"
-  assert told["REPL"].state == "ok"
+  found = {f.what: f for f in findings}
+  assert found["LEAN_PATH"].state == "missing"
+  assert found["REPL"].state == "ok"
 
 
 def test_a_checker_that_fails_gets_no_further_probes():

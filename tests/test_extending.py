@@ -144,7 +144,7 @@ def test_prompt():
 
 
 def test_checker_backend():
-  """It is chosen by name, and the syntax policy still stands before it."""
+  """It is chosen by name, and the syntax rules still apply before it."""
   run("A checker backend")
   settings = experiment(**{"checker.backend": "credulous"}).checker
   problem = Problem("t", "import Mathlib\n", "theorem t : 1 = 2 := by")

@@ -287,7 +287,7 @@ def test_length():
 
 @given(st.text())
 def test_every_text_is_judged(text):
-  """What is passed holds no character that Unicode calls a control."""
+  """Accepted text has no control character of Unicode."""
   text = text.replace("\r\n", "\n")
   forbidden = [
     (text[:i].count("\n") + 1, char)

@@ -144,7 +144,7 @@ def test_packed_chunks_are_plain_log_softmax(tied, sizes):
   ids=["1", "context", "fsdp"],
 )
 def test_gradient_is_that_of_plain_log_softmax(sizes):
-  """By the vocabulary's vectors, and through the hidden ones to the norm."""
+  """By the table's vectors, and through the hidden vectors to the norm."""
   config = _config(tied=False)
   params = _params(config)
   head = {name: params[name] for name in ("norm", "unembed")}

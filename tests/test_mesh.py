@@ -63,7 +63,7 @@ def test_sizes_that_do_not_fit(sizes, words):
 
 @dataclasses.dataclass(frozen=True)
 class _FakeChip:
-  """What make_mesh looks at of a TPU v5e chip of a topology."""
+  """The attributes of a TPU v5e chip that make_mesh reads."""
 
   id: int
   slice_index: int

@@ -1,4 +1,4 @@
-"""What is installed: all files and dependencies, one command per program."""
+"""Installed files, dependencies and commands."""
 
 import ast
 import os

@@ -27,7 +27,7 @@ class _Record:
 
 
 class _Reference(stateful.RuleBasedStateMachine):
-  """Each rule does the same to the allocator and to the records."""
+  """Each rule applies one operation to the allocator and to the records."""
 
   def __init__(self):
     super().__init__()

@@ -168,7 +168,7 @@ def test_evaluation_in_two(runs, root):
 
 
 def test_a_budget_in_two_that_sample_apart(runs, root):
-  """Each cuts its own rollouts; the groups and their number stay whole."""
+  """Each process cuts its own rollouts; no group is lost or split."""
   runs["apart"]
   found = read_rows(root / "apart" / "metrics.jsonl")[:-1]
   assert max(row["rollout/carried"] for row in found) > 0

@@ -211,7 +211,7 @@ JSON = st.recursive(
 
 @given(JSON)
 def test_any_frame_is_a_reply_or_a_violation(value):
-  """Nothing else is ever raised, and a reply repeats what was sent."""
+  """No other exception is raised, and a reply has the values of its frame."""
   try:
     reply = parse_reply(parse_frame(json.dumps(value).encode()))
   except WorkerFailure as failure:

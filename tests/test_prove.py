@@ -245,7 +245,7 @@ def test_what_was_refused_says_why(pool):
 
 
 def test_the_last_line_outlives_the_spinner(pool):
-  """The spinner wipes its line, which must not be one of the response."""
+  """The spinner clears its line, which must not be one of the response."""
   coloured = shown(attempted(pool, PROOF), terminal=True)
   assert re.search(r"```\x1b\[0m\n[^\n]*checking", coloured)
 

@@ -305,7 +305,7 @@ def test_faults_in_a_chain(start, texts, num_good, status):
 
 
 def test_a_surplus_answer_is_noticed(start):
-  """It counts as the reply to the next command, whose own reply is extra."""
+  """It is taken for the reply to the next command, whose own reply is extra."""
   repl = start()
   with pytest.raises(WorkerFailure, match="unasked output") as caught:
     chain(repl, "FAULT:two_frames", "a")

@@ -166,7 +166,7 @@ def test_a_finished_run_is_not_touched(uninterrupted, cold_start, tmp_path):
 
 
 def test_a_budget_carries_rollouts_over(runs):
-  """Each is learned from once, in a complete group, or still in flight."""
+  """Each rollout is used once, in a complete group, or still in flight."""
   tight = runs["tight"]
   assert max(column(tight, "rollout/carried")[:-1]) > 0
   assert max(column(tight, "rollout/stale")[:-1]) > 0

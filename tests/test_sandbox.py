@@ -185,7 +185,7 @@ def test_ends_with_its_parent(mode):
 
 @needs_bwrap
 def test_the_end_of_the_sandbox_ends_all_in_it():
-  """Also what has left its session and its parent."""
+  """Also processes in other sessions or without their parent."""
   program = (
     "import os, time\n"
     "if os.fork() == 0:\n"
@@ -364,7 +364,7 @@ def test_what_the_sandbox_hides(inside, outside, name):
 
 @needs_bwrap
 def test_files_in_the_sandbox(inside, outside, surroundings):
-  """Only what was named, none of it to be changed, and nothing to run."""
+  """Only the named paths are visible, read-only, and without programs."""
   assert outside["read_files"] == surroundings["hidden"]
   assert outside["write_files"] == surroundings["folders"]
   assert {"sh", "ls", "cat"} <= set(outside["find_programs"])
@@ -376,7 +376,7 @@ def test_files_in_the_sandbox(inside, outside, surroundings):
 
 @needs_bwrap
 def test_rights_in_the_sandbox(inside, outside):
-  """No capability, none to be had; every namespace its own."""
+  """No capabilities, no way to gain them; separate namespaces."""
   assert outside["capabilities"]["CapBnd"] != 0
   assert inside["capabilities"].pop("NoNewPrivs") == 1
   assert set(inside["capabilities"].values()) == {0}
@@ -395,7 +395,7 @@ def test_names_in_the_sandbox(inside, outside):
 
 @pytest.mark.parametrize("mode", MODES)
 def test_a_session(mode):
-  """The same answers, however confined; and a bomb that is cleared away."""
+  """The same replies in every mode; a fork bomb is killed."""
   fake = HERE.with_name("fake_repl.py")
   box = Sandbox(mode, (*python_paths(()), str(fake)), 60.0, 4.0)
   argv = box.wrap([sys.executable, "-I", "-S", str(fake)], ENV)
@@ -439,7 +439,7 @@ def test_faults_seen_through_bwrap(fault, status):
 
 @needs_bwrap
 def test_minilean_in_the_sandbox():
-  """It needs its own sources, two packages, and nothing else."""
+  """It needs only its own sources and two packages."""
   package = pathlib.Path(kimina_jax.__file__).parent
   env = {**ENV, "PYTHONPATH": str(package.parent)}
   paths = (*python_paths(("lark", "z3")), str(package))

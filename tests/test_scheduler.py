@@ -371,7 +371,7 @@ def _workload(seed: int):
 
 
 def _host(prompts, *, per_prompt, length=3, num_pages=64, **sizes):
-  """Nothing random: all sequences end with their token number `length`."""
+  """A deterministic device: sequences end with token number `length`."""
   prompts = [Prompt(Problem("", "", ""), "", tokens) for tokens in prompts]
   count = len(prompts) * per_prompt
   groups = new_sequences(

@@ -376,7 +376,7 @@ def test_faults(serve, fault, status, words):
 
 @pytest.mark.parametrize("fault", ["hang", "slow"])
 def test_silence_ends(serve, fault, monkeypatch):
-  """Also where bytes keep trickling, so that no single wait is long."""
+  """Also where single bytes keep arriving, so that no single read is long."""
   monkeypatch.setattr(
     "kimina_jax.verification.remote.server_worker._SERVER_WAIT_S", 0.2
   )
@@ -514,7 +514,7 @@ def test_load_is_shared(serve):
 
 
 def test_a_dead_server_is_used_less_and_less(serve):
-  """And a server that is back must pass a health check first."""
+  """A server that is up again must pass a health check first."""
   good, bad = serve(), serve()
   bad.is_healthy = False
   bad.faults.extend(["503"] * 1000)

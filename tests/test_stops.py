@@ -65,7 +65,7 @@ def _run(tokens_BT, max_len_B, automaton, rules):
 
 
 def _naive(tokens, strings, max_len, rules, token_bytes):
-  """Why a response that holds these tokens ends with the last of them."""
+  """The stop reason of a response whose last token is the last of these."""
   known = [token for token in tokens if token < len(token_bytes)]
   text = b"".join(token_bytes[token] for token in known)
   if tokens[-1] == rules.stop_id:

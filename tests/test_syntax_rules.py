@@ -174,7 +174,7 @@ def test_commands_and_their_depth():
 
 
 def body(proof: str) -> str:
-  """What follows the imports, the option and the opening of names."""
+  """The text after the imports, the option and the opened namespaces."""
   header = r"(import \w+\n|set_option maxHeartbeats 0\n|open [\w ]+\n|\n)*"
   return proof[re.match(header, proof).end() :]
 

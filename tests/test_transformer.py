@@ -193,7 +193,7 @@ def test_remat_gives_equal_loss_and_gradients(name):
   ],
 )
 def test_remat_saves_what_its_name_says(name, dims):
-  """What passes from the layers' forward to their backward is stacked on L."""
+  """Activations saved for the backward pass are stacked on L."""
   config = _config(
     vocab_size=208,
     num_layers=3,

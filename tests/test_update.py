@@ -167,7 +167,7 @@ def test_packing_does_not_matter():
 
 
 def test_a_sequence_left_out_is_a_sequence_of_weight_zero():
-  """And the denominator counts it either way."""
+  """The denominator counts it in both cases."""
   examples = _examples()
   params, metrics = _updated(_pack(examples[4:]))
   (batch,) = _pack(examples)

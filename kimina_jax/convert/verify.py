@@ -33,7 +33,7 @@ _MAX_BYTES = 2**27
 
 
 class TensorDifference(NamedTuple):
-  """How the values of a tensor differ.
+  """The difference between two tensors' values.
 
   Attributes:
     num_values: number of values that differ.

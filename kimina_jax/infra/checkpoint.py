@@ -164,10 +164,10 @@ class Checkpointer:
     whole = next(
       (s for s in older if _is_whole(self._path / str(s), trees)), None
     )
-    remedy = "no older one is whole: start again in another --run_dir"
+    remedy = "no older one is intact: start again in another --run_dir"
     if whole is not None:
       remedy = (
-        f"checkpoint {whole} is whole: move {path} away, and the same command"
+        f"checkpoint {whole} is intact: move {path} away, and the same command"
         f" resumes from {whole}"
       )
     return f"{path} is damaged ({first_words(error)}); {remedy}"
@@ -277,7 +277,7 @@ def _find_damage(error: BaseException | None) -> Exception | None:
 
 @contextlib.contextmanager
 def _storage_errors(path: pathlib.Path) -> Iterator[None]:
-  """Raises UsageError for a storage that is full, read-only or gone."""
+  """Raises UsageError for storage that is full, read-only or absent."""
   try:
     yield
   except (OSError, ValueError) as error:

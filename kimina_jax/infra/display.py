@@ -46,7 +46,7 @@ _BARS = "▁▂▃▄▅▆▇█"
 
 @dataclasses.dataclass
 class DisplayState:
-  """What the display shows.
+  """State of the display.
 
   Attributes:
     title: of the panel.

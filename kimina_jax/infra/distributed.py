@@ -170,8 +170,8 @@ def fail(message: str, *, code: int = 1) -> int:
 def fail_with_traceback() -> int:
   """As `fail`, for an exception that the loss of another process may cause.
 
-  A collective fails at once when a process is gone; which one it was, the
-  heartbeats show a while later, and end this process with that reason.
+  A collective fails at once when a process is lost; the heartbeats find which
+  one some seconds later, and end this process with that reason.
   """
   message = traceback.format_exc()
   time.sleep(LOST_S * 1.5)

@@ -130,7 +130,7 @@ class HeartbeatMonitor:
     return True
 
   def _end_without_store(self) -> NoReturn:
-    """Ends the process when the store, and with it process 0, is gone."""
+    """Ends the process when the store, and with it process 0, is lost."""
     message = f"error: process 0 is lost: its store is gone. {_AGAIN}"
     print(message, file=sys.stderr, flush=True)
     os._exit(1)

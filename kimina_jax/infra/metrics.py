@@ -27,7 +27,7 @@ from kimina_jax.types import require
 
 @dataclasses.dataclass(frozen=True)
 class MetricsSettings:
-  """Where metrics go: the `metrics` section of an experiment.
+  """Sinks of the metrics: the `metrics` section of an experiment.
 
   Attributes:
     tensorboard: whether to write TensorBoard files.

@@ -105,7 +105,7 @@ def _unsupported(
   k_BTKH: jax.Array,
   table: Table,
 ) -> str:
-  """Why a kernel cannot run; empty if it can."""
+  """The reason why a kernel cannot run; empty if it can."""
   B, T, N, H = q_BTNH.shape
   K = k_BTKH.shape[2]
   mesh = jax.sharding.get_abstract_mesh()

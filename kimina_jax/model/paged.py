@@ -71,7 +71,7 @@ class BlockTables(NamedTuple):
 
 
 class AttentionMetadata(NamedTuple):
-  """Where the tokens are stored and which positions they see, in any layer.
+  """Cache pages of the tokens and the positions they attend to, in any layer.
 
   Arrays have a leading dim R outside of `shard_map`.
 
@@ -247,7 +247,8 @@ def attend_paged(
 ) -> tuple[jax.Array, PagedCache]:
   """Stores the new keys and values, then attends.
 
-  A token sees the positions of its sequence up to its own. Call it with a mesh
+  A token attends to the positions of its sequence up to its own. Call it with a
+  mesh
   set; a device, or a group of devices over `tensor`, holds one replica. Where
   there is no token nothing is stored, and the output is arbitrary.
 

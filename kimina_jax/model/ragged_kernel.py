@@ -40,7 +40,7 @@ class KernelCost(NamedTuple):
 
 
 def unsupported_reason(q_TNH: jax.Array, kv_POYH: jax.Array) -> str:
-  """Why the kernel does not support these arrays; empty if it does."""
+  """The reason why the kernel cannot take these arrays; empty if it can."""
   Y, H = kv_POYH.shape[2:]
   packing = 4 // kv_POYH.dtype.itemsize
   if H % _COLUMNS:

@@ -32,7 +32,7 @@ Kernel = kernels.SplashAttentionKernel
 
 
 def unsupported(*, num_queries: int, head_dim: int) -> str:
-  """Why the kernel cannot run; empty if it can.
+  """The reason why the kernel cannot run; empty if it can.
 
   Args:
     num_queries: positions on one device.

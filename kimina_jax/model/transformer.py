@@ -125,7 +125,7 @@ _Attend = Callable[..., tuple[jax.Array, PagedCache | None]]
 
 
 class _LayerContext(NamedTuple):
-  """What all layers of a forward pass share.
+  """Inputs that all layers of a forward pass share.
 
   Attributes:
     graphdef: of the layer's modules.

@@ -175,7 +175,7 @@ def _by_group(
 
 
 def _key(rollout: Rollout) -> tuple[int, int]:
-  """What identifies a rollout in its run."""
+  """The identity of a rollout in its run."""
   return rollout.iteration, rollout.index
 
 

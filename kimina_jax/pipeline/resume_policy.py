@@ -6,8 +6,8 @@ belongs to the machine (sizes of caches, addresses, timeouts) may change. The
 two tables below hold every key of configs/common.py; a test compares them.
 
 Experiments of older versions can be resumed: a key that did not exist then has
-the default of configs/common.py, which is what the older version did; a key
-that exists no more must have had its old default.
+the default of configs/common.py, which is what the older version did; a
+removed key must have had its old default.
 """
 
 import dataclasses
@@ -153,7 +153,7 @@ _RENAMED: Mapping[str, str] = {
   "checker.num_spares": "checker.num_standby",
   "checker.store": "checker.verdict_cache",
 }
-# Keys that exist no more → the value at which this version does the same.
+# Removed keys → the value at which this version behaves the same.
 _REMOVED: Mapping[str, Any] = {"loss.sft_kl": 0.0}
 
 
@@ -229,7 +229,7 @@ def compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Change]:
 def upgrade_config(saved: Mapping[str, Any]) -> dict[str, Any]:
   """A run's config.json of any version: values by this version's dotted keys.
 
-  A key that exists no more is left out if its value was the one at which this
+  A removed key is left out if its value was the one at which this
   version does the same.
   """
   named = {

@@ -194,7 +194,7 @@ def _device_bytes(device: jax.Device) -> int:
 
 
 def _check_training(faults: Faults, experiment: Experiment) -> None:
-  """What the sections of reinforcement learning must agree on."""
+  """Checks the sections of reinforcement learning against each other."""
   settings, longest = experiment.train, experiment.rollouts.max_sequence_len
   if longest > settings.sequence_len:
     faults.add(

@@ -25,7 +25,7 @@ class CurriculumSettings:
   Attributes:
     prioritized: whether problems are drawn by solve rate; else uniformly.
     prune_after: number of visits in a row with every rollout right, after
-      which a problem is pruned, that is, drawn no more; 0 prunes none.
+      which a problem is pruned, that is, no longer drawn; 0 prunes none.
   """
 
   prioritized: bool
@@ -92,7 +92,7 @@ class Curriculum:
 
   @property
   def num_pruned(self) -> int:
-    """Number of problems that are drawn no more, disputed ones included."""
+    """Number of problems that are no longer drawn, disputed ones included."""
     return int(len(self._problems) - self._active().sum())
 
   def draw(self, iteration: int, count: int) -> list[Problem]:

@@ -138,7 +138,7 @@ def _statement(text: str, tokens: Sequence[Token]) -> str:
 
 
 def _check_ending(tokens: Sequence[Token], kept: Sequence[Token]) -> None:
-  """Nothing but `:=`, `:= by`, and either with `sorry` is cut off."""
+  """Raises UsageError unless the ending is `:=` or `:= by`, or with `sorry`."""
   cut = tokens[len(kept) :]
   if cut and cut[0].text != ":=":
     ending = " ".join(token.text for token in cut)

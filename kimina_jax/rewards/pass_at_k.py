@@ -18,7 +18,7 @@ _NUM_RESAMPLES = 2000
 
 @dataclasses.dataclass(frozen=True)
 class SolveCount:
-  """How many rollouts of one problem were judged, and how many proved it.
+  """Numbers of rollouts of one problem: verified ones, and proofs.
 
   Attributes:
     name: of the problem.

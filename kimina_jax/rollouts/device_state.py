@@ -2,7 +2,7 @@
 
 In: what the schedulers planned for the next dispatch. Out: records of arrays.
 DispatchInputs go from the host to the devices, DispatchOutputs come back, and
-DeviceState stays there between two dispatches. Nothing is decided here.
+DeviceState stays there between two dispatches. Scheduling is in scheduler.py.
 
 Fields have no shape suffix, as the same records are used with and without
 leading dims. Over all replicas they are [R, Q, …] (running sequences); inside
@@ -33,7 +33,7 @@ EMPTY = -1
 
 @dataclasses.dataclass(frozen=True)
 class DispatchPlan:
-  """What one replica does in the next dispatch, see scheduler.py.
+  """The plan of one replica's next dispatch, see scheduler.py.
 
   Attributes:
     admitted: new running sequences, by their index in the running set.
@@ -80,7 +80,7 @@ class RunningSequences(NamedTuple):
 
 
 class DeviceState(NamedTuple):
-  """What stays on the devices between two dispatches."""
+  """State that stays on the devices between two dispatches."""
 
   cache: PagedCache
   running: RunningSequences

@@ -21,7 +21,7 @@ _MIN_WIDTH = 4
 
 @dataclasses.dataclass(frozen=True)
 class RolloutSettings:
-  """How to sample, and with how much memory.
+  """Sampling, scheduling and memory: the `rollouts` section.
 
   Attributes:
     tensor: devices of one replica, over which attention heads, feed-forward

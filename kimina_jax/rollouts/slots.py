@@ -21,7 +21,7 @@ from kimina_jax.rollouts.stops import StopRules
 
 
 class SlotAssignment(NamedTuple):
-  """Which running sequence is in which slot.
+  """Assignment of running sequences to slots.
 
   Attributes:
     sequence: int32 [B], index in the running set; Q is none.

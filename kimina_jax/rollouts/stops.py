@@ -28,7 +28,7 @@ PERIOD = 64
 
 @dataclasses.dataclass(frozen=True)
 class StopRules:
-  """What ends a response besides stop strings; static under jit.
+  """Stop conditions besides stop strings; static under jit.
 
   Attributes:
     stop_id: the token that ends a response.

@@ -284,7 +284,7 @@ def _fault(
   length: int,
   rows: int,
 ) -> str:
-  """Why a mesh does not fit the model; "" if it does."""
+  """The reason why a mesh does not fit the model; "" if it does."""
   # Imported here: it takes a second, which showing old rows does not need.
   from jax.sharding import AbstractMesh
 

@@ -38,7 +38,7 @@ _TABLE_WIDTH = 220
 
 @dataclasses.dataclass(frozen=True)
 class StudyOptions:
-  """How the rows of a study are made.
+  """Options of a study.
 
   Attributes:
     out: JSON-lines file in which rows accumulate.

@@ -62,7 +62,7 @@ def verdict_remarks(verdict: Verdict) -> list[str]:
 
 
 def checker_title(backend: str) -> str:
-  """The checker's name as it stands in the middle of a printed sentence."""
+  """The checker's name, as used within a printed sentence."""
   return "minilean, not Lean," if backend == "minilean" else "Lean"
 
 

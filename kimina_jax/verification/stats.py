@@ -103,7 +103,7 @@ class VerificationStats:
       self._busy_seconds += seconds
 
   def read(self) -> dict[str, float]:
-    """What happened since the last call.
+    """Statistics since the last call.
 
     Returns:
       `checked` and `verdict/<status>`: verdicts, those from the verdict cache

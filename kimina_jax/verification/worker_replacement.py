@@ -26,7 +26,7 @@ _RETRIED = frozenset(
 
 
 class ReplacementReason(enum.StrEnum):
-  """Why a worker was replaced; the end of the name of a metric."""
+  """Reasons to replace a worker; each ends the name of a metric."""
 
   USES = "uses"
   MEMORY = "memory"
@@ -51,7 +51,7 @@ def replacement_reason(
   max_uses: int,
   is_above_soft_limit: bool,
 ) -> ReplacementReason | None:
-  """Why a worker must be replaced after a check; None if it can be kept.
+  """The reason to replace a worker after a check; None if it can be kept.
 
   Args:
     worker: that ran the check.

@@ -85,7 +85,7 @@ def parse_statement(statement: str, rules: SyntaxRules) -> ExpectedStatement:
 def check_statement(
   expected: ExpectedStatement, proof: Scan, commands: Sequence[CommandStart]
 ) -> tuple[Status, Refusal] | None:
-  """None if a proof states the expected statement, else what is wrong."""
+  """None if a proof states the expected statement, else the error."""
   tokens = proof.tokens
   found: list[CommandStart] = []
   for command in commands:

@@ -2,11 +2,11 @@ r"""Lexer of Lean 4 text: normalisation and tokens.
 
 In: text of the model or of a data set. Out: the normalised text, and its
 tokens. `normalise` gives the one form of a text that is judged, hashed and
-sent: `\n` for `\r\n`, and a LexError for characters that Lean and a reader
-may take differently. It changes nothing else, so that positions in its result
-are positions in the text.
+sent: `\n` for `\r\n`, and a LexError for characters that Lean and a human
+reader may interpret differently. It changes nothing else, so that positions in
+its result are positions in the text.
 
-The lexer does as much of Lean's as it takes to tell comments, strings and
+The lexer does as much of Lean's as it takes to separate comments, strings and
 quoted names from code, and one statement from another. It drops comments and
 white space and interprets no token. One regular expression reads the text
 once, in linear time.
@@ -109,7 +109,7 @@ _LITERAL = re.compile(r"'(?:[^\\']|\\.[0-9a-fA-F]*)'", re.DOTALL)
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Refusal:
-  """Why a text is not sent to Lean, and the position.
+  """The reason for rejecting a text before Lean, and its position.
 
   Example:
     Refusal("command or tactic not allowed", "native_decide", 7, 2, 7, 15)

@@ -192,7 +192,7 @@ def _version(sysroot: str) -> str:
 
 
 def _output_of(argv: list[str], directory: pathlib.Path) -> str:
-  """What a program of the Lean toolchain prints; "" if it fails.
+  """The output of a program of the Lean toolchain; "" if it fails.
 
   Raises:
     UsageError: it does not run, or does not end in time.

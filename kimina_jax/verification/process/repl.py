@@ -305,7 +305,7 @@ class Repl:
       self._kill_group()
 
   def _kill_descendants(self) -> None:
-    """Also those outside the group; stopped first, so that they cannot fork."""
+    """Kills all descendants, stopped first so that they cannot fork."""
     _signal(-self.pid, signal.SIGSTOP)
     stopped: set[int] = set()
     while found := set(descendants(self.pid)) - stopped:

@@ -137,7 +137,7 @@ def python_paths(packages: Sequence[str]) -> tuple[str, ...]:
 
 @functools.cache
 def bwrap_problem() -> str:
-  """Why bwrap cannot be used; "" if it can."""
+  """The reason why bwrap cannot be used; "" if it can."""
   program = shutil.which("true")
   if shutil.which("bwrap") is None or program is None:
     return "no bwrap on PATH"

@@ -1,4 +1,4 @@
-"""Snippet: a whole audit as one text, and which message belongs to which part.
+"""Snippet: a whole audit as one text, and the split of its messages by part.
 
 In: an audit. Out: the text for a server; and from the one reply to the text,
 the three replies that a local process would have given.
