@@ -248,9 +248,8 @@ def attend_paged(
   """Stores the new keys and values, then attends.
 
   A token attends to the positions of its sequence up to its own. Call it with a
-  mesh
-  set; a device, or a group of devices over `tensor`, holds one replica. Where
-  there is no token nothing is stored, and the output is arbitrary.
+  mesh set; a device, or a group of devices over `tensor`, holds one replica.
+  Where there is no token nothing is stored, and the output is arbitrary.
 
   Args:
     q_RTNH: queries.

@@ -229,8 +229,8 @@ def compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Change]:
 def upgrade_config(saved: Mapping[str, Any]) -> dict[str, Any]:
   """A run's config.json of any version: values by this version's dotted keys.
 
-  A removed key is left out if its value was the one at which this
-  version does the same.
+  A removed key is left out if its value was the one at which this version does
+  the same.
   """
   named = {
     _RENAMED.get(key, key): value for key, value in _flatten(saved).items()
