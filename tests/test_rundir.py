@@ -52,7 +52,7 @@ def test_two_processes_in_one_directory(tmp_path):
   with open_run_dir(tmp_path, CONFIG, write_model=write_model):
     done = subprocess.run(command, capture_output=True, text=True)
   assert done.returncode
-  assert "another process is at work" in done.stderr
+  assert "another process holds the lock" in done.stderr
   assert subprocess.run(command).returncode == 0
 
 

@@ -348,7 +348,11 @@ def tools(tmp_path, monkeypatch):
     ("omega", True, "exit status 0"),
     ("omega -- refused", False, "uncaught exception"),
     ("omega -- does_not_compile", False, "the proof does not compile"),
-    ("omega -- lean_is_killed", None, "lean ended while it compiled"),
+    (
+      "omega -- lean_is_killed",
+      None,
+      "lean crashed or was killed while it compiled",
+    ),
     ("omega -- breaks", None, "ended without an answer"),
   ],
 )
