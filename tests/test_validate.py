@@ -88,6 +88,14 @@ def test_one_line_for_what_does_not_fit(overrides, text):
   assert "\n" not in message or "faults in this experiment" in message
 
 
+def test_a_remote_run_directory_is_refused(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  experiment = Experiment.from_config(debug.get_config())
+  with pytest.raises(UsageError, match="gs://b/x: remote paths"):
+    validate(experiment, program="train", run_dir="gs://b/x")
+  assert not list(tmp_path.iterdir())
+
+
 def test_all_faults_are_reported_together():
   message = faults(
     train__sequence_len=128,

@@ -101,6 +101,11 @@ def _check_run_dir(experiment: Experiment, run_dir: str, program: str) -> None:
   """Raises UsageError if a run there cannot be resumed with these settings."""
   if not run_dir:
     raise UsageError("--run_dir is missing; name a directory for this run")
+  if "://" in run_dir:
+    raise UsageError(
+      f"--run_dir={run_dir}: remote paths are not supported here; name a "
+      "directory on a file system that all hosts share"
+    )
   found = resume_policy.changes_of_run(run_dir, experiment, program=program)
   resume_policy.check_changes(run_dir, found)
   for change in found:
