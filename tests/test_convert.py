@@ -23,7 +23,7 @@ from plain_settings import model_settings
 from benchmarks.hf_params import load_params, save_params
 from kimina_jax.convert import conversion as convert
 from kimina_jax.convert.verify import verify
-from kimina_jax.convert.weights import local_path
+from kimina_jax.infra.arrays import local_path
 from kimina_jax.infra.checkpoint import (
   Checkpointer,
   CheckpointSettings,

@@ -54,8 +54,8 @@ from absl import logging
 
 from kimina_jax.convert.conversion import from_hf, to_hf
 from kimina_jax.convert.verify import verify
-from kimina_jax.convert.weights import local_path
 from kimina_jax.infra import interruption
+from kimina_jax.infra.arrays import local_path
 from kimina_jax.types import UsageError
 
 

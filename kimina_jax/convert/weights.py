@@ -107,16 +107,6 @@ def open_ours(path: pathlib.Path) -> Iterator[StoredWeights]:
   )
 
 
-def local_path(path: str) -> pathlib.Path:
-  """A local path; "gs://…" would become a directory called "gs:"."""
-  if "://" in path:
-    raise UsageError(
-      f"{path}: remote paths are not supported here; copy from or to a local"
-      " directory"
-    )
-  return pathlib.Path(path).expanduser()
-
-
 def chunk_shape(grid: tensorstore.ChunkLayout.Grid) -> tuple[int, ...]:
   """The shape of the chunks of an Orbax array."""
   return tuple(size or 0 for size in grid.shape or ())

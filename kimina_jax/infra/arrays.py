@@ -91,6 +91,20 @@ class DamagedError(UsageError):
   """A checkpoint that cannot be read."""
 
 
+def local_path(path: str | pathlib.Path) -> pathlib.Path:
+  """A path on this machine; "gs://…" would become a directory called "gs:".
+
+  Raises:
+    UsageError: it is an address.
+  """
+  if "://" in str(path):
+    raise UsageError(
+      f"{path}: remote paths are not supported here; name a directory on a file"
+      " system that all hosts share"
+    )
+  return pathlib.Path(path).expanduser()
+
+
 def check_tree(path: pathlib.Path, wanted: PyTree, *, dtypes: bool) -> None:
   """Compares a saved tree with the wanted one.
 

@@ -25,6 +25,7 @@ from kimina_jax.infra.arrays import (
   DamagedError,
   check_tree,
   first_words,
+  local_path,
   open_checkpoint,
 )
 from kimina_jax.types import UsageError, check_numbers
@@ -328,4 +329,4 @@ def _is_worth_showing(record: logging.LogRecord) -> bool:
 
 
 def _absolute(path: str | pathlib.Path) -> pathlib.Path:
-  return pathlib.Path(path).expanduser().absolute()
+  return local_path(path).absolute()

@@ -228,6 +228,15 @@ def scale_rope(config: ModelConfig, scaling: RopeScaling | None) -> ModelConfig:
   )
 
 
+def check_vocabulary(config: ModelConfig, num_tokens: int) -> None:
+  """Raises UsageError for a tokenizer with more tokens than the model has."""
+  if num_tokens > config.vocab_size:
+    raise UsageError(
+      f"the tokenizer has {num_tokens} tokens, model {config.name}"
+      f" {config.vocab_size}; choose the tokenizer of this model"
+    )
+
+
 def check_choice(key: str, value: str, choices: tuple[str, ...]) -> None:
   """Raises UsageError for a value that is not among the choices."""
   if value not in choices:

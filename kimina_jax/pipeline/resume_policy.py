@@ -211,9 +211,11 @@ def compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Change]:
     new: program and experiment of this start.
   """
   program = new["program"]
-  now = _flatten(json.loads(json.dumps(new)))
+  now = config_file.flatten(json.loads(json.dumps(new)))
   before = upgrade_config(old)
-  defaults = _flatten(json.loads(config_file.load_config("common").to_json()))
+  defaults = config_file.flatten(
+    json.loads(config_file.load_config("common").to_json())
+  )
   found = []
   for key in sorted(before.keys() | now.keys()):
     if key.split(".")[0] in _UNUSED[program]:
@@ -233,7 +235,8 @@ def upgrade_config(saved: Mapping[str, Any]) -> dict[str, Any]:
   the same.
   """
   named = {
-    _RENAMED.get(key, key): value for key, value in _flatten(saved).items()
+    _RENAMED.get(key, key): value
+    for key, value in config_file.flatten(saved).items()
   }
   return {
     key: value
@@ -260,14 +263,3 @@ def _may_change(key: str, program: str) -> bool:
     return exceptions[key]
   section, _, name = key.rpartition(".")
   return name in MACHINE.get(section, ())
-
-
-def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-  flat: dict[str, Any] = {}
-  for key, value in tree.items():
-    name = f"{prefix}{key}"
-    if isinstance(value, Mapping):
-      flat.update(_flatten(value, name + "."))
-    else:
-      flat[name] = value
-  return flat

@@ -19,7 +19,7 @@ from kimina_jax.infra import distributed
 from kimina_jax.infra.arrays import check_tree
 from kimina_jax.infra.checkpoint import find_weights, newest_step
 from kimina_jax.infra.mesh import make_mesh, process_group, replica_mesh
-from kimina_jax.model.config import ModelConfig
+from kimina_jax.model.config import ModelConfig, check_vocabulary
 from kimina_jax.model.params import abstract_params, check_mesh
 from kimina_jax.pipeline import resume_policy
 from kimina_jax.pipeline.experiment import Experiment, Faults
@@ -65,7 +65,7 @@ def validate(
     rows, length = _batch_shape(experiment, program)
     faults.collect(check_mesh, model, mesh, num_rows=rows, sequence_len=length)
   if program == "sft" and model and tokenizer:
-    faults.collect(_check_vocabulary, experiment, model, tokenizer)
+    faults.collect(check_vocabulary, model, tokenizer.vocab_size)
   if tokenizer:
     faults.collect(check_tokenizer, experiment.tokenizer, tokenizer, weights)
   if program in _SAMPLING and model:
@@ -101,11 +101,6 @@ def _check_run_dir(experiment: Experiment, run_dir: str, program: str) -> None:
   """Raises UsageError if a run there cannot be resumed with these settings."""
   if not run_dir:
     raise UsageError("--run_dir is missing; name a directory for this run")
-  if "://" in run_dir:
-    raise UsageError(
-      f"--run_dir={run_dir}: remote paths are not supported here; name a "
-      "directory on a file system that all hosts share"
-    )
   found = resume_policy.changes_of_run(run_dir, experiment, program=program)
   resume_policy.check_changes(run_dir, found)
   for change in found:
@@ -133,17 +128,6 @@ def _batch_shape(experiment: Experiment, program: str) -> tuple[int, int]:
   if program == "sft":
     return experiment.sft.rows_per_batch, experiment.sft.sequence_len
   return 0, 0
-
-
-def _check_vocabulary(
-  experiment: Experiment, model: ModelConfig, tokenizer: Tokenizer
-) -> None:
-  if tokenizer.vocab_size > model.vocab_size:
-    raise UsageError(
-      f"tokenizer {experiment.tokenizer} has {tokenizer.vocab_size} tokens, "
-      f"model {model.name} only {model.vocab_size}; choose a tokenizer of the "
-      "model"
-    )
 
 
 def _check_positions(experiment: Experiment, model: ModelConfig) -> None:

@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from kimina_jax.model import kv_quantization
-from kimina_jax.model.config import ModelConfig
+from kimina_jax.model.config import ModelConfig, check_vocabulary
 from kimina_jax.rollouts.pages import num_pages
 from kimina_jax.types import UsageError, check_numbers, require
 
@@ -214,11 +214,7 @@ def check_model(
   Raises:
     UsageError: names the sizes and the remedy.
   """
-  if num_tokens > config.vocab_size:
-    raise UsageError(
-      f"the tokenizer has {num_tokens} tokens, model {config.name}"
-      f" {config.vocab_size}; choose the tokenizer of this model"
-    )
+  check_vocabulary(config, num_tokens)
   sizes = {
     "kv heads": config.num_kv_heads,
     "query heads": config.num_q_heads,
